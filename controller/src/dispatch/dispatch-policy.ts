@@ -1,0 +1,14 @@
+import type { ClassId, DeviceId, PlanId, VariantId } from '@fleetgate/shared/ids';
+import type { Joules, Milliseconds } from '@fleetgate/shared/units/quantity';
+
+/** What dispatch needs of the active plan; planning makes it. */
+export interface DispatchPolicy {
+  readonly planId: PlanId;
+  /** Variants a prompt may be sent to, by device. What is resident but not placed is on its way out. */
+  readonly placements: ReadonlyMap<DeviceId, ReadonlySet<VariantId>>;
+  /** Quality (0..1) that a joule above idle has to earn; 0 when no energy budget binds. */
+  readonly qualityPerJoule: number;
+  /** Quality that a second of latency has to earn, by class; 0 when the class's bound does not bind. */
+  readonly qualityPerSecond: ReadonlyMap<ClassId, number>;
+  readonly limits: ReadonlyMap<ClassId, { readonly latencyMean: Milliseconds; readonly energy: Joules | undefined }>;
+}

@@ -1,0 +1,31 @@
+import type { ClassId, ExpertId } from '@fleetgate/shared/ids';
+
+export interface ExpertScore {
+  /**
+   * Predicted quality of this expert's answer, 0..1: the geometric mean of the probability it gives each byte of a
+   * reference answer, 2^-(bits per byte). Predicted per expert, not a softmax over experts, so that leaving experts out
+   * never changes the others' scores (MoE^2's optimality-preserving mask).
+   */
+  readonly quality: number;
+  readonly sd: number;
+  /** Expected length of its answer, tokens. */
+  readonly outputTokens: number;
+}
+
+export interface GateScore {
+  /** The prompt class planning counts this prompt under. */
+  readonly classId: ClassId;
+  readonly promptTokens: number;
+  readonly experts: ReadonlyMap<ExpertId, ExpertScore>;
+}
+
+/** Scores every expert it was trained on for one prompt. Pure, synchronous; well under a millisecond. */
+export interface Gate {
+  readonly experts: readonly ExpertId[];
+  readonly classes: readonly ClassId[];
+  /** Number of outcomes it was trained on. */
+  readonly trainedOn: number;
+  score(prompt: string): GateScore;
+  /** Mean predicted quality of an expert on a class, from the training outcomes; undefined for an expert it does not know. */
+  classQuality(classId: ClassId, expert: ExpertId): ExpertScore | undefined;
+}

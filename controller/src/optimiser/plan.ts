@@ -1,0 +1,66 @@
+/** Groups of constraints that a user understands; `util` is physics and never relaxed. */
+export const CONSTRAINT_GROUPS = [
+  'demand',
+  'util',
+  'slots',
+  'memory',
+  'latency',
+  'energy',
+  'power',
+  'devpower',
+  'replicas',
+  'variants',
+  'move',
+] as const;
+export type ConstraintGroup = (typeof CONSTRAINT_GROUPS)[number];
+
+export interface Relaxation {
+  readonly group: ConstraintGroup;
+  /** Smallest total change of this group's bounds, alone, that makes the problem feasible. */
+  readonly slack: number;
+  readonly unit: string;
+  /** The same in words: `power budget 12 W -> 14.3 W`. */
+  readonly text: string;
+}
+
+/** A solved placement, schema `fleet-plan/1`. */
+export interface PlacementPlan {
+  readonly schema: 'fleet-plan/1';
+  readonly status: 'optimal' | 'feasible' | 'infeasible' | 'timeout';
+  /** 0..1000; null when there is no placement. */
+  readonly objective: number | null;
+  /** Proven upper bound on the objective of any placement. */
+  readonly bound: number | null;
+  /** (bound - objective) / max(1, |objective|). */
+  readonly gap: number | null;
+  readonly seconds: number;
+  readonly method: string;
+  /** (device, variant, copies). */
+  readonly placement: readonly (readonly [number, number, number])[];
+  /** (device, copies switched on). */
+  readonly poweredOn: readonly (readonly [number, number])[];
+  readonly routing: readonly { readonly k: number; readonly d: number; readonly v: number; readonly rate: number }[];
+  /** Objective points per unit of a bound, at the solution: duals of the routing LP with the placement fixed. */
+  readonly prices: {
+    readonly power: { readonly value: number; readonly unit: 'points/W' } | null;
+    /** By class index. */
+    readonly latency: Readonly<Record<string, number>>;
+    readonly energy: Readonly<Record<string, number>>;
+    /** By device index. */
+    readonly util: Readonly<Record<string, number>>;
+  };
+  /** An irreducible set of groups that cannot hold together; null when feasible. */
+  readonly conflict: readonly ConstraintGroup[] | null;
+  readonly relaxations: readonly Relaxation[] | null;
+  readonly explanation: readonly string[];
+}
+
+/** One bound and what a plan uses of it. */
+export interface ConstraintUse {
+  readonly group: ConstraintGroup;
+  /** Class, device or variant id; empty for fleet-wide bounds. */
+  readonly subject: string;
+  readonly used: number;
+  readonly limit: number;
+  readonly unit: string;
+}

@@ -1,0 +1,30 @@
+import type { DeviceId, VariantId } from '@fleetgate/shared/ids';
+import type { JobUsage } from '@fleetgate/shared/protocol/job';
+import type { Measurement } from '@fleetgate/shared/protocol/twin';
+import type { Joules, Milliseconds } from '@fleetgate/shared/units/quantity';
+
+/** Predicted cost of one request on an idle device: waiting comes on top. */
+export interface CostEstimate {
+  readonly latency: Milliseconds;
+  readonly latencySd: Milliseconds;
+  /** Time to the first token. */
+  readonly firstToken: Milliseconds;
+  /** Above idle. */
+  readonly energy: Joules;
+  readonly energySd: Joules;
+  /** `measured` by the device itself; `predicted` from size and board profile. */
+  readonly basis: 'measured' | 'predicted';
+}
+
+/** What a request asks for, as far as it is known before it runs. */
+export interface Workload {
+  readonly promptTokens: number;
+  readonly outputTokens: number;
+}
+
+/** Cost of (device, variant, workload), learned from enrolment benchmarks and every finished job. */
+export interface CostEstimator {
+  estimate(device: DeviceId, variant: VariantId, workload: Workload): CostEstimate | undefined;
+  observeMeasurement(device: DeviceId, measurement: Measurement): void;
+  observeJob(device: DeviceId, variant: VariantId, usage: JobUsage): void;
+}

@@ -1,0 +1,266 @@
+/**
+ * Shapes of the operations API (`/api/v1/...`): what the controller answers and what the dashboard and the command line
+ * read. Types only: the controller makes these, so nothing has to be parsed.
+ */
+import type { Expert, Variant } from '../catalogue/expert.js';
+import type { DeviceEvent, Metric } from '../protocol/telemetry.js';
+import type { Measurement, PowerSource, Residency } from '../protocol/twin.js';
+
+/** Every list endpoint answers `{ "items": [...] }`. */
+export interface ListBody<T> {
+  readonly items: readonly T[];
+}
+
+export interface ErrorBody {
+  readonly error: {
+    readonly message: string;
+    readonly type: string;
+    readonly param: string | null;
+    readonly code: string | null;
+    readonly hint?: string;
+  };
+}
+
+/** GET /api/v1/devices, /api/v1/devices/{id} */
+export interface DeviceView {
+  readonly id: string;
+  readonly board: string;
+  readonly boardTitle: string;
+  readonly state: 'online' | 'offline' | 'never-seen';
+  /** What it is doing: from its reported state. */
+  readonly activity: 'starting' | 'measuring' | 'active' | 'standby' | 'draining' | 'unknown';
+  readonly epoch: number;
+  readonly lastSeenMs: number | null;
+  readonly agentVersion: string | null;
+  readonly host: {
+    readonly os: string;
+    readonly arch: string;
+    readonly cpu: string;
+    readonly cores: number;
+    readonly memoryBytes: number;
+  } | null;
+  readonly engine: {
+    readonly kind: string;
+    readonly version: string;
+    readonly state: string;
+    readonly reason?: string;
+  } | null;
+  readonly memory: { readonly budgetBytes: number; readonly usedBytes: number } | null;
+  readonly slots: number | null;
+  readonly desiredGeneration: number;
+  readonly observedGeneration: number;
+  readonly settled: boolean;
+  readonly power: {
+    readonly source: PowerSource;
+    readonly from: string;
+    readonly idleW: number;
+    readonly loadW: number;
+  } | null;
+  readonly variants: readonly {
+    readonly variantId: string;
+    readonly residency: Residency;
+    readonly progress?: number;
+    readonly memoryBytes?: number;
+    readonly error?: string;
+  }[];
+  readonly measurements: readonly Measurement[];
+  /** Last telemetry value of each metric. */
+  readonly last: Partial<Record<Metric, number>>;
+  readonly lastSampleMs: number | null;
+}
+
+/** GET /api/v1/experts */
+export type ExpertView = Expert;
+/** GET /api/v1/variants */
+export type VariantView = Variant;
+
+/** GET and PUT /api/v1/budgets. A bound that is null does not bind. */
+export interface Budgets {
+  /** Mean power of the whole fleet, idle included, watts. */
+  readonly fleetPowerW: number | null;
+  /** Distinct variants served at once. */
+  readonly maxVariants: number | null;
+  /** Bytes that one plan change may newly load. */
+  readonly moveBytes: number | null;
+  /** Applies to every class without an entry of its own. */
+  readonly defaultClass: ClassBudget;
+  readonly classes: Readonly<Record<string, Partial<ClassBudget>>>;
+}
+export interface ClassBudget {
+  /** Mean latency of a request, ms. */
+  readonly latencyMeanMs: number;
+  /** Mean energy of a request above idle, joules; null: no bound. */
+  readonly energyJ: number | null;
+  /** Share of the demand that has to be served, 0..1. */
+  readonly minServed: number;
+  /** Distinct devices that must host a fitting variant. */
+  readonly minReplicas: number;
+  readonly weight: number;
+}
+
+export type PlanState = 'proposed' | 'active' | 'superseded' | 'rejected';
+
+/** GET /api/v1/plans, /plans/{id} and the answer of /plans/propose, /plans/{id}/apply, /plans/rollback */
+export interface PlanView {
+  readonly id: string;
+  readonly state: PlanState;
+  readonly createdAtMs: number;
+  readonly activatedAtMs: number | null;
+  /** Why it was made: `device joined`, `budget changed`, `requested`, ... */
+  readonly trigger: string;
+  readonly status: 'optimal' | 'feasible' | 'infeasible' | 'timeout';
+  /** 0..1000: demand-weighted quality, in thousandths. */
+  readonly objective: number | null;
+  readonly bound: number | null;
+  readonly gap: number | null;
+  readonly solveMs: number;
+  readonly method: string;
+  /** Whether the independent verifier passed it. */
+  readonly verified: boolean;
+  readonly budgets: Budgets;
+  readonly placements: readonly { readonly deviceId: string; readonly variantId: string }[];
+  readonly poweredOn: readonly string[];
+  readonly routing: readonly {
+    readonly classId: string;
+    readonly deviceId: string;
+    readonly variantId: string;
+    readonly ratePerS: number;
+    readonly quality: number;
+    readonly energyJ: number;
+    readonly latencyMs: number;
+  }[];
+  readonly demand: readonly { readonly classId: string; readonly ratePerS: number }[];
+  /** Each bound with what the plan uses of it; `binding` when less than 1 % is left. */
+  readonly constraints: readonly PlanConstraint[];
+  readonly conflict: readonly string[] | null;
+  readonly relaxations:
+    readonly { readonly group: string; readonly slack: number; readonly unit: string; readonly text: string }[] | null;
+  readonly explanation: readonly string[];
+}
+export interface PlanConstraint {
+  readonly group: string;
+  readonly subject: string;
+  readonly used: number;
+  readonly limit: number;
+  readonly unit: string;
+  readonly binding: boolean;
+  /** Objective points per unit of the limit; null when unknown. */
+  readonly price: number | null;
+}
+
+/** GET /api/v1/requests, /requests/{id}: the decision record. No prompt text unless switched on. */
+export interface RequestView {
+  readonly id: string;
+  readonly receivedAtMs: number;
+  readonly endedAtMs: number | null;
+  readonly state: 'queued' | 'running' | 'succeeded' | 'failed' | 'refused' | 'cancelled';
+  readonly endpoint: string;
+  readonly model: string;
+  readonly mode: string;
+  readonly classId: string | null;
+  readonly planId: string | null;
+  readonly promptChars: number;
+  readonly expertId: string | null;
+  readonly variantId: string | null;
+  readonly deviceId: string | null;
+  readonly attempts: readonly {
+    readonly deviceId: string;
+    readonly variantId: string;
+    readonly startedAtMs: number;
+    readonly outcome: string;
+  }[];
+  /** One sentence for a person. */
+  readonly why: string;
+  readonly candidates: readonly CandidateView[];
+  readonly predicted: CostView | null;
+  readonly actual:
+    | (CostView & {
+        readonly promptTokens: number;
+        readonly outputTokens: number;
+        readonly ttftMs: number | null;
+        readonly energySource: PowerSource;
+      })
+    | null;
+  readonly finishReason: string | null;
+  readonly error: { readonly code: string; readonly message: string } | null;
+}
+export interface CostView {
+  readonly latencyMs: number;
+  readonly energyJ: number;
+}
+export interface CandidateView {
+  readonly expertId: string;
+  readonly variantId: string;
+  readonly deviceId: string | null;
+  readonly quality: number;
+  readonly qualitySd: number;
+  readonly latencyMs: number | null;
+  readonly energyJ: number | null;
+  /** Quality less priced energy and latency: the highest wins. */
+  readonly value: number | null;
+  readonly chosen: boolean;
+  /** Why it was not eligible; null when it was. */
+  readonly excluded: string | null;
+}
+
+/** GET /api/v1/telemetry?device=&metric=&from=&to=&step= */
+export interface TelemetryBody {
+  readonly device: string;
+  readonly metric: Metric;
+  readonly stepMs: number;
+  readonly points: readonly {
+    readonly atMs: number;
+    readonly mean: number;
+    readonly min: number;
+    readonly max: number;
+    readonly n: number;
+  }[];
+}
+
+/** GET /api/v1/status: one look at everything, and GET /readyz's body. */
+export interface StatusView {
+  readonly fleet: string;
+  readonly version: string;
+  readonly ready: boolean;
+  readonly startedAtMs: number;
+  readonly broker: 'connected' | 'disconnected';
+  readonly gate: {
+    readonly state: 'ready' | 'training' | 'untrained';
+    readonly experts: number;
+    readonly trainedOn: number;
+  };
+  readonly devices: { readonly total: number; readonly online: number };
+  readonly activePlanId: string | null;
+  readonly mqttUrl: string;
+}
+
+/** POST /api/v1/enrol {token, name, board} */
+export interface EnrolRequest {
+  readonly token: string;
+  readonly name: string;
+  readonly board: string;
+}
+export interface EnrolAnswer {
+  readonly fleet: string;
+  readonly deviceId: string;
+  /** Same host as the controller was reached by, unless the fleet uses an external broker. */
+  readonly mqttUrl: string;
+  /** MQTT password and HTTP bearer token of this device. Shown once. */
+  readonly secret: string;
+}
+
+/** Frames of GET /api/v1/events (SSE): `event: <type>`, `data: <json>`. */
+export type LiveEvent =
+  | { readonly type: 'device'; readonly device: DeviceView }
+  | { readonly type: 'device-removed'; readonly id: string }
+  | {
+      readonly type: 'telemetry';
+      readonly deviceId: string;
+      readonly atMs: number;
+      readonly last: Partial<Record<Metric, number>>;
+    }
+  | { readonly type: 'plan'; readonly plan: PlanView }
+  | { readonly type: 'budgets'; readonly budgets: Budgets }
+  | { readonly type: 'request'; readonly request: RequestView }
+  | { readonly type: 'device-event'; readonly deviceId: string; readonly event: DeviceEvent }
+  | { readonly type: 'status'; readonly status: StatusView };

@@ -1,0 +1,88 @@
+import { z } from 'zod';
+
+import { expertIdSchema, variantIdSchema } from '../ids.js';
+
+export const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, 'a sha256 is 64 hexadecimal digits in lower case');
+
+/** What a GGUF file says of its own model. Read from the file, never typed by hand. */
+export const modelFactsSchema = z.object({
+  /** `general.architecture`, for example `llama` or `qwen3moe`. */
+  architecture: z.string(),
+  name: z.string().optional(),
+  parameters: z.number().int().nonnegative(),
+  /** Context length the model was trained for, tokens. */
+  contextTokens: z.number().int().positive(),
+  layers: z.number().int().positive(),
+  embeddingLength: z.number().int().positive(),
+  /** Slabs (routed FFN experts) per MoE layer; 0 for a dense model. */
+  slabsPerLayer: z.number().int().nonnegative(),
+  /** Slabs used per token; 0 for a dense model. */
+  slabsPerToken: z.number().int().nonnegative(),
+  /** Whether the file carries a chat template (tokenizer.chat_template). */
+  hasChatTemplate: z.boolean(),
+  /** Most common tensor type, for example `Q8_0`. */
+  quantisation: z.string(),
+  fileBytes: z.number().int().positive(),
+  /** Estimated resident memory when serving one full-length sequence: weights + KV cache + compute buffers, bytes. */
+  memoryBytes: z.number().int().positive(),
+});
+export type ModelFacts = z.infer<typeof modelFactsSchema>;
+
+export const variantCardSchema = z.object({
+  id: variantIdSchema,
+  /** File name beside the card. */
+  file: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*\.gguf$/, 'a .gguf file beside the card, no folders'),
+  sha256: sha256Schema,
+  sizeBytes: z.number().int().positive(),
+  quantisation: z.string().min(1),
+});
+
+/** `experts/<name>/expert.yaml`: what an expert is, where it comes from, what may be done with it. */
+export const expertCardSchema = z
+  .object({
+    schema: z.literal('fleetgate-expert/1'),
+    name: expertIdSchema,
+    title: z.string().min(1),
+    description: z.string().min(1),
+    /** What it is good at; words of the fleet's own choosing. Empty for a generalist. */
+    domains: z.array(z.string().min(1)),
+    licence: z.object({
+      spdx: z.string().min(1),
+      /** Attribution or notice that has to travel with the weights. */
+      notice: z.string().optional(),
+    }),
+    origin: z.array(z.object({ what: z.string().min(1), source: z.string().min(1), licence: z.string().min(1) })),
+    /** Strings that end an answer. */
+    stop: z.array(z.string().min(1)).default([]),
+    variants: z.array(variantCardSchema).min(1),
+    /** Bits per byte of reference answers given their prompts, on validation data, by domain. Lower is better. */
+    measured: z.object({ bitsPerByte: z.record(z.string(), z.number().positive()) }).optional(),
+  })
+  .strict();
+export type ExpertCard = z.infer<typeof expertCardSchema>;
+export type VariantCard = z.infer<typeof variantCardSchema>;
+
+/** A variant as the fleet knows it: card and file facts together. */
+export const variantSchema = z.object({
+  id: variantIdSchema,
+  expertId: expertIdSchema,
+  sha256: sha256Schema,
+  sizeBytes: z.number().int().positive(),
+  quantisation: z.string(),
+  facts: modelFactsSchema,
+});
+export type Variant = z.infer<typeof variantSchema>;
+
+export const expertSchema = z.object({
+  id: expertIdSchema,
+  title: z.string(),
+  description: z.string(),
+  domains: z.array(z.string()),
+  licence: z.object({ spdx: z.string(), notice: z.string().optional() }),
+  origin: z.array(z.object({ what: z.string(), source: z.string(), licence: z.string() })),
+  stop: z.array(z.string()),
+  bitsPerByte: z.record(z.string(), z.number()),
+  variants: z.array(variantSchema),
+  addedAtMs: z.number(),
+});
+export type Expert = z.infer<typeof expertSchema>;

@@ -1,0 +1,69 @@
+import { accessSync, closeSync, constants, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { FleetError, messageOf } from './errors.js';
+
+/**
+ * Makes `path` this process's own folder: created if missing, checked for writing, locked against a second process.
+ *
+ * Returns the function that gives the lock back. Throws `data-dir.not-writable` or `data-dir.in-use`. A lock whose
+ * process is gone (kill -9) is taken over.
+ */
+export function claimDataDir(path: string): () => void {
+  const lock = join(path, 'lock');
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    accessSync(path, constants.W_OK | constants.R_OK);
+  } catch (cause) {
+    throw notWritable(path, cause);
+  }
+  for (let attempt = 0; attempt < 3; attempt++) {
+    try {
+      const file = openSync(lock, 'wx', 0o600);
+      writeSync(file, String(process.pid));
+      closeSync(file);
+      return () => rmSync(lock, { force: true });
+    } catch (cause) {
+      if (!isCode(cause, 'EEXIST')) throw notWritable(path, cause);
+      const owner = Number(readLock(lock));
+      if (isAlive(owner)) {
+        throw new FleetError('data-dir.in-use', `data directory ${path} is in use by process ${owner}`, {
+          hint: 'stop that process, or choose another directory with --data',
+        });
+      }
+      rmSync(lock, { force: true });
+    }
+  }
+  throw new FleetError('data-dir.in-use', `data directory ${path} is being claimed by another process`, {
+    retryable: true,
+  });
+}
+
+function notWritable(path: string, cause: unknown): FleetError {
+  return new FleetError('data-dir.not-writable', `data directory ${path} cannot be written: ${messageOf(cause)}`, {
+    hint: 'choose a directory you may write to with --data',
+    cause,
+  });
+}
+
+function readLock(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function isAlive(pid: number): boolean {
+  if (!Number.isInteger(pid) || pid <= 0 || pid === process.pid) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return isCode(error, 'EPERM');
+  }
+}
+
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}

@@ -1,0 +1,14 @@
+import { fileURLToPath } from 'node:url';
+
+/**
+ * Path of a compiled program of ours that is to run in a process or worker of its own.
+ *
+ * `path` is relative to the calling module (`import.meta.url`). Tests run from `src`, but Node can only start what
+ * `tsc -b` wrote to `dist`, so a `src` folder in the caller's path is answered with its `dist` twin.
+ */
+export function processEntry(callerUrl: string, path: string): string {
+  return fileURLToPath(new URL(path, callerUrl)).replace(
+    /([\\/](?:controller|agent|shared|firmware-configs)[\\/])src([\\/])/,
+    '$1dist$2',
+  );
+}

@@ -1,0 +1,50 @@
+import type { DeviceId, FleetId, JobId } from '../ids.js';
+import { deviceIdSchema, fleetIdSchema, jobIdSchema } from '../ids.js';
+
+/** Every MQTT topic is built and parsed here; nothing else spells one. */
+const ROOT = 'fleetgate/v1';
+
+/** Channels below `fleetgate/v1/<fleet>/<device>/`. */
+export type Channel = 'presence' | 'reported' | 'desired' | 'telemetry' | 'events' | 'jobs' | 'job-out' | 'job-cancel';
+
+export const presenceTopic = (fleet: FleetId, device: DeviceId): string => `${ROOT}/${fleet}/${device}/presence`;
+export const reportedTopic = (fleet: FleetId, device: DeviceId): string => `${ROOT}/${fleet}/${device}/reported`;
+export const desiredTopic = (fleet: FleetId, device: DeviceId): string => `${ROOT}/${fleet}/${device}/desired`;
+export const telemetryTopic = (fleet: FleetId, device: DeviceId): string => `${ROOT}/${fleet}/${device}/telemetry`;
+export const eventsTopic = (fleet: FleetId, device: DeviceId): string => `${ROOT}/${fleet}/${device}/events`;
+export const jobsTopic = (fleet: FleetId, device: DeviceId): string => `${ROOT}/${fleet}/${device}/jobs`;
+export const jobOutTopic = (fleet: FleetId, device: DeviceId, job: JobId): string =>
+  `${ROOT}/${fleet}/${device}/jobs/${job}/out`;
+export const jobCancelTopic = (fleet: FleetId, device: DeviceId, job: JobId): string =>
+  `${ROOT}/${fleet}/${device}/jobs/${job}/cancel`;
+
+/** Subscription filters: of the controller (all devices of a fleet) and of one device. */
+export const fleetFilter = (
+  fleet: FleetId,
+  channel: 'presence' | 'reported' | 'telemetry' | 'events' | 'job-out',
+): string => (channel === 'job-out' ? `${ROOT}/${fleet}/+/jobs/+/out` : `${ROOT}/${fleet}/+/${channel}`);
+export const jobCancelFilter = (fleet: FleetId, device: DeviceId): string => `${ROOT}/${fleet}/${device}/jobs/+/cancel`;
+
+export interface ParsedTopic {
+  readonly fleet: FleetId;
+  readonly device: DeviceId;
+  readonly channel: Channel;
+  readonly job?: JobId;
+}
+
+const PLAIN: ReadonlySet<string> = new Set(['presence', 'reported', 'desired', 'telemetry', 'events', 'jobs']);
+
+/** Parts of one of our topics, or undefined when it is not one. */
+export function parseTopic(topic: string): ParsedTopic | undefined {
+  const [root, version, fleetName, deviceName, channel, jobName, leaf, ...rest] = topic.split('/');
+  if (`${root}/${version}` !== ROOT || rest.length > 0) return undefined;
+  const fleet = fleetIdSchema.safeParse(fleetName);
+  const device = deviceIdSchema.safeParse(deviceName);
+  if (!fleet.success || !device.success || channel === undefined) return undefined;
+  if (jobName === undefined) {
+    return PLAIN.has(channel) ? { fleet: fleet.data, device: device.data, channel: channel as Channel } : undefined;
+  }
+  const job = jobIdSchema.safeParse(jobName);
+  if (channel !== 'jobs' || !job.success || (leaf !== 'out' && leaf !== 'cancel')) return undefined;
+  return { fleet: fleet.data, device: device.data, channel: leaf === 'out' ? 'job-out' : 'job-cancel', job: job.data };
+}

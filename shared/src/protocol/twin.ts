@@ -1,0 +1,107 @@
+import { z } from 'zod';
+
+import { sha256Schema } from '../catalogue/expert.js';
+import { boardIdSchema, planIdSchema, variantIdSchema } from '../ids.js';
+import { messageErrorSchema, versionSchema } from './version.js';
+
+/** Whether power was read from a sensor or computed from the board profile and utilisation. */
+export const powerSourceSchema = z.enum(['measured', 'modelled']);
+export type PowerSource = z.infer<typeof powerSourceSchema>;
+
+/** A variant that a device is to have. */
+export const desiredVariantSchema = z.object({
+  variantId: variantIdSchema,
+  /** `serve`: keep resident. `measure`: fetch, load, run the enrolment benchmark, unload, report; done once per sha256. */
+  purpose: z.enum(['serve', 'measure']),
+  sha256: sha256Schema,
+  sizeBytes: z.number().int().positive(),
+  contextTokens: z.number().int().positive(),
+  stop: z.array(z.string()),
+});
+export type DesiredVariant = z.infer<typeof desiredVariantSchema>;
+
+/** What the controller wants of a device: whole document, retained, numbered. The agent converges on it. */
+export const desiredSchema = z.object({
+  v: versionSchema,
+  generation: z.number().int().positive(),
+  planId: planIdSchema.nullable(),
+  /** `standby`: finish running jobs, hold nothing resident, take no jobs. */
+  state: z.enum(['active', 'standby']),
+  variants: z.array(desiredVariantSchema).max(512),
+  telemetry: z.object({ sampleMs: z.number().int().min(100), batchMs: z.number().int().min(100) }),
+});
+export type Desired = z.infer<typeof desiredSchema>;
+
+export const residencySchema = z.enum(['absent', 'fetching', 'stored', 'loading', 'resident', 'evicting', 'failed']);
+export type Residency = z.infer<typeof residencySchema>;
+
+/** Result of the enrolment benchmark of one variant on one device. */
+export const measurementSchema = z.object({
+  variantId: variantIdSchema,
+  sha256: sha256Schema,
+  prefillTokensPerS: z.number().positive(),
+  decodeTokensPerS: z.number().positive(),
+  /** Relative standard deviation over the benchmark's repetitions. */
+  relativeSd: z.number().nonnegative(),
+  /** Energy above idle. */
+  prefillJPerToken: z.number().nonnegative(),
+  decodeJPerToken: z.number().nonnegative(),
+  energySource: powerSourceSchema,
+  /** Time from an accepted job to the start of its prefill when nothing is queued. */
+  overheadMs: z.number().nonnegative(),
+  loadMs: z.number().nonnegative(),
+  memoryBytes: z.number().int().nonnegative(),
+  measuredAtMs: z.number(),
+});
+export type Measurement = z.infer<typeof measurementSchema>;
+
+/** What a device says it has: whole document, retained. */
+export const reportedSchema = z.object({
+  v: versionSchema,
+  epoch: z.number().int().positive(),
+  /** Generation of the last desired document that was taken up; 0 before the first. */
+  observedGeneration: z.number().int().nonnegative(),
+  /** True when nothing is left to do for that generation (also when some of it failed: see `residency`). */
+  settled: z.boolean(),
+  state: z.enum(['starting', 'active', 'standby', 'draining']),
+  board: boardIdSchema,
+  agentVersion: z.string(),
+  host: z.object({
+    /** Same for all agents of one machine: they measure one after the other. */
+    id: z.string(),
+    os: z.string(),
+    arch: z.string(),
+    cpu: z.string(),
+    cores: z.number().int().positive(),
+    memoryBytes: z.number().int().positive(),
+  }),
+  engine: z.object({
+    kind: z.enum(['llama', 'http', 'scripted']),
+    version: z.string(),
+    state: z.enum(['ready', 'restarting', 'down']),
+    reason: z.string().optional(),
+  }),
+  memory: z.object({ budgetBytes: z.number().nonnegative(), usedBytes: z.number().nonnegative() }),
+  storage: z.object({ freeBytes: z.number().nonnegative(), readBytesPerS: z.number().positive().optional() }),
+  slots: z.number().int().positive(),
+  power: z.object({
+    source: powerSourceSchema,
+    /** Where it is read, for example `jetson-ina3221 VDD_IN` or `board profile`. */
+    from: z.string(),
+    idleW: z.number().nonnegative(),
+    loadW: z.number().nonnegative(),
+    standbyW: z.number().nonnegative(),
+  }),
+  variants: z.array(
+    z.object({
+      variantId: variantIdSchema,
+      residency: residencySchema,
+      /** 0..1 while fetching. */
+      progress: z.number().min(0).max(1).optional(),
+      memoryBytes: z.number().nonnegative().optional(),
+      error: messageErrorSchema.optional(),
+    }),
+  ),
+  measurements: z.array(measurementSchema),
+});
+export type Reported = z.infer<typeof reportedSchema>;
