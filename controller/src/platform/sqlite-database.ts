@@ -1,0 +1,193 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { accessSync, constants, existsSync, mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+
+import { FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
+import { DataSource, type DataSourceOptions, type EntityManager } from 'typeorm';
+
+import type { Database, DatabaseSchema } from './database.js';
+
+export type SqliteDriver = 'sqlite3' | 'libsql';
+
+/** Longest wait for a lock that another process holds (a backup, a `sqlite3` shell), ms. */
+const BUSY_TIMEOUT_MS = 5000;
+/** Writes that may wait for their turn; more than that means that the disk has stopped. */
+const MAX_WAITING_WRITES = 10_000;
+
+/**
+ * Opens (or makes) the SQLite database `path`, brings it up to date by the migrations of `schemas`, and checks it.
+ *
+ * Prefers sqlite3; where that was not built (no compiler) the same database is read by libsql. Throws
+ * `data-dir.not-writable`, `store.corrupt` (the file is damaged or no database) or `store.unavailable`.
+ */
+export async function openDatabase(
+  path: string,
+  schemas: readonly DatabaseSchema[],
+  driver: SqliteDriver | 'any' = 'any',
+): Promise<Database> {
+  checkWritable(path);
+  const source = new DataSource(await dataSourceOptions(path, schemas, driver));
+  try {
+    await source.initialize();
+    await source.query('PRAGMA synchronous = NORMAL');
+    await checkIntegrity(source, path);
+    await checkNotNewer(source, path);
+    await source.runMigrations({ transaction: 'all' });
+  } catch (error) {
+    if (source.isInitialized) await source.destroy();
+    throw translate(error, path);
+  }
+  return new SqliteDatabase(source, path);
+}
+
+class SqliteDatabase implements Database {
+  readonly source: DataSource;
+  readonly #path: string;
+  readonly #inWrite = new AsyncLocalStorage<true>();
+  #tail: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+  #closed = false;
+
+  constructor(source: DataSource, path: string) {
+    this.source = source;
+    this.#path = path;
+  }
+
+  async write<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
+    if (this.#closed) throw new FleetError('store.unavailable', `database ${this.#path} is closed`);
+    if (this.#inWrite.getStore() === true) {
+      throw new FleetError('internal.invariant', 'a write inside a write would wait for itself for ever');
+    }
+    if (this.#waiting >= MAX_WAITING_WRITES) {
+      throw new FleetError('store.unavailable', `database ${this.#path} has ${this.#waiting} writes waiting`, {
+        retryable: true,
+        hint: 'look at the disk of the data directory: it is not keeping up',
+      });
+    }
+    this.#waiting += 1;
+    const turn = this.#tail.then(() => this.#inWrite.run(true, () => this.source.transaction(work)));
+    // The next one starts whatever became of this one.
+    this.#tail = turn.then(
+      () => undefined,
+      () => undefined,
+    );
+    try {
+      return await turn;
+    } catch (error) {
+      throw translate(error, this.#path);
+    } finally {
+      this.#waiting -= 1;
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#tail;
+    // libsql leaves the log behind when it closes; with it emptied, the one file is the whole database.
+    await this.source.query('PRAGMA wal_checkpoint(TRUNCATE)');
+    await this.source.destroy();
+  }
+}
+
+async function dataSourceOptions(
+  path: string,
+  schemas: readonly DatabaseSchema[],
+  driver: SqliteDriver | 'any',
+): Promise<DataSourceOptions> {
+  const shared = {
+    database: path,
+    entities: schemas.flatMap((schema) => schema.entities),
+    migrations: schemas.flatMap((schema) => schema.migrations),
+    enableWAL: true,
+    logging: false,
+  } as const;
+  const sqlite3 = driver === 'libsql' ? undefined : await load('sqlite3');
+  if (sqlite3 !== undefined) return { ...shared, type: 'sqlite', driver: sqlite3, busyTimeout: BUSY_TIMEOUT_MS };
+  const libsql = driver === 'sqlite3' ? undefined : await load('libsql');
+  if (libsql !== undefined) return { ...shared, type: 'better-sqlite3', driver: libsql, timeout: BUSY_TIMEOUT_MS };
+  throw new FleetError('setup.missing', 'no SQLite driver can be loaded: neither sqlite3 nor libsql', {
+    hint: 'run npm install again; sqlite3 needs g++, make and python3, libsql needs none of them',
+  });
+}
+
+async function load(name: SqliteDriver): Promise<unknown> {
+  try {
+    const loaded = (await (name === 'sqlite3' ? import('sqlite3') : import('libsql'))) as { default: unknown };
+    return loaded.default;
+  } catch {
+    // Optional dependencies: npm leaves out what it could not build, and the other one is tried.
+    return undefined;
+  }
+}
+
+function checkWritable(path: string): void {
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    accessSync(dirname(path), constants.W_OK);
+    if (existsSync(path)) accessSync(path, constants.R_OK | constants.W_OK);
+  } catch (cause) {
+    throw notWritable(path, cause);
+  }
+}
+
+async function checkIntegrity(source: DataSource, path: string): Promise<void> {
+  const rows: readonly Readonly<Record<string, unknown>>[] = await source.query('PRAGMA quick_check(1)');
+  const answer = Object.values(rows[0] ?? {})[0];
+  if (answer !== 'ok') throw corrupt(path, String(answer));
+}
+
+/** A database that a later release has changed is left alone: its tables may mean something else by now. */
+async function checkNotNewer(source: DataSource, path: string): Promise<void> {
+  const tables: readonly unknown[] = await source.query(
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'migrations'",
+  );
+  if (tables.length === 0) return;
+  const done: readonly { readonly name: string }[] = await source.query('SELECT name FROM migrations');
+  const known = new Set(source.migrations.map((migration) => migration.name ?? migration.constructor.name));
+  const unknown = done.find(({ name }) => !known.has(name));
+  if (unknown === undefined) return;
+  throw new FleetError(
+    'store.unavailable',
+    `database ${path} was written by another release (it has the change ${unknown.name}, which this one does not know)`,
+    { hint: 'start the release that wrote it, or give another data directory with --data' },
+  );
+}
+
+function corrupt(path: string, what: string, cause?: unknown): FleetError {
+  return new FleetError('store.corrupt', `database ${path} is damaged: ${what}`, {
+    hint: `move ${path} away (with its -wal and -shm) and start again: devices have to enrol anew, or restore a backup`,
+    cause,
+  });
+}
+
+function notWritable(path: string, cause: unknown): FleetError {
+  return new FleetError('data-dir.not-writable', `database ${path} cannot be written: ${messageOf(cause)}`, {
+    hint: 'choose a directory you may write to with --data',
+    cause,
+  });
+}
+
+/** FleetErrors and errors of our own code pass; what SQLite itself reports gets a code. */
+function translate(error: unknown, path: string): unknown {
+  if (isFleetError(error)) return error;
+  const text = messageOf(error);
+  const code = sqliteCode(error) ?? '';
+  if (/NOTADB|CORRUPT/.test(code) || /not a database|malformed/.test(text)) return corrupt(path, text, error);
+  if (/READONLY|CANTOPEN/.test(code) || /readonly database|unable to open/i.test(text)) return notWritable(path, error);
+  if (/FULL|IOERR|BUSY|LOCKED/.test(code)) {
+    return new FleetError('store.unavailable', `database ${path} cannot be used now: ${text}`, {
+      retryable: true,
+      hint: 'check that the disk of the data directory is not full and that no other program holds the database',
+      cause: error,
+    });
+  }
+  return error;
+}
+
+function sqliteCode(error: unknown): string | undefined {
+  for (const candidate of [error, error instanceof Error && 'driverError' in error ? error.driverError : undefined]) {
+    if (candidate instanceof Error && 'code' in candidate && typeof candidate.code === 'string') return candidate.code;
+  }
+  return undefined;
+}
