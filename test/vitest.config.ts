@@ -1,5 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
+import { ClosingLineReporter } from './support/closing-line-reporter.ts';
+
 const root = new URL('..', import.meta.url).pathname;
 
 export default defineConfig({
@@ -10,6 +12,7 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['fleetgate-source', 'node'] } },
   test: {
     include: ['{shared,firmware-configs,controller,agent}/src/**/*.test.ts', 'test/**/*.test.ts'],
+    reporters: ['default', new ClosingLineReporter()],
     // sqlite3 aborts the process when a worker thread ends with a statement in flight.
     pool: 'forks',
     maxWorkers: 2,

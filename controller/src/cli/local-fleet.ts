@@ -1,0 +1,241 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { createWriteStream, mkdirSync, readFileSync, statSync, truncateSync, type WriteStream } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+import { FleetError } from '@fleetgate/shared/errors';
+
+const FLEETGATE = fileURLToPath(new URL('../../bin/fleetgate.mjs', import.meta.url));
+const START_DEADLINE_MS = 60_000;
+const STOP_DEADLINE_MS = 10_000;
+const LOG_LIMIT_BYTES = 8 * 1024 * 1024;
+/** A process that dies more often than this within a minute is not started again. */
+const MAX_RESTARTS_PER_MINUTE = 5;
+
+/** The boards of a local fleet, in the order in which devices are added; further devices repeat them. */
+const LOCAL_BOARDS = [
+  { name: 'jetson', board: 'jetson-orin-nano' },
+  { name: 'pi', board: 'raspberry-pi-5' },
+  { name: 'phone', board: 'android-phone' },
+] as const;
+
+export interface LocalFleetOptions {
+  readonly dataDir: string;
+  readonly host: string;
+  readonly httpPort: number;
+  readonly mqttPort: number;
+  /** Number of agents on this machine. */
+  readonly devices: number;
+  readonly logLevel: string;
+  /** Tells a person what happens. */
+  readonly say: (text: string) => void;
+}
+
+export interface Listening {
+  readonly httpUrl: string;
+  readonly mqttUrl: string;
+}
+
+/**
+ * A controller and agents as child processes of this one: starts them, restarts what dies, stops them all.
+ *
+ * Children end by themselves when this process disappears: they watch their IPC channel.
+ */
+export class LocalFleet {
+  readonly #options: LocalFleetOptions;
+  readonly #children = new Map<string, ChildProcess>();
+  #stopping = false;
+  #listening: Listening | undefined;
+  /** Rejects when a child cannot be kept alive. */
+  readonly failed: Promise<never>;
+  #fail: (error: FleetError) => void = () => {};
+
+  constructor(options: LocalFleetOptions) {
+    this.#options = options;
+    this.failed = new Promise<never>((_, reject) => {
+      this.#fail = reject;
+    });
+    this.failed.catch(() => {});
+  }
+
+  /** Starts the controller, waits until it listens, then starts the agents. */
+  async start(): Promise<Listening> {
+    const { host, httpPort, mqttPort, dataDir, devices } = this.#options;
+    const listening = await new Promise<Listening>((resolve, reject) => {
+      const deadline = setTimeout(
+        () =>
+          reject(
+            new FleetError(
+              'controller.unreachable',
+              `the controller did not listen within ${START_DEADLINE_MS / 1000} s`,
+              { hint: `its log is ${this.#logPath('controller')}` },
+            ),
+          ),
+        START_DEADLINE_MS,
+      );
+      const settle = <T>(done: (value: T) => void, value: T): void => {
+        clearTimeout(deadline);
+        done(value);
+      };
+      this.failed.catch((error: unknown) => settle(reject, error));
+      this.#run(
+        'controller',
+        () => {
+          // After the first start the ports are fixed, so that agents find a restarted controller where it was.
+          const ports =
+            this.#listening === undefined
+              ? { http: httpPort, mqtt: mqttPort }
+              : { http: portOf(this.#listening.httpUrl), mqtt: portOf(this.#listening.mqttUrl) };
+          return [
+            'controller',
+            '--data',
+            join(dataDir, 'controller'),
+            '--host',
+            host,
+            '--http-port',
+            String(ports.http),
+            '--mqtt-port',
+            String(ports.mqtt),
+            '--log-level',
+            this.#options.logLevel,
+          ];
+        },
+        {},
+        (message) => {
+          if (!isListening(message)) return;
+          this.#listening = { httpUrl: message.httpUrl, mqttUrl: message.mqttUrl };
+          settle(resolve, this.#listening);
+        },
+      );
+    });
+    const token = readFileSync(join(dataDir, 'controller', 'join-token'), 'utf8').trim();
+    for (let i = 0; i < devices; i++) {
+      const { name, board } = localDevice(i);
+      this.#run(
+        name,
+        () => [
+          'agent',
+          '--controller',
+          listening.httpUrl,
+          '--board',
+          board,
+          '--name',
+          name,
+          '--data',
+          join(dataDir, 'agents', name),
+          '--log-level',
+          this.#options.logLevel,
+        ],
+        { FLEETGATE_JOIN_TOKEN: token },
+      );
+    }
+    return listening;
+  }
+
+  /** Stops agents, then the controller; kills what does not stop within 10 s. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    const agents = [...this.#children].filter(([name]) => name !== 'controller').map(([, child]) => child);
+    await Promise.all(agents.map((child) => endOf(child)));
+    const controller = this.#children.get('controller');
+    if (controller !== undefined) await endOf(controller);
+  }
+
+  #run(
+    name: string,
+    args: () => string[],
+    environment: Record<string, string>,
+    onMessage: (message: unknown) => void = () => {},
+  ): void {
+    const log = this.#openLog(name);
+    const deaths: number[] = [];
+    const start = (): void => {
+      const child = fork(FLEETGATE, args(), {
+        stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+        env: { ...process.env, ...environment },
+      });
+      this.#children.set(name, child);
+      let lastWords = '';
+      if (child.stderr !== null) {
+        createInterface({ input: child.stderr }).on('line', (line) => {
+          log.write(`${line}\n`);
+          // Log lines are JSON; anything else is addressed to a person.
+          if (!line.startsWith('{')) lastWords = lastWords === '' ? line : `${lastWords}\n${line}`;
+        });
+      }
+      child.on('message', onMessage);
+      child.on('error', (error) =>
+        this.#fail(new FleetError('controller.unreachable', `${name} cannot be started: ${error.message}`)),
+      );
+      child.on('exit', (code, signal) => {
+        this.#children.delete(name);
+        if (this.#stopping) return;
+        const why = signal === null ? `exit code ${code}` : signal;
+        const now = Date.now();
+        deaths.push(now);
+        const recent = deaths.filter((at) => now - at < 60_000).length;
+        // Exit codes 1 and 2 before it ever listened are its own verdict: bad usage, taken port, unusable directory.
+        const refused = name === 'controller' && this.#listening === undefined && signal === null;
+        if (refused || recent > MAX_RESTARTS_PER_MINUTE) {
+          this.#fail(
+            new FleetError(
+              'setup.missing',
+              lastWords.replace(/^(?:fleetgate: )?error: /, '') || `${name} ended (${why})`,
+              { hint: `the log is ${this.#logPath(name)}` },
+            ),
+          );
+          return;
+        }
+        this.#options.say(`${name} ended (${why}); starting it again`);
+        setTimeout(
+          () => {
+            if (!this.#stopping) start();
+          },
+          250 * 2 ** Math.min(recent, 5),
+        );
+      });
+    };
+    start();
+  }
+
+  #openLog(name: string): WriteStream {
+    const path = this.#logPath(name);
+    mkdirSync(join(this.#options.dataDir, 'logs'), { recursive: true });
+    const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+    if (size > LOG_LIMIT_BYTES) truncateSync(path);
+    return createWriteStream(path, { flags: 'a' });
+  }
+
+  #logPath(name: string): string {
+    return join(this.#options.dataDir, 'logs', `${name}.log`);
+  }
+}
+
+function localDevice(index: number): { readonly name: string; readonly board: string } {
+  const { name, board } = LOCAL_BOARDS[index % LOCAL_BOARDS.length] ?? LOCAL_BOARDS[0];
+  const round = Math.floor(index / LOCAL_BOARDS.length) + 1;
+  return { name: round === 1 ? name : `${name}-${round}`, board };
+}
+
+function portOf(url: string): number {
+  return Number(new URL(url).port);
+}
+
+function isListening(message: unknown): message is Listening & { readonly kind: 'controller-listening' } {
+  return (
+    typeof message === 'object' && message !== null && 'kind' in message && message.kind === 'controller-listening'
+  );
+}
+
+async function endOf(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  await new Promise<void>((resolve) => {
+    const kill = setTimeout(() => child.kill('SIGKILL'), STOP_DEADLINE_MS);
+    child.once('exit', () => {
+      clearTimeout(kill);
+      resolve();
+    });
+    child.kill('SIGTERM');
+  });
+}

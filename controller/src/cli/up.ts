@@ -1,0 +1,160 @@
+import { resolve } from 'node:path';
+
+import type { Command } from 'commander';
+
+import type { DeviceView, ListBody, PlanView, StatusView } from '@fleetgate/shared/api/operations';
+import { claimDataDir } from '@fleetgate/shared/disk-data-dir';
+import { FleetError } from '@fleetgate/shared/errors';
+
+import { type Listening, LocalFleet } from './local-fleet.js';
+import { countOption, portOption } from './options.js';
+import { run } from './output.js';
+
+interface UpOptions {
+  readonly data: string;
+  readonly host: string;
+  readonly httpPort: number;
+  readonly mqttPort: number;
+  readonly fleet: number | 'none';
+  readonly logLevel: string;
+  readonly json?: boolean;
+}
+
+const POLL_MS = 300;
+const READY_DEADLINE_MS = 5 * 60_000;
+
+export function registerUp(program: Command): void {
+  program
+    .command('up')
+    .description('start a controller, its broker, database and dashboard, and a local fleet of agents on this machine')
+    .option('--data <dir>', 'where everything is kept', '.fleetgate')
+    .option('--host <address>', 'address to listen on; anything but loopback needs an API key', '127.0.0.1')
+    .option('--http-port <port>', 'port of the API and the dashboard, 0 for a free one', portOption, 8080)
+    .option('--mqtt-port <port>', 'port of the MQTT broker, 0 for a free one', portOption, 1883)
+    .option(
+      '--fleet <n|none>',
+      'number of agents to start: a Jetson, a Raspberry Pi and a phone profile by turns',
+      fleetOption,
+      3,
+    )
+    .option('--log-level <level>', 'error, warn, info or debug; logs are kept in DIR/logs', 'info')
+    .option('--json', 'print the ready line as one JSON document')
+    .action((options: UpOptions) => run(() => up(options)));
+}
+
+async function up(options: UpOptions): Promise<void> {
+  const dataDir = resolve(options.data);
+  const release = claimDataDir(dataDir);
+  const say = (text: string): void => void process.stderr.write(`fleetgate: ${text}\n`);
+  const fleet = new LocalFleet({
+    dataDir,
+    host: options.host,
+    httpPort: options.httpPort,
+    mqttPort: options.mqttPort,
+    devices: options.fleet === 'none' ? 0 : options.fleet,
+    logLevel: options.logLevel,
+    say,
+  });
+  const interrupted = new Promise<'interrupted'>((done) => {
+    process.once('SIGINT', () => done('interrupted'));
+    process.once('SIGTERM', () => done('interrupted'));
+    process.once('disconnect', () => done('interrupted'));
+  });
+  try {
+    const started = Date.now();
+    const listening = await Promise.race([fleet.start(), fleet.failed, interrupted]);
+    if (listening === 'interrupted') return;
+    say(`controller listens on ${listening.httpUrl}`);
+    const expected = options.fleet === 'none' ? 0 : options.fleet;
+    const ready = await Promise.race([untilReady(listening, expected, say), fleet.failed, interrupted]);
+    if (ready === 'interrupted') return;
+    announce(listening, ready, Date.now() - started, options.json === true);
+    await Promise.race([interrupted, fleet.failed]);
+    say('stopping');
+  } finally {
+    await fleet.stop();
+    release();
+  }
+}
+
+/** The active plan, once every device of the local fleet is there and holds what the plan places on it. */
+async function untilReady(
+  listening: Listening,
+  expected: number,
+  say: (text: string) => void,
+): Promise<PlanView | undefined> {
+  const deadline = Date.now() + READY_DEADLINE_MS;
+  const told = new Map<string, string>();
+  while (Date.now() < deadline) {
+    const status = await read<StatusView>(`${listening.httpUrl}/api/v1/status`);
+    const devices = (await read<ListBody<DeviceView>>(`${listening.httpUrl}/api/v1/devices`))?.items ?? [];
+    for (const device of devices) {
+      const text = progressOf(device);
+      if (told.get(device.id) !== text) say(`${device.id}: ${text}`);
+      told.set(device.id, text);
+    }
+    if (status !== undefined && expected === 0) return undefined;
+    if (status?.activePlanId != null && status.ready && devices.length >= expected) {
+      const plan = await read<PlanView>(`${listening.httpUrl}/api/v1/plans/${status.activePlanId}`);
+      if (plan !== undefined && isHeld(plan, devices)) return plan;
+    }
+    await new Promise((done) => setTimeout(done, POLL_MS));
+  }
+  throw new FleetError('dispatch.no-plan', `no plan was active within ${READY_DEADLINE_MS / 60_000} minutes`, {
+    hint: 'look at DIR/logs and at `fleetgate devices`',
+  });
+}
+
+function progressOf(device: DeviceView): string {
+  if (device.state !== 'online') return 'waiting for its agent';
+  if (device.activity === 'measuring') return `measuring its experts (${device.measurements.length} done)`;
+  if (device.activity === 'starting') return 'starting its engine';
+  const resident = device.variants
+    .filter((variant) => variant.residency === 'resident')
+    .map((variant) => variant.variantId);
+  return resident.length === 0 ? device.activity : `${device.activity}, holds ${resident.join(', ')}`;
+}
+
+function isHeld(plan: PlanView, devices: readonly DeviceView[]): boolean {
+  return plan.placements.every((placement) =>
+    devices.some(
+      (device) =>
+        device.id === placement.deviceId &&
+        device.variants.some(
+          (variant) => variant.variantId === placement.variantId && variant.residency === 'resident',
+        ),
+    ),
+  );
+}
+
+function announce(listening: Listening, plan: PlanView | undefined, ms: number, json: boolean): void {
+  const fields = {
+    dashboard: `${listening.httpUrl}/`,
+    api: `${listening.httpUrl}/v1`,
+    mqtt: listening.mqttUrl,
+    plan: plan?.id ?? null,
+    seconds: Number((ms / 1000).toFixed(1)),
+  };
+  if (json) process.stdout.write(`${JSON.stringify({ event: 'ready', ...fields })}\n`);
+  else
+    process.stdout.write(
+      `ready  dashboard ${fields.dashboard}  api ${fields.api}  mqtt ${fields.mqtt}  plan ${fields.plan ?? 'none'}  (${fields.seconds} s)\n`,
+    );
+}
+
+async function read<T>(url: string): Promise<T | undefined> {
+  try {
+    const key = process.env['FLEETGATE_API_KEY'];
+    const response = await fetch(url, {
+      signal: AbortSignal.timeout(5000),
+      headers: key === undefined ? {} : { authorization: `Bearer ${key}` },
+    });
+    return response.ok ? ((await response.json()) as T) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function fleetOption(value: string): number | 'none' {
+  return value === 'none' ? 'none' : countOption(value);
+}
