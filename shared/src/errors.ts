@@ -55,6 +55,8 @@ export const ERROR_KINDS = {
   'dispatch.no-capacity': 'dependency',
   'dispatch.no-plan': 'dependency',
   'dispatch.over-budget': 'dependency',
+  'dispatch.over-latency': 'dependency',
+  'dispatch.loading': 'dependency',
   'dispatch.deadline': 'dependency',
   'solver.failed': 'dependency',
   'solver.timeout': 'dependency',
