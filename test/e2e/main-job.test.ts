@@ -1,0 +1,137 @@
+import { readFileSync } from 'node:fs';
+
+import OpenAI from 'openai';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import type { DeviceView, ListBody, PlanView, RequestView } from '@fleetgate/shared/api/operations';
+
+import { type RunningFleet, fleetgate, getJson, startFleet } from '../support/running-fleet.ts';
+
+const DOMAINS = ['math', 'code', 'medical', 'finance', 'story', 'dialogue'];
+
+/** The first validation prompts of a domain: never used for training. */
+function prompts(domain: string, count: number): string[] {
+  return readFileSync(new URL(`../../experts/data/${domain}.valid.jsonl`, import.meta.url), 'utf8')
+    .split('\n', count)
+    .map((line) => (JSON.parse(line) as { prompt: string }).prompt);
+}
+
+describe('the main job, end to end, on real models', () => {
+  let fleet: RunningFleet;
+  let client: OpenAI;
+
+  beforeAll(async () => {
+    fleet = await startFleet();
+    client = new OpenAI({ apiKey: 'none', baseURL: `${fleet.url}/v1`, maxRetries: 0 });
+  }, 240_000);
+
+  afterAll(async () => {
+    expect(await fleet.stop()).toBe(0);
+  }, 60_000);
+
+  it('measures every device and activates a verified plan', async () => {
+    const { items: devices } = await getJson<ListBody<DeviceView>>(`${fleet.url}/api/v1/devices`);
+    expect(devices.map((device) => `${device.id} ${device.board} ${device.state}`).sort()).toEqual([
+      'jetson jetson-orin-nano online',
+      'phone android-phone online',
+      'pi raspberry-pi-5 online',
+    ]);
+    for (const device of devices) {
+      expect(device.measurements).toHaveLength(9);
+      expect(device.power?.source).toBe('modelled');
+    }
+    const plan = await getJson<PlanView>(`${fleet.url}/api/v1/plans/${fleet.planId}`);
+    expect(plan).toMatchObject({ state: 'active', verified: true });
+    expect(plan.placements.length).toBeGreaterThanOrEqual(DOMAINS.length);
+  });
+
+  it('streams real tokens to the official client and says who answered, at what cost and why', async () => {
+    const stream = await client.chat.completions
+      .create({
+        model: 'auto',
+        messages: [{ role: 'user', content: prompts('math', 1)[0] ?? '' }],
+        stream: true,
+        stream_options: { include_usage: true },
+        max_tokens: 24,
+        temperature: 0,
+      })
+      .withResponse();
+    let text = '';
+    let usage: (OpenAI.CompletionUsage & { energy_joules?: number; energy_source?: string }) | undefined;
+    for await (const chunk of stream.data) {
+      text += chunk.choices[0]?.delta.content ?? '';
+      if (chunk.usage) usage = chunk.usage;
+    }
+    expect(text.length).toBeGreaterThan(10);
+    expect(usage?.completion_tokens).toBeGreaterThan(0);
+    expect(usage?.energy_joules).toBeGreaterThan(0);
+    expect(usage?.energy_source).toBe('modelled');
+    expect(stream.response.headers.get('x-fleetgate-expert')).toBe('math');
+    const id = stream.response.headers.get('x-request-id') ?? '';
+    const record = await getJson<RequestView>(`${fleet.url}/api/v1/requests/${id}`);
+    expect(record).toMatchObject({ state: 'succeeded', expertId: 'math', classId: 'math' });
+    expect(record.why).not.toBe('');
+    expect(record.candidates.filter((candidate) => candidate.chosen)).toHaveLength(1);
+    expect(record.actual?.latencyMs).toBeGreaterThan(0);
+  });
+
+  it('answers greedily the same twice', async () => {
+    const ask = () =>
+      client.chat.completions.create({
+        model: 'story',
+        messages: [{ role: 'user', content: 'Who was the king?' }],
+        max_tokens: 16,
+        temperature: 0,
+      });
+    const [first, second] = [await ask(), await ask()];
+    expect(first.choices[0]?.message.content).toBe(second.choices[0]?.message.content);
+  });
+
+  it("picks the domain's own expert for nearly every validation prompt", async () => {
+    const chosen: Record<string, string[]> = {};
+    for (const domain of DOMAINS) {
+      chosen[domain] = [];
+      for (const prompt of prompts(domain, 5)) {
+        const { response } = await client.chat.completions
+          .create({ model: 'auto', messages: [{ role: 'user', content: prompt }], max_tokens: 2 })
+          .withResponse();
+        chosen[domain].push(response.headers.get('x-fleetgate-expert') ?? '');
+      }
+    }
+    const right = DOMAINS.flatMap((domain) => chosen[domain]?.filter((expert) => expert === domain) ?? []);
+    expect(right.length, JSON.stringify(chosen)).toBeGreaterThanOrEqual(27);
+  }, 120_000);
+
+  it('lists every expert and variant as a model', async () => {
+    const models = await client.models.list();
+    const ids = models.data.map((model) => model.id);
+    expect(ids).toEqual(expect.arrayContaining(['auto', 'auto:eco', ...DOMAINS, 'math-q8_0', 'moe']));
+  });
+
+  it('is operated from the command line', async () => {
+    const chat = await fleetgate(['chat', '--url', fleet.url, '--model', 'math', 'What is 2 + 2?']);
+    expect(chat).toMatchObject({ code: 0 });
+    expect(chat.stdout).toMatch(/math.*J.*ms/);
+    for (const args of [
+      ['devices'],
+      ['experts'],
+      ['plan', 'show'],
+      ['plan', 'explain'],
+      ['budget', 'show'],
+      ['requests'],
+    ]) {
+      const plain = await fleetgate([...args, '--url', fleet.url]);
+      expect(plain, args.join(' ')).toMatchObject({ code: 0 });
+      const json = await fleetgate([...args, '--url', fleet.url, '--json']);
+      expect(() => JSON.parse(json.stdout) as unknown, args.join(' ')).not.toThrow();
+    }
+    expect((await fleetgate(['devices', '--url', 'http://127.0.0.1:1'])).code).toBe(1);
+    expect((await fleetgate(['no-such-command'])).code).toBe(2);
+  }, 120_000);
+
+  it('serves health, metrics, the API description and the dashboard', async () => {
+    for (const path of ['/healthz', '/readyz', '/api/openapi.json', '/'])
+      expect((await fetch(fleet.url + path)).status, path).toBe(200);
+    expect(await (await fetch(`${fleet.url}/metrics`)).text()).toMatch(/^fleetgate_[a-z_]+/m);
+  });
+});
