@@ -1,0 +1,95 @@
+import { readFileSync, readdirSync } from 'node:fs';
+
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+
+import { deviceId, fleetId, jobId } from '@fleetgate/shared/ids';
+import { decode, encode } from '@fleetgate/shared/protocol/codec';
+import { MESSAGE_SCHEMAS, type MessageName, jsonSchemaOf } from '@fleetgate/shared/protocol/json-schema';
+import {
+  desiredTopic,
+  jobCancelTopic,
+  jobOutTopic,
+  jobsTopic,
+  parseTopic,
+  presenceTopic,
+} from '@fleetgate/shared/protocol/topics';
+import { MAX_MESSAGE_BYTES } from '@fleetgate/shared/protocol/version';
+
+const FIXTURES = new URL('fixtures/protocol/v1/', import.meta.url);
+const names = Object.keys(MESSAGE_SCHEMAS) as MessageName[];
+const fixture = (name: string): Buffer => readFileSync(new URL(`${name}.json`, FIXTURES));
+
+describe('messages', () => {
+  it('has one fixture of version 1 for every message', () => {
+    expect(readdirSync(FIXTURES).sort()).toEqual(names.map((name) => `${name}.json`).sort());
+  });
+
+  it.each(names)('still decodes the %s of version 1, and gives back what it encoded', (name) => {
+    const first = decode(MESSAGE_SCHEMAS[name], fixture(name));
+    if (!first.ok) throw first.error;
+    expect(first.message).toEqual(JSON.parse(fixture(name).toString('utf8')));
+    const second = decode(MESSAGE_SCHEMAS[name], encode(first.message));
+    expect(second).toEqual(first);
+  });
+
+  it.each(names)('ignores unknown fields of a %s and refuses another major version', (name) => {
+    const message = JSON.parse(fixture(name).toString('utf8')) as object;
+    expect(decode(MESSAGE_SCHEMAS[name], encode({ ...message, later: true })).ok).toBe(true);
+    const future = decode(MESSAGE_SCHEMAS[name], encode({ ...message, v: 2 }));
+    expect(future.ok ? undefined : future.error.code).toBe('protocol.unsupported-version');
+  });
+
+  it.each(names)('describes the %s as a JSON schema', (name) => {
+    expect(jsonSchemaOf(name)).toHaveProperty('$schema');
+  });
+
+  it('answers random bytes with a reason and nothing else', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 400 }), fc.constantFrom(...names), (bytes, name) => {
+        const result = decode(MESSAGE_SCHEMAS[name], bytes);
+        expect(result.ok || result.error.code.startsWith('protocol.')).toBe(true);
+      }),
+    );
+  });
+
+  it('answers damaged messages with a reason and nothing else', () => {
+    fc.assert(
+      fc.property(fc.constantFrom(...names), fc.nat(), fc.integer({ min: 0, max: 255 }), (name, at, byte) => {
+        const payload = Buffer.from(fixture(name));
+        payload[at % payload.length] = byte;
+        expect(() => decode(MESSAGE_SCHEMAS[name], payload)).not.toThrow();
+      }),
+    );
+  });
+
+  it('refuses what the broker would refuse, before sending and before parsing', () => {
+    expect(() => encode({ text: 'x'.repeat(MAX_MESSAGE_BYTES) })).toThrow(/expected at most/);
+    const received = decode(MESSAGE_SCHEMAS.presence, Buffer.alloc(MAX_MESSAGE_BYTES + 1, 0x20));
+    expect(received.ok ? undefined : received.error.code).toBe('protocol.too-large');
+  });
+});
+
+describe('topics', () => {
+  const [fleet, device, job] = [fleetId('home'), deviceId('pi-1'), jobId('j_1')];
+
+  it('parses what it builds', () => {
+    expect(parseTopic(presenceTopic(fleet, device))).toEqual({ fleet, device, channel: 'presence' });
+    expect(parseTopic(desiredTopic(fleet, device))).toEqual({ fleet, device, channel: 'desired' });
+    expect(parseTopic(jobsTopic(fleet, device))).toEqual({ fleet, device, channel: 'jobs' });
+    expect(parseTopic(jobOutTopic(fleet, device, job))).toEqual({ fleet, device, channel: 'job-out', job });
+    expect(parseTopic(jobCancelTopic(fleet, device, job))).toEqual({ fleet, device, channel: 'job-cancel', job });
+  });
+
+  it.each([
+    '',
+    'fleetgate/v1',
+    'fleetgate/v2/home/pi/presence',
+    'fleetgate/v1/home/pi/jobs/j/x',
+    'fleetgate/v1/home/PI/presence',
+    'fleetgate/v1/home/pi/presence/x',
+    '$SYS/broker',
+  ])('does not take %j for one of ours', (topic) => {
+    expect(parseTopic(topic)).toBeUndefined();
+  });
+});
