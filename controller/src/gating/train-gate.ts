@@ -1,0 +1,242 @@
+/**
+ * Trains the gate: for each expert a predictor of its quality, from features of the prompt alone.
+ *
+ * The prompts' strongest directions (`principalSubspace`) carry a ridge regression per expert; its prediction is blended
+ * with the mean of the prompt's classes and the expert's own mean, as far as held-out folds say that helps
+ * (`blend-predictions.ts`). The same directions predict answer lengths and classes. What is kept is one weight per
+ * feature and output, so that scoring a prompt is one sparse product.
+ */
+import type { Outcome } from './outcomes.js';
+import { type Blend, blendOf, type ClassMeans, classMeans, temperatureOf } from './blend-predictions.js';
+import { FEATURE_COUNT } from './features.js';
+import { type ClassExpert, type ExpertFit, type GateModel } from './gate-model.js';
+import { type Matrix, matrix, principalSubspace, rowOf } from './linear-algebra.js';
+import { fitRidge, type RidgeFit } from './ridge.js';
+import { FOLDS, type TrainingSet, TrainingSetBuilder } from './training-set.js';
+import { SeededRandom } from '@fleetgate/shared/random';
+
+/** Directions kept; more did not lower held-out error on the public routing data. */
+const RANK = 192;
+/** Answer length assumed when the outcomes have none, tokens. */
+const UNKNOWN_OUTPUT_TOKENS = 128;
+/** Share of the training prompts that count as unlike the rest. */
+const UNFAMILIAR_SHARE = 0.02;
+
+export interface TrainingOptions {
+  readonly seed?: number;
+  readonly outcomesSha256?: string;
+  /** Called between steps with the share that is done, 0..1. */
+  readonly onProgress?: (step: string, done: number) => void;
+}
+
+/** Learns from outcomes given one by one; same outcomes, order and seed give the same model. Blocks for seconds. */
+export class GateTrainer {
+  readonly #set: TrainingSetBuilder;
+  readonly #options: TrainingOptions;
+
+  constructor(options: TrainingOptions = {}) {
+    this.#options = options;
+    this.#set = new TrainingSetBuilder(options.seed ?? 1);
+  }
+
+  get size(): number {
+    return this.#set.size;
+  }
+
+  add(outcome: Outcome): void {
+    this.#set.add(outcome);
+  }
+
+  /** Throws `outcomes.invalid` when there are too few outcomes. */
+  train(): GateModel {
+    return trainOn(this.#set.build(), this.#options);
+  }
+}
+
+/** Trains on all `outcomes` at once. */
+export function trainGate(outcomes: Iterable<Outcome>, options: TrainingOptions = {}): GateModel {
+  const trainer = new GateTrainer(options);
+  for (const outcome of outcomes) trainer.add(outcome);
+  return trainer.train();
+}
+
+function trainOn(set: TrainingSet, options: TrainingOptions): GateModel {
+  const seed = options.seed ?? 1;
+  const progress = options.onProgress ?? (() => {});
+  progress('directions', 0);
+  const { basis, scores } = principalSubspace(set.rows, FEATURE_COUNT, RANK, new SeededRandom(seed));
+  progress('quality', 0.6);
+  const quality = fitRidge(scores, set.quality, set.foldOf, FOLDS);
+  progress('classes', 0.75);
+  const labels = set.classes.map((_, index) => Float64Array.from(set.classOf, (own) => (own === index ? 1 : 0)));
+  const classes = fitRidge(scores, labels, set.foldOf, FOLDS);
+  progress('lengths', 0.85);
+  const lengths = fitRidge(
+    scores,
+    set.outputTokens.map((tokens) => tokens.map((value) => Math.log1p(value))),
+    set.foldOf,
+    FOLDS,
+  );
+  progress('calibration', 0.95);
+  const temperature = temperatureOf(classes, set.classOf);
+  const means = classMeans(set);
+  const blends = quality.map((fit, expert) => blendOf(set, expert, fit, classes, temperature));
+  const centroids = centroidsOf(set);
+  const weights = weightColumns(basis, [...quality, ...lengths, ...classes], centroids);
+  const packed = quantise(weights);
+  progress('done', 1);
+  return {
+    featuresVersion: 1,
+    featureCount: FEATURE_COUNT,
+    seed,
+    trainedOn: set.size,
+    outcomesSha256: options.outcomesSha256 ?? null,
+    promptTokensScale: set.promptTokensScale,
+    temperature,
+    familiarity: familiarityOf(set, centroids),
+    experts: set.experts.map((name, expert) => expertFit(set, expert, name, blends[expert], lengths[expert])),
+    classes: set.classes.map(({ id, label }, index) => ({
+      id,
+      label,
+      prompts: set.classOf.reduce((count, own) => count + (own === index ? 1 : 0), 0),
+      experts: set.experts.map((_, expert) => classExpert(set, expert, index, means, blends[expert])),
+    })),
+    intercepts: [
+      ...quality.map((fit) => fit.intercept),
+      ...lengths.map((fit) => (Number.isFinite(fit.intercept) && fit.intercept > 0 ? fit.intercept : unknownLength)),
+      ...classes.map((fit) => fit.intercept),
+      ...set.classes.map(() => 0),
+    ],
+    scales: [...packed.scales],
+    idf: set.idf,
+    weights: packed.weights,
+  };
+}
+
+const unknownLength = Math.log1p(UNKNOWN_OUTPUT_TOKENS);
+
+function expertFit(
+  set: TrainingSet,
+  expert: number,
+  name: string,
+  blend: Blend | undefined,
+  lengths: RidgeFit | undefined,
+): ExpertFit {
+  const known = [...(set.quality[expert] ?? [])].filter((value) => !Number.isNaN(value));
+  const mean = known.reduce((sum, value) => sum + value, 0) / Math.max(1, known.length);
+  const variance = known.reduce((sum, value) => sum + (value - mean) ** 2, 0) / Math.max(1, known.length - 1);
+  const tokens = set.outputTokens[expert] ?? new Float64Array();
+  let actual = 0;
+  let predicted = 0;
+  let most = 0;
+  tokens.forEach((value, row) => {
+    const heldOut = lengths?.heldOut[row] ?? NaN;
+    if (Number.isNaN(value) || Number.isNaN(heldOut)) return;
+    actual += value;
+    predicted += Math.max(1, Math.expm1(heldOut));
+    most = Math.max(most, value);
+  });
+  return {
+    name,
+    outcomes: known.length,
+    mean,
+    spread: Math.sqrt(variance),
+    ridgeShare: blend?.ridgeShare ?? 0,
+    classShare: blend?.classShare ?? 0,
+    sdScale: blend?.sdScale ?? 1,
+    outputTokensScale: predicted > 0 ? actual / predicted : 1,
+    outputTokensMost: most > 0 ? most : UNKNOWN_OUTPUT_TOKENS,
+  };
+}
+
+function classExpert(
+  set: TrainingSet,
+  expert: number,
+  index: number,
+  means: ClassMeans,
+  blend: Blend | undefined,
+): ClassExpert {
+  const quality = set.quality[expert] ?? new Float64Array();
+  const mean = means.mean(expert, index);
+  let squares = 0;
+  let tokens = 0;
+  let measured = 0;
+  quality.forEach((value, row) => {
+    if (set.classOf[row] !== index) return;
+    if (!Number.isNaN(value)) squares += (value - mean) ** 2;
+    const length = set.outputTokens[expert]?.[row] ?? NaN;
+    if (Number.isNaN(length)) return;
+    tokens += length;
+    measured++;
+  });
+  const count = means.count(expert, index);
+  const spread = Math.sqrt(means.variance(expert));
+  return {
+    mean,
+    standardError: count >= 2 ? Math.sqrt(squares / (count - 1) / count) : spread,
+    residualVariance: blend?.classVariances[index] ?? spread * spread,
+    outputTokens: measured > 0 ? tokens / measured : UNKNOWN_OUTPUT_TOKENS,
+  };
+}
+
+/** Unit vectors, classes x features: the mean direction of each class's prompts. */
+function centroidsOf(set: TrainingSet): Matrix {
+  const centroids = matrix(set.classes.length, FEATURE_COUNT);
+  set.rows.forEach((row, at) => {
+    const into = rowOf(centroids, set.classOf[at] ?? 0);
+    row.indices.forEach((index, k) => (into[index] = (into[index] ?? 0) + (row.values[k] ?? 0)));
+  });
+  for (let at = 0; at < centroids.rows; at++) {
+    const row = rowOf(centroids, at);
+    const norm = Math.sqrt(row.reduce((sum, value) => sum + value * value, 0));
+    if (norm > 0) row.forEach((value, index) => (row[index] = value / norm));
+  }
+  return centroids;
+}
+
+function familiarityOf(set: TrainingSet, centroids: Matrix): number {
+  const nearest = set.rows.map((row) => {
+    let best = 0;
+    for (let at = 0; at < centroids.rows; at++) {
+      const centroid = rowOf(centroids, at);
+      let sum = 0;
+      for (let k = 0; k < row.indices.length; k++) sum += (row.values[k] ?? 0) * (centroid[row.indices[k] ?? 0] ?? 0);
+      best = Math.max(best, sum);
+    }
+    return best;
+  });
+  return nearest.sort((a, b) => a - b)[Math.floor(UNFAMILIAR_SHARE * nearest.length)] ?? 0;
+}
+
+/** Features x columns: what each output gives for a unit of each feature. */
+function weightColumns(basis: Matrix, fits: readonly RidgeFit[], centroids: Matrix): Matrix {
+  const weights = matrix(FEATURE_COUNT, fits.length + centroids.rows);
+  for (let feature = 0; feature < FEATURE_COUNT; feature++) {
+    const direction = rowOf(basis, feature);
+    const into = rowOf(weights, feature);
+    fits.forEach((fit, column) => {
+      let sum = 0;
+      for (let at = 0; at < direction.length; at++) sum += (direction[at] ?? 0) * (fit.coefficients[at] ?? 0);
+      into[column] = sum;
+    });
+    for (let at = 0; at < centroids.rows; at++) into[fits.length + at] = rowOf(centroids, at)[feature] ?? 0;
+  }
+  return weights;
+}
+
+/** To 16 bits with one scale per column: the error is far below that of the prediction, the file half of float32. */
+function quantise(of: Matrix): { readonly weights: Int16Array; readonly scales: Float64Array } {
+  const scales = new Float64Array(of.columns);
+  of.cells.forEach((value, cell) => {
+    const column = cell % of.columns;
+    scales[column] = Math.max(scales[column] ?? 0, Math.abs(value));
+  });
+  scales.forEach((largest, column) => (scales[column] = largest / 32_767));
+  const weights = new Int16Array(of.cells.length);
+  of.cells.forEach((value, cell) => {
+    const scale = scales[cell % of.columns] ?? 0;
+    weights[cell] = scale > 0 ? Math.round(value / scale) : 0;
+  });
+  return { weights, scales };
+}
+
