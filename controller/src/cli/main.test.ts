@@ -108,7 +108,7 @@ describe('tables', () => {
     ];
     expect(tableLines(columns, rows, 20)).toEqual([
       'id                 n',
-      'a-very-long-d…     1',
+      'a-very-long-de…    1',
       'b                200',
     ]);
   });

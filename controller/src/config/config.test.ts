@@ -1,0 +1,103 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { databasePath, isLoopback, loadConfig, redacted } from './config.js';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'fleetgate-config-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const file = (text: string): string => {
+  const path = join(folder, 'fleetgate.yaml');
+  writeFileSync(path, text);
+  return path;
+};
+const faultOf = (work: () => unknown): unknown => {
+  try {
+    work();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+};
+
+describe('loadConfig', () => {
+  it('needs nothing but a data directory', () => {
+    const config = loadConfig({ flags: { dataDir: '/d' }, environment: {} });
+    expect(config).toMatchObject({
+      host: '127.0.0.1',
+      httpPort: 8080,
+      mqttPort: 1883,
+      fleet: 'home',
+      storePrompts: false,
+    });
+    expect(databasePath(config)).toBe('/d/control.sqlite');
+    expect(Object.isFrozen(config)).toBe(true);
+  });
+
+  it('lets flags win over the file, and takes secrets from the environment', () => {
+    const config = loadConfig({
+      flags: { dataDir: '/d', httpPort: 1, host: undefined },
+      file: file('httpPort: 2\nhost: 0.0.0.0\nfleet: barn\n'),
+      environment: { FLEETGATE_API_KEY: 'a-key-of-enough-length' },
+    });
+    expect(config).toMatchObject({ httpPort: 1, host: '0.0.0.0', fleet: 'barn', apiKey: 'a-key-of-enough-length' });
+    expect(JSON.stringify(redacted(config))).not.toContain('enough');
+  });
+
+  it('reports every fault at once, with what was got, and hides secrets', () => {
+    const error = faultOf(() =>
+      loadConfig({
+        flags: {},
+        file: file('httpPort: 99999\nfleet: Not A Name\nleaseMS: 5\nbrokerUrl: http://x\napiKey: short\n'),
+        environment: {},
+      }),
+    );
+    expect(error).toMatchObject({ code: 'config.invalid', hint: expect.stringContaining('fleetgate.yaml') as string });
+    const text = String(error);
+    for (const key of ['dataDir', 'httpPort', 'fleet', 'leaseMS', 'brokerUrl', 'apiKey'])
+      expect(text).toContain(`${key}:`);
+    expect(text).toContain('got 99999');
+    expect(text).toContain('got nothing');
+    expect(text).not.toContain('"short"');
+  });
+
+  it('says that another database cannot be used', () => {
+    const load = () => loadConfig({ flags: { dataDir: '/d', databaseUrl: 'postgres://h/d' }, environment: {} });
+    expect(String(faultOf(load))).toContain('a postgres: address');
+  });
+
+  it('takes a SQLite path', () => {
+    const config = loadConfig({ flags: { dataDir: '/d', databaseUrl: 'sqlite:///x/y.sqlite' }, environment: {} });
+    expect(databasePath(config)).toBe('/x/y.sqlite');
+  });
+
+  it.each(['- a\n- b\n', 'just text', '{ unclosed', 'a: [\n'])('refuses the file %j', (text) => {
+    expect(faultOf(() => loadConfig({ flags: { dataDir: '/d' }, file: file(text), environment: {} }))).toMatchObject({
+      code: 'config.invalid',
+    });
+  });
+
+  it('refuses a file that is not there, and takes an empty one', () => {
+    const load = (path: string) => loadConfig({ flags: { dataDir: '/d' }, file: path, environment: {} });
+    expect(faultOf(() => load(join(folder, 'none.yaml')))).toMatchObject({ code: 'config.invalid' });
+    expect(load(file(''))).toMatchObject({ httpPort: 8080 });
+  });
+});
+
+it('knows loopback addresses', () => {
+  expect(['127.0.0.1', '127.9.9.9', '::1', 'localhost', '0.0.0.0', '::', '192.168.1.4'].map(isLoopback)).toEqual([
+    true,
+    true,
+    true,
+    true,
+    false,
+    false,
+    false,
+  ]);
+});

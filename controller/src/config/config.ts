@@ -1,0 +1,145 @@
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { FleetError, messageOf } from '@fleetgate/shared/errors';
+import { fleetIdSchema } from '@fleetgate/shared/ids';
+import { parse } from 'yaml';
+import { z } from 'zod';
+
+const EXPERTS_DIR = fileURLToPath(new URL('../../../experts', import.meta.url));
+
+const port = z.number().int().min(0).max(65_535);
+
+/** Everything that can be set. Units are in the names; what needs no setting is a constant where it is used. */
+const configSchema = z.strictObject({
+  /** Where the controller keeps its state. */
+  dataDir: z.string().min(1),
+  host: z.string().min(1).default('127.0.0.1'),
+  /** 0 takes a free port. */
+  httpPort: port.default(8080),
+  mqttPort: port.default(1883),
+  /** Name of the fleet, part of every MQTT topic. */
+  fleet: z.string().default('home').pipe(fleetIdSchema),
+  /** An external broker instead of the embedded one. */
+  brokerUrl: z.url({ protocol: /^mqtts?$/, error: 'expected an mqtt:// or mqtts:// address' }).optional(),
+  brokerUsername: z.string().min(1).optional(),
+  brokerPassword: z.string().min(1).optional(),
+  /** Control database; by default `control.sqlite` in the data directory. */
+  databaseUrl: z.string().min(1).optional(),
+  expertsDir: z.string().min(1).default(EXPERTS_DIR),
+  /** Outcome data that the gate is trained on at the first start. */
+  outcomesPath: z.string().min(1).optional(),
+  apiKey: z.string().min(16, 'expected at least 16 characters').optional(),
+  logLevel: z.enum(['error', 'warn', 'info', 'debug', 'silent']).default('info'),
+  /** Keep prompt texts in the decision records. */
+  storePrompts: z.boolean().default(false),
+  /** A device that gives no sign of life for this long is offline. */
+  leaseMs: z.number().int().min(1000).max(3_600_000).default(15_000),
+  telemetrySampleMs: z.number().int().min(100).max(3_600_000).default(1000),
+  telemetryBatchMs: z.number().int().min(100).max(3_600_000).default(5000),
+  /** Telemetry and decision records older than this are removed. */
+  retentionDays: z.number().min(0.01).max(3650).default(30),
+});
+
+export type ControllerConfig = Readonly<z.infer<typeof configSchema>>;
+type Settings = Readonly<Record<string, unknown>>;
+
+const SECRETS: ReadonlySet<string> = new Set(['apiKey', 'brokerPassword']);
+const HINTS: Readonly<Record<string, string>> = {
+  dataDir: 'give it with --data DIR',
+  httpPort: 'ports go from 0 (a free one) to 65535',
+  mqttPort: 'ports go from 0 (a free one) to 65535',
+};
+
+/**
+ * The controller's configuration: flags over environment (secrets only) over the YAML file over defaults. Frozen.
+ *
+ * Throws `config.invalid` with every fault on a line of its own: where, expected, got, hint.
+ */
+export function loadConfig(sources: {
+  readonly flags: Settings;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly file?: string | undefined;
+}): ControllerConfig {
+  const { flags, environment, file } = sources;
+  const secrets = {
+    apiKey: environment['FLEETGATE_API_KEY'],
+    brokerPassword: environment['FLEETGATE_BROKER_PASSWORD'],
+    brokerUsername: environment['FLEETGATE_BROKER_USERNAME'],
+  };
+  const settings = {
+    ...(file === undefined ? {} : readYaml(file)),
+    ...withoutUndefined(secrets),
+    ...withoutUndefined(flags),
+  };
+  const result = configSchema.safeParse(settings);
+  const faults = [
+    ...(result.success ? [] : result.error.issues.flatMap((issue) => faultsOf(issue, settings))),
+    ...databaseFaults(settings['databaseUrl']),
+  ];
+  if (!result.success || faults.length > 0) {
+    throw new FleetError('config.invalid', ['the configuration cannot be used:', ...faults].join('\n  '), {
+      hint: file === undefined ? 'see `fleetgate controller --help`' : `correct ${resolve(file)} or the options given`,
+    });
+  }
+  return Object.freeze(result.data);
+}
+
+/** Path of the control database. */
+export function databasePath(config: ControllerConfig): string {
+  const url = config.databaseUrl;
+  return url === undefined ? join(config.dataDir, 'control.sqlite') : url.replace(/^(?:sqlite|file):(?:\/\/)?/, '');
+}
+
+/** What may be logged: secrets are replaced. */
+export function redacted(config: ControllerConfig): Settings {
+  return Object.fromEntries(Object.entries(config).map(([key, value]) => [key, SECRETS.has(key) ? '(set)' : value]));
+}
+
+/** Whether only programs of this machine can reach an address. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
+
+function readYaml(file: string): Settings {
+  let value: unknown;
+  try {
+    value = parse(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    throw new FleetError('config.invalid', `configuration file ${file} cannot be read: ${messageOf(cause)}`, {
+      hint: 'give a YAML file with --config, or leave the option out',
+      cause,
+    });
+  }
+  // An empty file sets nothing.
+  if (value === null || value === undefined) return {};
+  if (typeof value === 'object' && !Array.isArray(value)) return value as Settings;
+  throw new FleetError('config.invalid', `configuration file ${file}: expected settings as \`key: value\` lines`, {
+    hint: 'for example `httpPort: 8080`',
+  });
+}
+
+function withoutUndefined(settings: Settings): Settings {
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+}
+
+function faultsOf(issue: z.core.$ZodIssue, settings: Settings): readonly string[] {
+  if (issue.code === 'unrecognized_keys') {
+    const known = Object.keys(configSchema.shape).join(', ');
+    return issue.keys.map((key) => `${key}: unknown setting; known are ${known}`);
+  }
+  const key = String(issue.path[0] ?? '(top)');
+  const value = settings[key];
+  const got = value === undefined ? 'nothing' : SECRETS.has(key) ? '(hidden)' : JSON.stringify(value);
+  const hint = HINTS[key] === undefined ? '' : ` (${HINTS[key]})`;
+  return [`${key}: ${issue.message}, got ${got}${hint}`];
+}
+
+function databaseFaults(url: unknown): readonly string[] {
+  if (typeof url !== 'string' || !/^[a-z][a-z0-9+]*:\/\//i.test(url) || /^(?:sqlite|file):/i.test(url)) return [];
+  const scheme = url.slice(0, url.indexOf(':'));
+  return [
+    `databaseUrl: expected the path of a SQLite file, got a ${scheme}: address (other databases are not supported)`,
+  ];
+}

@@ -1,0 +1,22 @@
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+
+export class FleetTables1764000001000 implements MigrationInterface {
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`CREATE TABLE device (
+      id TEXT PRIMARY KEY NOT NULL,
+      board TEXT NOT NULL,
+      secretSha256 TEXT NOT NULL,
+      enrolledAtMs INTEGER NOT NULL,
+      presence TEXT NOT NULL,
+      epoch INTEGER NOT NULL,
+      lastSeenMs INTEGER,
+      leaseExpiresMs INTEGER,
+      desired TEXT,
+      reported TEXT
+    )`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP TABLE device');
+  }
+}
