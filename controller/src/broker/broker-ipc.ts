@@ -1,0 +1,43 @@
+import type { ErrorCode } from '@fleetgate/shared/errors';
+import type { FleetId } from '@fleetgate/shared/ids';
+
+import type { TelemetryObservation } from '../telemetry/telemetry-event.js';
+import type { BrokerEvent } from './broker-event.js';
+import type { BrokerUser } from './broker-user.js';
+
+/** A broker that somebody else runs: only its telemetry is ours to take. */
+export interface ExternalBroker {
+  readonly url: string;
+  readonly username?: string;
+  readonly password?: string;
+}
+
+export interface BrokerStart {
+  readonly host: string;
+  readonly port: number;
+  readonly fleet: FleetId;
+  readonly telemetryPath: string;
+  readonly retentionMs: number;
+  readonly external?: ExternalBroker;
+}
+
+/** What the controller tells its broker process. */
+export type ToBroker =
+  | {
+      readonly kind: 'start';
+      readonly start: BrokerStart;
+      readonly users: readonly BrokerUser[];
+      readonly version: number;
+    }
+  | { readonly kind: 'users'; readonly users: readonly BrokerUser[]; readonly version: number }
+  | { readonly kind: 'ping' }
+  | { readonly kind: 'stop' };
+
+/** What the broker process tells its controller. `version` is that of the users now in force. */
+export type FromBroker =
+  | { readonly kind: 'started'; readonly host: string; readonly port: number; readonly version: number }
+  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string; readonly hint: string | undefined }
+  | { readonly kind: 'users-set'; readonly version: number }
+  | { readonly kind: 'pong' }
+  | { readonly kind: 'observations'; readonly observations: readonly TelemetryObservation[] }
+  | { readonly kind: 'events'; readonly events: readonly BrokerEvent[] };
