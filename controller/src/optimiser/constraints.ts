@@ -121,10 +121,10 @@ export function energyUses({ problem, flows }: PlanUse): ConstraintUse[] {
   });
 }
 
-/** Mean power of the whole fleet: idle of what is on, and the energy of the requests. */
+/** Mean power of the whole fleet: what is drawn anyway, idle of what is on, and the energy of the requests. */
 export function powerUse({ problem, flows, powered }: PlanUse): ConstraintUse {
   const idle = sumOf(powered, ([d, on]) => (problem.devices[d]?.idleW ?? 0) * on);
-  const used = idle + sumOf(flows, (flow) => flow.energy_J * flow.rate);
+  const used = (problem.budgets.baseW ?? 0) + idle + sumOf(flows, (flow) => flow.energy_J * flow.rate);
   return { group: 'power', subject: '', used, limit: problem.budgets.powerW, unit: 'W' };
 }
 

@@ -31,6 +31,9 @@ export interface ExactModel {
   readonly slacks: readonly Slack[];
   /** Column of the share of an arc, by `arcKey`; arcs of classes without demand have none. */
   readonly shares: ReadonlyMap<number, number>;
+  shareOf(arc: ProblemArc): number | undefined;
+  /** Columns of the devices that are on, by device. */
+  readonly powered: readonly number[];
   /** Copies and power of a point, and its routing in requests/s. */
   read(point: Float64Array): Placement;
 }
@@ -69,7 +72,14 @@ export function buildExactModel(problem: PlacementProblem, change: ModelChange =
   for (const [group, add] of groups) if (change.without?.has(group) !== true) add(parts);
   if (change.without?.has('demand') === true) addDemandCeiling(parts);
   const program = parts.builder.build(change.elastic === undefined ? 'max' : 'min');
-  return { program, slacks: parts.slacks, shares: parts.shares, read: (point) => readPlacement(parts, point) };
+  return {
+    program,
+    slacks: parts.slacks,
+    shares: parts.shares,
+    shareOf: (arc) => shareOf(parts, arc),
+    powered: parts.powered,
+    read: (point) => readPlacement(parts, point),
+  };
 }
 
 const isElastic = ({ change }: Parts): boolean => change.elastic !== undefined;
@@ -243,13 +253,13 @@ function addEnergy(parts: Parts): void {
 const dynamicW = (parts: Parts, arcs: readonly ProblemArc[]): RowEntry[] =>
   shareEntries(parts, arcs, (arc) => arc.energy_J * rateOf(parts, arc));
 
-/** sum idle * a + sum energy * rate * f <= powerW. */
+/** baseW + sum idle * a + sum energy * rate * f <= powerW. */
 function addPower(parts: Parts): void {
   const { problem } = parts;
   const idle = problem.devices.map((device, d) => [parts.powered[d] ?? 0, device.idleW] as const);
-  const most = fullPowerW(parts);
-  const slack = slackEntries(parts, 'power', undefined, { sign: -1, upper: most });
-  parts.builder.addRow(-Infinity, problem.budgets.powerW, [...idle, ...dynamicW(parts, parts.arcs), ...slack]);
+  const base = problem.budgets.baseW ?? 0;
+  const slack = slackEntries(parts, 'power', undefined, { sign: -1, upper: base + fullPowerW(parts) });
+  parts.builder.addRow(-Infinity, problem.budgets.powerW - base, [...idle, ...dynamicW(parts, parts.arcs), ...slack]);
 }
 
 /** idle * a + sum energy * rate * f <= cap * a for each device that has a cap. */

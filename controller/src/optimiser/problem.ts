@@ -59,6 +59,8 @@ export const placementProblemSchema = z.object({
   arcs: z.array(problemArcSchema),
   budgets: z.object({
     powerW: z.number().nonnegative(),
+    /** Part of `powerW` that is drawn whatever the plan does (devices in standby), W; absent: 0. */
+    baseW: atLeastZero.optional(),
     maxVariants: count.nullable(),
     moveGiB: atLeastZero.nullable(),
   }),
