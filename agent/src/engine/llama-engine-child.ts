@@ -1,0 +1,189 @@
+/**
+ * The process that runs llama.cpp for an agent. It is started by LlamaEngine, talks to it over IPC, and ends with it.
+ */
+import type { Llama } from 'node-llama-cpp';
+
+import { FleetError, messageOf } from '@fleetgate/shared/errors';
+import type { VariantId } from '@fleetgate/shared/ids';
+import { bytes, milliseconds } from '@fleetgate/shared/units/quantity';
+
+import {
+  type Call,
+  type Calls,
+  type ChildOptions,
+  type FromChild,
+  type ToChild,
+  toPlainError,
+} from './child-message.js';
+import type { EngineModel, LoadedModel } from './engine.js';
+import { LlamaModelHost, loadError } from './llama-model-host.js';
+
+interface Running {
+  readonly variantId: VariantId | undefined;
+  readonly abort: AbortController;
+  readonly ended: Promise<void>;
+}
+
+/** Lines of llama.cpp's log that explain a failed load. */
+const KEPT_LOG_LINES = 4;
+
+class EngineChild {
+  readonly #llama: Llama;
+  readonly #options: ChildOptions;
+  readonly #log: readonly string[];
+  readonly #resident = new Map<VariantId, { host: LlamaModelHost; loaded: LoadedModel }>();
+  readonly #running = new Map<number, Running>();
+  /** Loads and unloads come one after the other, so that memory can be told apart. */
+  #changes: Promise<unknown> = Promise.resolve();
+  #progress = 0;
+
+  constructor(llama: Llama, options: ChildOptions, log: readonly string[]) {
+    this.#llama = llama;
+    this.#options = options;
+    this.#log = log;
+  }
+
+  receive(message: ToChild): void {
+    if (message.kind === 'cancel') {
+      this.#running.get(message.id)?.abort.abort();
+      return;
+    }
+    const abort = new AbortController();
+    const variantId = 'variantId' in message ? message.variantId : undefined;
+    const ended = this.#answer(message, abort.signal).finally(() => this.#running.delete(message.id));
+    this.#running.set(message.id, { variantId: message.kind === 'unload' ? undefined : variantId, abort, ended });
+  }
+
+  beat(): void {
+    send({ kind: 'heartbeat', progress: this.#progress, busy: this.#running.size > 0 });
+  }
+
+  async #answer(call: Call, signal: AbortSignal): Promise<void> {
+    try {
+      send({ kind: 'done', id: call.id, result: await this.#run(call, signal) });
+    } catch (error) {
+      send({ kind: 'failed', id: call.id, error: toPlainError(error) });
+    }
+  }
+
+  async #run(call: Call, signal: AbortSignal): Promise<Calls[Call['kind']]['answers']> {
+    switch (call.kind) {
+      case 'load':
+        return this.#inTurn(() => this.#load(call.model, signal));
+      case 'unload':
+        return this.#inTurn(() => this.#unload(call.variantId));
+      case 'generate':
+        return this.#host(call.variantId).generate(
+          call.input,
+          call.sampling,
+          call.seed,
+          (text, tokens) => send({ kind: 'text', id: call.id, text, tokens }),
+          signal,
+        );
+      case 'score':
+        return this.#host(call.variantId).score(call.prompt, call.completion, signal);
+    }
+  }
+
+  #host(variantId: VariantId): LlamaModelHost {
+    const resident = this.#resident.get(variantId);
+    if (resident !== undefined) return resident.host;
+    throw new FleetError('engine.unavailable', `variant ${variantId} is not resident`, { retryable: true });
+  }
+
+  async #load(model: EngineModel, signal: AbortSignal): Promise<LoadedModel> {
+    const present = this.#resident.get(model.variantId);
+    if (present !== undefined) {
+      const { path, contextTokens } = present.host.model;
+      if (path === model.path && contextTokens === model.contextTokens) return present.loaded;
+      await this.#unload(model.variantId);
+    }
+    if (signal.aborted) throw loadError(model, undefined, '', signal);
+    const startedAt = performance.now();
+    const before = process.memoryUsage.rss();
+    const host = await this.#hostOf(model, signal);
+    const grown = process.memoryUsage.rss() - before;
+    const loaded = {
+      memory: bytes(Math.max(grown, host.accountedBytes)),
+      loadTime: milliseconds(performance.now() - startedAt),
+    };
+    this.#resident.set(model.variantId, { host, loaded });
+    return loaded;
+  }
+
+  async #hostOf(model: EngineModel, signal: AbortSignal): Promise<LlamaModelHost> {
+    try {
+      return await LlamaModelHost.load(this.#llama, model, this.#options, () => this.#progress++, signal);
+    } catch (error) {
+      throw loadError(model, error, this.#log.join(' | '), signal);
+    }
+  }
+
+  async #unload(variantId: VariantId): Promise<null> {
+    const resident = this.#resident.get(variantId);
+    if (resident === undefined) return null;
+    this.#resident.delete(variantId);
+    const jobs = [...this.#running.values()].filter((job) => job.variantId === variantId);
+    for (const job of jobs) job.abort.abort();
+    await Promise.all(jobs.map((job) => job.ended));
+    await resident.host.dispose();
+    return null;
+  }
+
+  async #inTurn<T>(run: () => Promise<T>): Promise<T> {
+    const result = this.#changes.then(run);
+    this.#changes = result.catch(() => undefined);
+    return result;
+  }
+}
+
+function send(message: FromChild): void {
+  if (process.connected) process.send?.(message);
+}
+
+async function start(options: ChildOptions): Promise<EngineChild> {
+  const { getLlama, getModuleVersion, LlamaLogLevel } = await import('node-llama-cpp').catch((cause: unknown) => {
+    throw new FleetError('engine.unavailable', `node-llama-cpp is not installed: ${messageOf(cause)}`, {
+      cause,
+      hint: 'run `npm install --include=optional` in the repository, or use an HTTP engine',
+    });
+  });
+  const log: string[] = [];
+  const llama = await getLlama({
+    gpu: options.gpu === 'auto' ? 'auto' : false,
+    build: 'never',
+    skipDownload: true,
+    progressLogs: false,
+    maxThreads: options.threads,
+    logLevel: LlamaLogLevel.error,
+    logger: (_level, line) => {
+      log.push(line.trim());
+      if (log.length > KEPT_LOG_LINES) log.shift();
+    },
+  }).catch((cause: unknown) => {
+    throw new FleetError('engine.unavailable', `llama.cpp cannot start on this machine: ${messageOf(cause)}`, {
+      cause,
+      hint: 'prebuilt binaries need glibc on x64 or arm64; otherwise run llama-server and use an HTTP engine',
+    });
+  });
+  const version = `node-llama-cpp ${await getModuleVersion()}, llama.cpp ${llama.llamaCppRelease.release}`;
+  const child = new EngineChild(llama, options, log);
+  send({ kind: 'started', version });
+  return child;
+}
+
+// Without a parent there is nobody to answer to; IPC breaks also when the parent was killed.
+process.on('disconnect', () => process.exit(0));
+process.on('SIGTERM', () => process.exit(0));
+// Ctrl-C reaches the whole group: the parent decides when this process ends.
+process.on('SIGINT', () => {});
+
+const options = JSON.parse(process.argv[2] ?? '{}') as ChildOptions;
+try {
+  const child = await start(options);
+  process.on('message', (message) => child.receive(message as ToChild));
+  setInterval(() => child.beat(), options.heartbeatMs);
+} catch (error) {
+  const failure: FromChild = { kind: 'start-failed', error: toPlainError(error) };
+  process.send?.(failure, undefined, undefined, () => process.exit(1));
+}
