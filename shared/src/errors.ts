@@ -14,6 +14,7 @@ export const ERROR_KINDS = {
   'auth.forbidden': 'input',
   'enrol.bad-token': 'input',
   'enrol.name-taken': 'input',
+  'enrol.too-many-attempts': 'input',
   'device.unknown': 'input',
   'model.unknown': 'input',
   'expert.invalid-card': 'input',

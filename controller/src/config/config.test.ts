@@ -67,6 +67,11 @@ describe('loadConfig', () => {
     expect(text).not.toContain('"short"');
   });
 
+  it('refuses a lease that one lost batch of telemetry would end', () => {
+    const load = () => loadConfig({ flags: { dataDir: '/d', leaseMs: 9000 }, environment: {} });
+    expect(String(faultOf(load))).toContain('leaseMs: expected at least twice telemetryBatchMs (5000), got 9000');
+  });
+
   it('says that another database cannot be used', () => {
     const load = () => loadConfig({ flags: { dataDir: '/d', databaseUrl: 'postgres://h/d' }, environment: {} });
     expect(String(faultOf(load))).toContain('a postgres: address');

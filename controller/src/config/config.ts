@@ -77,6 +77,7 @@ export function loadConfig(sources: {
   const faults = [
     ...(result.success ? [] : result.error.issues.flatMap((issue) => faultsOf(issue, settings))),
     ...databaseFaults(settings['databaseUrl']),
+    ...(result.success ? leaseFaults(result.data) : []),
   ];
   if (!result.success || faults.length > 0) {
     throw new FleetError('config.invalid', ['the configuration cannot be used:', ...faults].join('\n  '), {
@@ -134,6 +135,12 @@ function faultsOf(issue: z.core.$ZodIssue, settings: Settings): readonly string[
   const got = value === undefined ? 'nothing' : SECRETS.has(key) ? '(hidden)' : JSON.stringify(value);
   const hint = HINTS[key] === undefined ? '' : ` (${HINTS[key]})`;
   return [`${key}: ${issue.message}, got ${got}${hint}`];
+}
+
+/** Telemetry is what renews leases: one lost batch must not cost a device its lease. */
+function leaseFaults({ leaseMs, telemetryBatchMs }: z.infer<typeof configSchema>): readonly string[] {
+  if (leaseMs >= 2 * telemetryBatchMs) return [];
+  return [`leaseMs: expected at least twice telemetryBatchMs (${telemetryBatchMs}), got ${leaseMs}`];
 }
 
 function databaseFaults(url: unknown): readonly string[] {

@@ -1,5 +1,5 @@
 import type { Clock } from '@fleetgate/shared/clock';
-import { type FleetError, unreachable } from '@fleetgate/shared/errors';
+import { type FleetError, messageOf, unreachable } from '@fleetgate/shared/errors';
 import type { DeviceId, FleetId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import { decode } from '@fleetgate/shared/protocol/codec';
@@ -47,9 +47,10 @@ export class MqttFleetLink {
   start(): void {
     for (const channel of ['presence', 'reported', 'events'] as const) {
       this.#subscriptions.add(
-        this.#parts.broker
-          .messages(fleetFilter(this.#parts.fleetId, channel))
-          .subscribe((message) => this.#take(channel, message)),
+        this.#parts.broker.messages(fleetFilter(this.#parts.fleetId, channel)).subscribe({
+          next: (message) => this.#take(channel, message),
+          error: (error: unknown) => this.#parts.log.error('fleet-link.refused', { channel, reason: messageOf(error) }),
+        }),
       );
     }
   }

@@ -58,6 +58,12 @@ const ROWS: Partial<Record<ErrorCode, Row>> = {
   'auth.forbidden': { status: 403, type: 'permission_error', retry: 'never' },
   'enrol.bad-token': { status: 401, type: 'authentication_error', retry: 'never' },
   'enrol.name-taken': conflict,
+  'enrol.too-many-attempts': {
+    status: 429,
+    type: 'rate_limit_error',
+    code: 'rate_limit_exceeded',
+    retry: 'by-error',
+  },
   'device.unknown': notFound,
   'model.unknown': { ...notFound, code: 'model_not_found' },
   'expert.invalid-card': badRequest,

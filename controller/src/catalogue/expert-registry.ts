@@ -1,0 +1,73 @@
+import { FleetError } from '@fleetgate/shared/errors';
+import type { Expert, Variant } from '@fleetgate/shared/catalogue/expert';
+import type { ExpertId, VariantId } from '@fleetgate/shared/ids';
+import { type Observable, Subject } from 'rxjs';
+
+import type { Catalogue } from './catalogue.js';
+
+/** An expert and where the files of its variants lie on this machine. */
+export interface RegisteredExpert {
+  readonly expert: Expert;
+  readonly paths: ReadonlyMap<VariantId, string>;
+}
+
+/** The experts that the fleet may serve: the only writer of the catalogue. */
+export class ExpertRegistry implements Catalogue {
+  readonly #experts = new Map<ExpertId, Expert>();
+  readonly #variants = new Map<VariantId, Variant>();
+  readonly #pathsBySha256 = new Map<string, string>();
+  readonly #changes = new Subject<Expert>();
+
+  get experts(): ReadonlyMap<ExpertId, Expert> {
+    return this.#experts;
+  }
+
+  get variants(): ReadonlyMap<VariantId, Variant> {
+    return this.#variants;
+  }
+
+  /** Every expert as it is added. */
+  get changes$(): Observable<Expert> {
+    return this.#changes;
+  }
+
+  /** Adds an expert, or throws `expert.exists` for a name or variant that is taken; nothing is added then. */
+  add({ expert, paths }: RegisteredExpert): void {
+    this.checkFree(expert.id);
+    for (const variant of expert.variants) {
+      const taken = this.#variants.get(variant.id);
+      if (taken !== undefined) throw exists(`variant ${variant.id} is one of expert ${taken.expertId}`);
+      if (!paths.has(variant.id)) {
+        throw new FleetError('internal.invariant', `variant ${variant.id} comes without its file`);
+      }
+    }
+    this.#experts.set(expert.id, expert);
+    for (const variant of expert.variants) {
+      this.#variants.set(variant.id, variant);
+      const path = paths.get(variant.id);
+      if (path !== undefined) this.#pathsBySha256.set(variant.sha256, path);
+    }
+    this.#changes.next(expert);
+  }
+
+  /** Throws `expert.exists` when there is an expert of that name. */
+  checkFree(id: ExpertId): void {
+    if (this.#experts.has(id)) throw exists(`an expert named ${id} is there already`);
+  }
+
+  /** Where an artefact lies on this machine. */
+  pathOf(sha256: string): string | undefined {
+    return this.#pathsBySha256.get(sha256);
+  }
+
+  /** The variant whose artefact has this digest. */
+  variantOf(sha256: string): Variant | undefined {
+    return [...this.#variants.values()].find((variant) => variant.sha256 === sha256);
+  }
+}
+
+function exists(what: string): FleetError {
+  return new FleetError('expert.exists', what, {
+    hint: 'give it another name with --name; `fleetgate experts` lists all',
+  });
+}
