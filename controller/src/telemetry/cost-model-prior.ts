@@ -1,0 +1,75 @@
+import type { Variant } from '@fleetgate/shared/catalogue/expert';
+
+import { guess, type LogFigure } from './cost-model-figure.js';
+
+/** What is known of one (device, variant): time per prompt token and per output token, power above idle during each. */
+export interface CostFigures {
+  readonly prefillMs: LogFigure;
+  readonly decodeMs: LogFigure;
+  readonly prefillW: LogFigure;
+  readonly decodeW: LogFigure;
+  readonly overheadMs: number;
+}
+
+/** Unmeasured predictions are off by a factor of two as often as not. */
+const PREDICTED_SD = 0.9;
+/** Full load of a board is known, how much of it inference takes less so. */
+const POWER_SD = 0.4;
+/** With other variants of the device measured, their common error is known. */
+const CORRECTED_SD = 0.45;
+/** Prefill shares each read of the weights among the tokens of a batch; edge boards gain about this factor. */
+const PREFILL_SPEED_UP = 6;
+/** Work per token that does not grow with the file: kernel launches, sampling, per layer. */
+const FIXED_MS_PER_LAYER = 0.04;
+const FIXED_MS = 0.2;
+const OVERHEAD_MS = 20;
+/** Share of a mixture-of-experts file that is slabs; attention, embeddings and the router are read for every token. */
+const SLAB_SHARE = 0.75;
+/** A device's boards are never so wrong that the correction may exceed this factor. */
+const MOST_CORRECTION = Math.log(100);
+
+/**
+ * Costs from file size, board bandwidth (decoding reads every active weight once per token) and power above idle.
+ *
+ * `bandwidth` in bytes per second.
+ */
+export function predictedFigures(
+  variant: Variant,
+  bandwidth: number,
+  power: { readonly idleW: number; readonly loadW: number },
+): CostFigures {
+  const { facts } = variant;
+  const active =
+    facts.slabsPerLayer > 0 ? 1 - SLAB_SHARE + (SLAB_SHARE * facts.slabsPerToken) / facts.slabsPerLayer : 1;
+  const decodeMs = (1000 * facts.fileBytes * active) / bandwidth + FIXED_MS + FIXED_MS_PER_LAYER * facts.layers;
+  const prefillMs = decodeMs / PREFILL_SPEED_UP;
+  const aboveIdleW = Math.max(0.05, power.loadW - power.idleW);
+  return {
+    prefillMs: guess(prefillMs, PREDICTED_SD),
+    decodeMs: guess(decodeMs, PREDICTED_SD),
+    prefillW: guess(aboveIdleW, POWER_SD),
+    decodeW: guess(aboveIdleW, POWER_SD),
+    overheadMs: OVERHEAD_MS,
+  };
+}
+
+/** A prediction corrected by the mean factor between what was seen and what was predicted for other variants. */
+export function scaledBy(
+  plain: CostFigures,
+  others: readonly { readonly predicted: CostFigures; readonly seen: CostFigures }[],
+): CostFigures {
+  if (others.length === 0) return plain;
+  const corrected = (figure: LogFigure, of: (figures: CostFigures) => LogFigure): LogFigure => {
+    const errors = others.map(({ predicted, seen }) => of(seen).mean - of(predicted).mean);
+    const mean = errors.reduce((sum, error) => sum + error, 0) / errors.length;
+    const bounded = Math.min(MOST_CORRECTION, Math.max(-MOST_CORRECTION, mean));
+    return { mean: figure.mean + bounded, variance: Math.min(figure.variance, CORRECTED_SD ** 2), weight: 0 };
+  };
+  return {
+    prefillMs: corrected(plain.prefillMs, (figures) => figures.prefillMs),
+    decodeMs: corrected(plain.decodeMs, (figures) => figures.decodeMs),
+    prefillW: corrected(plain.prefillW, (figures) => figures.prefillW),
+    decodeW: corrected(plain.decodeW, (figures) => figures.decodeW),
+    overheadMs: others.reduce((sum, { seen }) => sum + seen.overheadMs, 0) / others.length,
+  };
+}

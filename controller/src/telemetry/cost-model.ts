@@ -1,0 +1,245 @@
+import { z } from 'zod';
+
+import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
+import type { Variant } from '@fleetgate/shared/catalogue/expert';
+import { check } from '@fleetgate/shared/check';
+import { type DeviceId, deviceIdSchema, type VariantId, variantIdSchema } from '@fleetgate/shared/ids';
+import type { JobUsage } from '@fleetgate/shared/protocol/job';
+import type { Measurement } from '@fleetgate/shared/protocol/twin';
+import { joules, milliseconds } from '@fleetgate/shared/units/quantity';
+
+import type { CostEstimate, CostEstimator, Workload } from './cost.js';
+import { known, type LogFigure, merged, relativeSdOf, updated, valueOf } from './cost-model-figure.js';
+import { type CostFigures, predictedFigures, scaledBy } from './cost-model-prior.js';
+
+/** Pairs of device and variant that are remembered; the one not touched for longest is forgotten first. */
+const MOST_ENTRIES = 50_000;
+/** Jobs' worth that an enrolment benchmark counts for. */
+const BENCHMARK_WEIGHT = 8;
+/** A benchmark repeats one workload: real jobs scatter more than it says. */
+const BENCHMARK_LEAST_SD = 0.1;
+/** Stands in for a power above idle of which nothing at all is known, watts. */
+const UNKNOWN_W = 1;
+/** Tokens at which half of a job's figure is trusted: per-token times of very short jobs are mostly fixed cost. */
+const HALF_TRUST_TOKENS = 8;
+
+export interface CostSources {
+  boardOf(device: DeviceId): BoardProfile | undefined;
+  variantOf(variant: VariantId): Variant | undefined;
+  /** As the device reports it; its board profile's figures when absent. */
+  powerOf?(device: DeviceId): { readonly idleW: number; readonly loadW: number } | undefined;
+}
+
+interface Entry extends CostFigures {
+  /** Newest benchmark taken in, by the device's clock; 0 for none. */
+  readonly measuredAtMs: number;
+  readonly jobs: number;
+}
+
+const figureSchema = z.object({ mean: z.number(), variance: z.number().positive(), weight: z.number().nonnegative() });
+const recordSchema = z.object({
+  schema: z.literal('fleetgate-costs/1'),
+  entries: z
+    .array(
+      z.object({
+        deviceId: deviceIdSchema,
+        variantId: variantIdSchema,
+        prefillMs: figureSchema,
+        decodeMs: figureSchema,
+        prefillW: figureSchema,
+        decodeW: figureSchema,
+        overheadMs: z.number().nonnegative(),
+        measuredAtMs: z.number(),
+        jobs: z.number().int().nonnegative(),
+      }),
+    )
+    .max(MOST_ENTRIES),
+});
+/** What `CostModel.toRecord` gives: plain JSON. */
+export type CostRecord = z.input<typeof recordSchema>;
+
+/**
+ * Latency and energy of (device, variant, tokens): time per prompt token and per output token, and the watts above idle
+ * that each takes.
+ *
+ * Before a pair was measured they are predicted from file size and board profile, corrected by how far such predictions
+ * were off for the device's other variants. The enrolment benchmark replaces the prediction, finished jobs refine it,
+ * old ones are forgotten. Single writer: the controller; not safe to share between threads.
+ */
+export class CostModel implements CostEstimator {
+  readonly #sources: CostSources;
+  readonly #devices = new Map<DeviceId, Map<VariantId, Entry>>();
+  #size = 0;
+
+  constructor(sources: CostSources) {
+    this.#sources = sources;
+  }
+
+  /** Restores what `toRecord` gave; throws `store.corrupt` for anything else. */
+  static fromRecord(record: unknown, sources: CostSources): CostModel {
+    const { entries } = check(recordSchema, record, 'store.corrupt', 'cost model record');
+    const model = new CostModel(sources);
+    for (const { deviceId, variantId, ...entry } of entries) model.#put(deviceId, variantId, entry);
+    return model;
+  }
+
+  toRecord(): CostRecord {
+    const entries = [...this.#devices].flatMap(([deviceId, variants]) =>
+      [...variants].map(([variantId, entry]) => ({ deviceId, variantId, ...entry })),
+    );
+    return { schema: 'fleetgate-costs/1', entries };
+  }
+
+  /** On an idle device; undefined for an unknown device's board or an unknown variant that never ran. */
+  estimate(device: DeviceId, variant: VariantId, workload: Workload): CostEstimate | undefined {
+    const entry = this.#devices.get(device)?.get(variant);
+    const figures = entry ?? this.#prior(device, variant);
+    if (figures === undefined) return undefined;
+    const { promptTokens, outputTokens } = workload;
+    const prefill = part(figures.prefillMs, promptTokens);
+    const decode = part(figures.decodeMs, outputTokens);
+    const prefillJ = energyPart(prefill, figures.prefillW);
+    const decodeJ = energyPart(decode, figures.decodeW);
+    return {
+      latency: milliseconds(figures.overheadMs + prefill.mean + decode.mean),
+      latencySd: milliseconds(Math.hypot(prefill.sd, decode.sd)),
+      firstToken: milliseconds(figures.overheadMs + prefill.mean + (outputTokens > 0 ? valueOf(figures.decodeMs) : 0)),
+      energy: joules(prefillJ.mean + decodeJ.mean),
+      energySd: joules(Math.hypot(prefillJ.sd, decodeJ.sd)),
+      basis: entry === undefined ? 'predicted' : 'measured',
+    };
+  }
+
+  /** Takes in each benchmark once, however often the device reports it. */
+  observeMeasurement(device: DeviceId, measurement: Measurement): void {
+    const { variantId, measuredAtMs } = measurement;
+    const entry = this.#devices.get(device)?.get(variantId);
+    if (entry !== undefined && measuredAtMs <= entry.measuredAtMs) return;
+    const sd = Math.max(BENCHMARK_LEAST_SD, measurement.relativeSd);
+    const prior = entry ?? this.#prior(device, variantId);
+    const figure = (value: number, old: LogFigure | undefined): LogFigure => {
+      // A benchmark without an energy reading says nothing of energy.
+      if (value <= 0 || !Number.isFinite(value)) return old ?? known(UNKNOWN_W, 1, 0);
+      const fresh = known(value, sd, BENCHMARK_WEIGHT);
+      return entry === undefined || old === undefined ? fresh : merged(old, fresh);
+    };
+    this.#put(device, variantId, {
+      prefillMs: figure(1000 / measurement.prefillTokensPerS, prior?.prefillMs),
+      decodeMs: figure(1000 / measurement.decodeTokensPerS, prior?.decodeMs),
+      prefillW: figure(measurement.prefillJPerToken * measurement.prefillTokensPerS, prior?.prefillW),
+      decodeW: figure(measurement.decodeJPerToken * measurement.decodeTokensPerS, prior?.decodeW),
+      overheadMs: measurement.overheadMs,
+      measuredAtMs,
+      jobs: entry?.jobs ?? 0,
+    });
+  }
+
+  /** Learns from a finished (also cancelled) generation; parts without tokens or time say nothing and are left out. */
+  observeJob(device: DeviceId, variant: VariantId, usage: JobUsage): void {
+    const entry = this.#devices.get(device)?.get(variant) ?? this.#first(device, variant);
+    if (entry === undefined) return;
+    const { promptTokens, outputTokens, prefillMs, decodeMs } = usage;
+    this.#put(device, variant, {
+      ...entry,
+      ...learnEnergy(entry, usage),
+      prefillMs: learn(entry.prefillMs, prefillMs, promptTokens),
+      decodeMs: learn(entry.decodeMs, decodeMs, outputTokens),
+      jobs: entry.jobs + 1,
+    });
+  }
+
+  /** Drops everything known of a removed device. */
+  forget(device: DeviceId): void {
+    this.#size -= this.#devices.get(device)?.size ?? 0;
+    this.#devices.delete(device);
+  }
+
+  /** How much is known of a pair; for people and for drift detection. */
+  jobsSeen(device: DeviceId, variant: VariantId): number {
+    return this.#devices.get(device)?.get(variant)?.jobs ?? 0;
+  }
+
+  #first(device: DeviceId, variant: VariantId): Entry | undefined {
+    const prior = this.#prior(device, variant);
+    return prior === undefined ? undefined : { ...prior, measuredAtMs: 0, jobs: 0 };
+  }
+
+  #prior(device: DeviceId, variant: VariantId): CostFigures | undefined {
+    const plain = this.#plainPrior(device, variant);
+    if (plain === undefined) return undefined;
+    const pairs: { readonly predicted: CostFigures; readonly seen: CostFigures }[] = [];
+    for (const [other, seen] of this.#devices.get(device) ?? []) {
+      const predicted = this.#plainPrior(device, other);
+      if (predicted !== undefined) pairs.push({ predicted, seen });
+    }
+    return scaledBy(plain, pairs);
+  }
+
+  #plainPrior(device: DeviceId, variant: VariantId): CostFigures | undefined {
+    const board = this.#sources.boardOf(device);
+    const facts = this.#sources.variantOf(variant);
+    if (board === undefined || facts === undefined) return undefined;
+    const power = this.#sources.powerOf?.(device) ?? {
+      idleW: board.power.idleW.value,
+      loadW: board.power.loadW.value,
+    };
+    return predictedFigures(facts, board.decodeBandwidthBytesPerS.value, power);
+  }
+
+  #put(device: DeviceId, variant: VariantId, entry: Entry): void {
+    const variants = this.#devices.get(device) ?? new Map<VariantId, Entry>();
+    // Taken out and put back: maps keep their order, so the first device is the one not touched for longest.
+    if (variants.delete(variant)) this.#size--;
+    variants.set(variant, entry);
+    this.#devices.delete(device);
+    this.#devices.set(device, variants);
+    this.#size++;
+    if (this.#size > MOST_ENTRIES) this.#evict();
+  }
+
+  #evict(): void {
+    const oldest = this.#devices.entries().next().value;
+    if (oldest === undefined) return;
+    const [device, variants] = oldest;
+    const variant = variants.keys().next().value;
+    if (variant !== undefined && variants.delete(variant)) this.#size--;
+    if (variants.size === 0) this.#devices.delete(device);
+  }
+}
+
+function part(figure: LogFigure, tokens: number): { readonly mean: number; readonly sd: number } {
+  const mean = valueOf(figure) * Math.max(0, tokens);
+  return { mean, sd: mean * relativeSdOf(figure) };
+}
+
+function learn(figure: LogFigure, timeMs: number, tokens: number): LogFigure {
+  if (!(timeMs > 0) || !(tokens > 0) || !Number.isFinite(timeMs)) return figure;
+  return updated(figure, Math.log(timeMs / tokens) - figure.mean, tokens / (tokens + HALF_TRUST_TOKENS));
+}
+
+/** Mean and sd of power times time, in joules. */
+function energyPart(time: { readonly mean: number; readonly sd: number }, power: LogFigure): typeof time {
+  const mean = (time.mean * valueOf(power)) / 1000;
+  const relativeTimeSd = time.mean > 0 ? time.sd / time.mean : 0;
+  return { mean, sd: mean * Math.hypot(relativeTimeSd, relativeSdOf(power)) };
+}
+
+// One reading for two unknowns (watts above idle while reading the prompt and while writing): each takes the error in
+// proportion to its share of the energy (normalised least mean squares), so jobs of different shapes tell them apart.
+function learnEnergy(entry: Entry, usage: JobUsage): Pick<Entry, 'prefillW' | 'decodeW'> {
+  const { prefillW, decodeW } = entry;
+  const prefill = valueOf(prefillW) * usage.prefillMs;
+  const decode = valueOf(decodeW) * usage.decodeMs;
+  const predictedJ = (prefill + decode) / 1000;
+  if (!(usage.energyJ > 0) || !(predictedJ > 0) || !Number.isFinite(usage.energyJ)) return { prefillW, decodeW };
+  const error = Math.log(usage.energyJ / predictedJ);
+  const prefillShare = prefill / (prefill + decode);
+  const decodeShare = 1 - prefillShare;
+  const scale = prefillShare ** 2 + decodeShare ** 2;
+  const tokens = usage.promptTokens + usage.outputTokens;
+  const trust = tokens / (tokens + HALF_TRUST_TOKENS);
+  return {
+    prefillW: updated(prefillW, error / scale, trust * prefillShare),
+    decodeW: updated(decodeW, error / scale, trust * decodeShare),
+  };
+}
