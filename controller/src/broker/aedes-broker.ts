@@ -32,8 +32,8 @@ interface Session {
 }
 
 // CONNACK return codes of MQTT 3.1.1, 3.2.2.3.
-const IDENTIFIER_REJECTED: AuthenticateError['returnCode'] = 2;
-const BAD_USERNAME_OR_PASSWORD: AuthenticateError['returnCode'] = 4;
+const IDENTIFIER_REJECTED = 2;
+const BAD_USERNAME_OR_PASSWORD = 4;
 
 // Aedes publishes the wills of brokers whose heartbeat is older than three periods, its own after a suspended machine
 // included. There is no other broker: the longest period that four times fits a timer keeps that from happening.
@@ -281,8 +281,11 @@ export class AedesBroker {
   }
 }
 
-function refusal(message: string, returnCode: AuthenticateError['returnCode']): AuthenticateError {
-  return Object.assign(new Error(message), { returnCode });
+function refusal(message: string, returnCode: number): AuthenticateError {
+  const error = new Error(message) as AuthenticateError;
+  // Aedes types the code as an enum that exists in its declarations only.
+  Reflect.set(error, 'returnCode', returnCode);
+  return error;
 }
 
 async function listen(server: Server, host: string, port: number): Promise<AddressInfo> {

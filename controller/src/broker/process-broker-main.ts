@@ -1,7 +1,16 @@
 import { systemClock } from '@fleetgate/shared/clock';
 import { isFleetError, messageOf } from '@fleetgate/shared/errors';
+import type { DeviceId } from '@fleetgate/shared/ids';
+import { silentLogger } from '@fleetgate/shared/logger';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
+import { connectBrokerLink } from '../platform/mqtt-broker-link.js';
+import { aedesTelemetrySource } from '../telemetry/aedes-telemetry-source.js';
+import { mqttTelemetrySource } from '../telemetry/mqtt-telemetry-source.js';
+import { openSqliteTelemetryStore } from '../telemetry/sqlite-telemetry-store.js';
+import type { TelemetryObservation } from '../telemetry/telemetry-event.js';
+import { TelemetryIngestion } from '../telemetry/telemetry-ingestion.js';
+import type { TelemetrySource } from '../telemetry/telemetry-source.js';
 import { AedesBroker } from './aedes-broker.js';
 import { EventTally } from './broker-event.js';
 import type { BrokerStart, FromBroker, ToBroker } from './broker-ipc.js';
@@ -15,26 +24,78 @@ const SHUTDOWN_DEADLINE_MS = 4_000;
 
 const tally = new EventTally();
 let broker: AedesBroker | undefined;
+let ingestion: TelemetryIngestion | undefined;
+const untold = new Map<DeviceId, TelemetryObservation>();
+let telling = false;
 let stopping = false;
 
-/** False when the message could not be handed over: the parent is slow, and what can wait should. */
 function tell(message: FromBroker): void {
   if (process.connected) process.send?.(message);
 }
 
 async function start(options: BrokerStart, users: readonly BrokerUser[], version: number): Promise<void> {
-  if (options.external === undefined) {
-    const { host, port, fleet } = options;
+  const { host, port, fleet, external } = options;
+  if (external === undefined) {
     broker = await AedesBroker.start(
       { host, port, fleet, clock: systemClock, onEvent: (event) => tally.add(event) },
       users,
     );
   }
+  ingestion = new TelemetryIngestion({
+    source: broker === undefined ? externalSource(options) : aedesTelemetrySource(broker.engine, fleet),
+    openStore: () =>
+      openSqliteTelemetryStore(options.telemetryPath, 'write', {
+        onReplaced: (movedTo) =>
+          tally.add({
+            kind: 'telemetry-store',
+            state: 'replaced',
+            message: `telemetry database was corrupt, lies at ${movedTo} now, and a fresh one was begun`,
+            count: 1,
+          }),
+      }),
+    retention: milliseconds(options.retentionMs),
+    clock: systemClock,
+    onEvent: (event) => tally.add(event),
+  });
+  ingestion.observations$.subscribe((observations) => {
+    for (const observation of observations) untold.set(observation.deviceId, merge(observation));
+    tellObservations();
+  });
   systemClock.every(EVENTS_EVERY, () => {
     const events = tally.take();
     if (events.length > 0) tell({ kind: 'events', events });
   });
-  tell({ kind: 'started', host: broker?.host ?? options.host, port: broker?.port ?? options.port, version });
+  tell({ kind: 'started', host: broker?.host ?? host, port: broker?.port ?? port, version });
+}
+
+/** One message at a time: while the controller does not read, newer values take the place of older ones. */
+function tellObservations(): void {
+  if (telling || untold.size === 0 || !process.connected) return;
+  const message: FromBroker = { kind: 'observations', observations: [...untold.values()] };
+  untold.clear();
+  telling = true;
+  process.send?.(message, undefined, undefined, () => {
+    telling = false;
+    tellObservations();
+  });
+}
+
+function merge(newer: TelemetryObservation): TelemetryObservation {
+  const older = untold.get(newer.deviceId);
+  return older?.epoch === newer.epoch ? { ...newer, last: { ...older.last, ...newer.last } } : newer;
+}
+
+function externalSource({ external, fleet }: BrokerStart): TelemetrySource {
+  const link = connectBrokerLink({
+    url: external?.url ?? '',
+    ...(external?.username === undefined ? {} : { username: external.username }),
+    ...(external?.password === undefined ? {} : { password: external.password }),
+    clientId: `fleetgate-telemetry-${fleet}`,
+    log: silentLogger,
+  });
+  return mqttTelemetrySource(link, fleet, () =>
+    tally.add({ kind: 'subscribe-denied', username: external?.username ?? '', filter: 'telemetry', count: 1 }),
+  );
 }
 
 async function stop(): Promise<void> {
@@ -42,6 +103,7 @@ async function stop(): Promise<void> {
   stopping = true;
   setTimeout(() => process.exit(1), SHUTDOWN_DEADLINE_MS).unref();
   await broker?.close();
+  await ingestion?.stop();
   process.exit(0);
 }
 

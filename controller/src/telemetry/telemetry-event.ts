@@ -19,6 +19,7 @@ export type TelemetryRefusal =
   | 'old-epoch'
   | 'duplicate'
   | 'from-the-future'
+  | 'too-long'
   | 'too-old'
   | 'absurd-value'
   | 'too-many-devices';
