@@ -41,6 +41,7 @@ export class Rollout {
   #cancel: (() => void) | undefined;
   #running: Promise<void> | undefined;
   #again = false;
+  #connected = false;
   #stopped = false;
 
   constructor(parts: RolloutParts) {
@@ -54,6 +55,7 @@ export class Rollout {
     this.#subscriptions.add(planChanges$.subscribe(() => this.#soon()));
     this.#subscriptions.add(
       link.connected$.pipe(distinctUntilChanged()).subscribe((connected) => {
+        this.#connected = connected;
         if (!connected) return;
         for (const id of fleet.view.keys()) this.#unpublished.add(id);
         this.#soon();
@@ -93,7 +95,7 @@ export class Rollout {
       this.#running = this.#round().finally(() => {
         this.#running = undefined;
         if (this.#again) this.#later(GATHER);
-        else if (this.#unpublished.size > 0) this.#later(RETRY);
+        else if (this.#unpublished.size > 0 && this.#connected) this.#later(RETRY);
         this.#again = false;
       });
     });
@@ -103,7 +105,7 @@ export class Rollout {
     const { fleet, catalogue, activePlan, settings, clock, log } = this.#parts;
     const plan = activePlan();
     const measured = measuring(fleet.view.values(), catalogue);
-    for (const device of [...fleet.view.values()]) {
+    for (const device of fleet.view.values()) {
       const desired = nextDesired(device, plan, measured.get(device.id) ?? [], catalogue, settings);
       if (desired === undefined) continue;
       fleet.record({ kind: 'desired', deviceId: device.id, desired, at: clock.now() });
@@ -117,7 +119,8 @@ export class Rollout {
         measures: desired.variants.filter((variant) => variant.purpose === 'measure').length,
       });
     }
-    if (this.#unpublished.size === 0) return;
+    // Without a connection there is nothing to try: the reconnect brings us back here.
+    if (this.#unpublished.size === 0 || !this.#connected) return;
     try {
       // A generation that a device has seen must not be given to other content after a crash.
       await fleet.flush();
@@ -125,7 +128,7 @@ export class Rollout {
       log.error('desired.not-saved', { reason: messageOf(error) });
       return;
     }
-    for (const id of [...this.#unpublished]) await this.#publish(id);
+    for (const id of this.#unpublished) await this.#publish(id);
   }
 
   async #publish(id: DeviceId): Promise<void> {
