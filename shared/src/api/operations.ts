@@ -160,6 +160,8 @@ export interface RequestView {
   readonly classId: string | null;
   readonly planId: string | null;
   readonly promptChars: number;
+  /** Only where the controller was told to keep prompts. */
+  readonly prompt?: string;
   readonly expertId: string | null;
   readonly variantId: string | null;
   readonly deviceId: string | null;

@@ -1,0 +1,218 @@
+import type { Expert, Variant } from '@fleetgate/shared/catalogue/expert';
+import type { DeviceId, ExpertId, VariantId } from '@fleetgate/shared/ids';
+import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
+
+import type { Catalogue } from '../catalogue/catalogue.js';
+import type { Device, FleetSnapshot } from '../fleet/device.js';
+import type { GateScore } from '../gating/gate.js';
+import type { CostEstimate, CostEstimator } from '../telemetry/cost.js';
+import type { DeviceLoad } from './device-load.js';
+import type { DispatchPolicy } from './dispatch-policy.js';
+import { isAskedFor, type ModelTarget } from './model-target.js';
+import type { PromptLimits } from './prompt.js';
+
+/** Why a candidate may not be chosen. The first reason that applies, in this order. */
+export const EXCLUSIONS = [
+  'not-asked-for',
+  'not-placed',
+  'quality-unknown',
+  'device-tried',
+  'device-offline',
+  'device-unresponsive',
+  'device-standby',
+  'engine-down',
+  'not-resident',
+  'context-too-small',
+  'cost-unknown',
+  'over-energy-budget',
+  'over-latency-budget',
+  'queue-full',
+  'wait-too-long',
+] as const;
+export type Exclusion = (typeof EXCLUSIONS)[number];
+
+/** One way to answer a prompt: a variant on a device. */
+export interface Candidate {
+  readonly expertId: ExpertId;
+  readonly variantId: VariantId;
+  /** Undefined for a variant that the plan places nowhere. */
+  readonly deviceId: DeviceId | undefined;
+  readonly quality: number;
+  readonly qualitySd: number;
+  /** On an idle device; undefined where it was not asked for. */
+  readonly cost: CostEstimate | undefined;
+  /** Predicted time before the job starts. */
+  readonly wait: Milliseconds;
+  /** 0..1 while the device fetches the variant. */
+  readonly progress: number | undefined;
+  readonly excluded: Exclusion | undefined;
+}
+
+/** Everything a decision depends on, at one instant. */
+export interface DispatchFacts {
+  readonly target: ModelTarget;
+  readonly limits: PromptLimits;
+  /** Undefined while no gate is trained: then what the experts' cards say of them counts. */
+  readonly score: GateScore | undefined;
+  /** Tokens that the model has to read. */
+  readonly promptTokens: number;
+  /** Most tokens that the answer may have; 0 for a prompt that is only scored. */
+  readonly maxOutputTokens: number;
+  readonly catalogue: Catalogue;
+  readonly fleet: FleetSnapshot;
+  readonly policy: DispatchPolicy;
+  readonly estimate: CostEstimator['estimate'];
+  readonly loadOf: (device: Device) => DeviceLoad;
+  readonly maxQueuedPerDevice: number;
+  /** Devices that have failed this request. */
+  readonly tried: ReadonlySet<DeviceId>;
+  readonly unresponsive: ReadonlySet<DeviceId>;
+}
+
+/** Assumed length of an answer where no gate predicts it, tokens. */
+const UNKNOWN_OUTPUT_TOKENS = 128;
+/** Spread of a quality that comes from an expert's card: the domains of a card differ by about this much. */
+const CARD_QUALITY_SD = 0.15;
+const NO_WAIT = milliseconds(0);
+
+/**
+ * Every variant the plan places, on each of its devices, and every expert it does not place, with quality, cost and the
+ * reason why it may not be chosen. What is excluded never changes the figures of the others.
+ */
+export function candidatesFor(facts: DispatchFacts): readonly Candidate[] {
+  const candidates: Candidate[] = [];
+  const placed = new Set<VariantId | ExpertId>();
+  const qualities = new Map<ExpertId, Quality>();
+  const qualityOfExpert = (expertId: ExpertId): Quality => {
+    const known = qualities.get(expertId);
+    if (known !== undefined) return known;
+    const quality = qualityOf(facts.catalogue.experts.get(expertId), facts.score);
+    qualities.set(expertId, quality);
+    return quality;
+  };
+  for (const [deviceId, variants] of facts.policy.placements) {
+    const device = facts.fleet.get(deviceId);
+    const load = device === undefined ? undefined : facts.loadOf(device);
+    for (const variantId of variants) {
+      const variant = facts.catalogue.variants.get(variantId);
+      if (variant === undefined) continue;
+      placed.add(variantId).add(variant.expertId);
+      candidates.push(assess(facts, variant, deviceId, device, load, qualityOfExpert(variant.expertId)));
+    }
+  }
+  for (const variant of facts.catalogue.variants.values()) {
+    const wanted = facts.target.kind === 'variant' && facts.target.variantId === variant.id;
+    if (wanted ? placed.has(variant.id) : placed.has(variant.expertId)) continue;
+    placed.add(variant.id).add(variant.expertId);
+    candidates.push(unplaced(facts, variant, qualityOfExpert(variant.expertId)));
+  }
+  return candidates;
+}
+
+interface Quality {
+  readonly mean: number;
+  readonly sd: number;
+  readonly outputTokens: number;
+  readonly known: boolean;
+}
+
+function qualityOf(expert: Expert | undefined, score: GateScore | undefined): Quality {
+  const predicted = expert === undefined ? undefined : score?.experts.get(expert.id);
+  if (predicted !== undefined) {
+    return { mean: predicted.quality, sd: predicted.sd, outputTokens: predicted.outputTokens, known: true };
+  }
+  const measured = Object.values(expert?.bitsPerByte ?? {});
+  if (measured.length === 0) return { mean: 0, sd: 1, outputTokens: UNKNOWN_OUTPUT_TOKENS, known: false };
+  const mean = measured.reduce((total, bits) => total + 2 ** -bits, 0) / measured.length;
+  return { mean, sd: CARD_QUALITY_SD, outputTokens: UNKNOWN_OUTPUT_TOKENS, known: true };
+}
+
+function unplaced(facts: DispatchFacts, variant: Variant, quality: Quality): Candidate {
+  return {
+    expertId: variant.expertId,
+    variantId: variant.id,
+    deviceId: undefined,
+    quality: quality.mean,
+    qualitySd: quality.sd,
+    cost: undefined,
+    wait: NO_WAIT,
+    progress: undefined,
+    excluded: isAskedFor(facts.target, variant.expertId, variant.id) ? 'not-placed' : 'not-asked-for',
+  };
+}
+
+function assess(
+  facts: DispatchFacts,
+  variant: Variant,
+  deviceId: DeviceId,
+  device: Device | undefined,
+  load: DeviceLoad | undefined,
+  quality: Quality,
+): Candidate {
+  const asked = isAskedFor(facts.target, variant.expertId, variant.id);
+  const outputTokens = Math.min(facts.maxOutputTokens, Math.max(1, quality.outputTokens));
+  const cost = asked
+    ? facts.estimate(deviceId, variant.id, { promptTokens: facts.promptTokens, outputTokens })
+    : undefined;
+  const slots = device?.reported?.slots ?? 1;
+  const wait = load === undefined || cost === undefined ? NO_WAIT : predictedWait(load, slots, cost);
+  const resident = device?.reported?.variants.find(({ variantId }) => variantId === variant.id);
+  return {
+    expertId: variant.expertId,
+    variantId: variant.id,
+    deviceId,
+    quality: quality.mean,
+    qualitySd: quality.sd,
+    cost,
+    wait,
+    progress: resident?.progress,
+    excluded: !asked
+      ? 'not-asked-for'
+      : facts.target.kind === 'any' && !quality.known
+        ? 'quality-unknown'
+        : (deviceFault(facts, variant, deviceId, device) ?? budgetFault(facts, cost, load, slots, wait)),
+  };
+}
+
+/** Waiting behind what is there: none while a slot is free, else the work ahead shared by the slots. */
+function predictedWait(load: DeviceLoad, slots: number, cost: CostEstimate): Milliseconds {
+  if (load.occupied < slots) return NO_WAIT;
+  return milliseconds((load.backlog + load.foreign * cost.latency) / slots);
+}
+
+function deviceFault(
+  facts: DispatchFacts,
+  variant: Variant,
+  deviceId: DeviceId,
+  device: Device | undefined,
+): Exclusion | undefined {
+  if (facts.tried.has(deviceId)) return 'device-tried';
+  if (device?.presence !== 'online' || device.reported === undefined) return 'device-offline';
+  if (facts.unresponsive.has(deviceId)) return 'device-unresponsive';
+  const { reported } = device;
+  if (reported.state === 'standby' || reported.state === 'draining') return 'device-standby';
+  if (reported.engine.state !== 'ready') return 'engine-down';
+  const residency = reported.variants.find(({ variantId }) => variantId === variant.id)?.residency;
+  if (residency !== 'resident') return 'not-resident';
+  const context =
+    device.desired?.variants.find(({ variantId }) => variantId === variant.id)?.contextTokens ??
+    variant.facts.contextTokens;
+  // The count of prompt tokens is an estimate: only what is surely too long is kept from the agent.
+  return facts.promptTokens > 1.25 * context ? 'context-too-small' : undefined;
+}
+
+function budgetFault(
+  facts: DispatchFacts,
+  cost: CostEstimate | undefined,
+  load: DeviceLoad | undefined,
+  slots: number,
+  wait: Milliseconds,
+): Exclusion | undefined {
+  if (cost === undefined) return 'cost-unknown';
+  const { energy, latency } = facts.limits;
+  if (energy !== undefined && cost.energy > energy) return 'over-energy-budget';
+  if (latency !== undefined && cost.latency > latency) return 'over-latency-budget';
+  if (load !== undefined && load.occupied >= slots + facts.maxQueuedPerDevice) return 'queue-full';
+  if (latency !== undefined && cost.latency + wait > latency) return 'wait-too-long';
+  return undefined;
+}

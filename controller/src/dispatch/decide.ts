@@ -1,0 +1,46 @@
+import type { FleetError } from '@fleetgate/shared/errors';
+import type { DeviceId } from '@fleetgate/shared/ids';
+import type { Milliseconds } from '@fleetgate/shared/units/quantity';
+
+import type { FleetSnapshot } from '../fleet/device.js';
+import { candidatesFor, type DispatchFacts } from './candidates.js';
+import { refusalFor } from './refusal.js';
+import type { Choice } from './request-events.js';
+import { pricesFor, select, type Selection } from './select.js';
+
+export type Decision =
+  | {
+      readonly kind: 'chosen';
+      readonly selection: Selection;
+      readonly choice: Choice;
+      /** Time that the job will occupy its device. */
+      readonly predicted: Milliseconds;
+    }
+  | { readonly kind: 'refused'; readonly selection: Selection; readonly error: FleetError };
+
+/** Who answers a prompt for `model`, or why nobody can; the same facts give the same answer. */
+export function decide(facts: DispatchFacts, model: string): Decision {
+  const candidates = candidatesFor(facts);
+  const selection = select(candidates, pricesFor(facts.target.mode, facts.policy, facts.score?.classId));
+  const first = selection.chosen?.candidate;
+  if (first?.deviceId === undefined || first.cost === undefined) {
+    return { kind: 'refused', selection, error: refusalFor(candidates, facts.limits, model) };
+  }
+  const { expertId, variantId, deviceId, cost } = first;
+  const choice = { expertId, variantId, deviceId, planId: facts.policy.planId };
+  return { kind: 'chosen', selection, choice, predicted: cost.latency };
+}
+
+/** How far the device that fetches is which has come farthest; undefined while none fetches. */
+export function fetchProgress(
+  fleet: FleetSnapshot,
+): { readonly node: DeviceId; readonly progress: number } | undefined {
+  let best: { readonly node: DeviceId; readonly progress: number } | undefined;
+  for (const device of fleet.values()) {
+    for (const { residency, progress } of device.reported?.variants ?? []) {
+      if (residency !== 'fetching' || progress === undefined) continue;
+      if (best === undefined || progress > best.progress) best = { node: device.id, progress };
+    }
+  }
+  return best;
+}

@@ -1,0 +1,33 @@
+import type { Clock } from '@fleetgate/shared/clock';
+import type { ClassId } from '@fleetgate/shared/ids';
+import type { Logger } from '@fleetgate/shared/logger';
+import type { Random } from '@fleetgate/shared/random';
+import type { Observable } from 'rxjs';
+
+import type { Catalogue } from '../catalogue/catalogue.js';
+import type { FleetChange, FleetSnapshot } from '../fleet/device.js';
+import type { Gate } from '../gating/gate.js';
+import type { CostEstimator } from '../telemetry/cost.js';
+import type { DispatchConfig } from './dispatch-config.js';
+import type { DispatchPolicy } from './dispatch-policy.js';
+import type { ExpertLink } from './expert-link.js';
+import type { Ledger } from './ledger.js';
+
+/** What the dispatcher decides from and acts through. */
+export interface DispatcherParts {
+  readonly fleet: { readonly view: FleetSnapshot; readonly changes$: Observable<FleetChange> };
+  readonly catalogue: () => Catalogue;
+  /** Undefined while none is trained: prompts are then answered by what the experts' cards say. */
+  readonly gate: () => Gate | undefined;
+  readonly costs: CostEstimator;
+  /** Undefined while no plan is active. */
+  readonly policy: () => DispatchPolicy | undefined;
+  readonly link: ExpertLink;
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  /** Told of every prompt that the gate has put into a class, served or not: the demand that planning counts. */
+  readonly onDemand: (classId: ClassId) => void;
+  readonly config: DispatchConfig;
+}

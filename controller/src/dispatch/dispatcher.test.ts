@@ -1,0 +1,359 @@
+import { ManualClock } from '@fleetgate/shared/clock';
+import { FleetError } from '@fleetgate/shared/errors';
+import { deviceId, requestId } from '@fleetgate/shared/ids';
+import { silentLogger } from '@fleetgate/shared/logger';
+import { SeededRandom } from '@fleetgate/shared/random';
+import { joules, unixMs } from '@fleetgate/shared/units/quantity';
+import { describe, expect, it } from 'vitest';
+
+import { DISPATCH_DEFAULTS, type DispatchConfig } from './dispatch-config.js';
+import {
+  aCatalogue,
+  aCost,
+  aDevice,
+  aGate,
+  anExpert,
+  aPolicy,
+  aPrompt,
+  FixtureCosts,
+  FixtureFleet,
+} from './dispatch-fixtures.js';
+import { type DispatchedRequest, Dispatcher } from './dispatcher.js';
+import { MemoryLedger } from './memory-ledger.js';
+import type { RequestEvent } from './request-events.js';
+import { type ScriptedJob, ScriptedExpertLink } from './scripted-expert-link.js';
+
+const catalogue = aCatalogue([anExpert('math'), anExpert('code')]);
+
+function world(
+  config: Partial<DispatchConfig> = {},
+  devices = [aDevice('a', ['math-q8_0']), aDevice('b', ['math-q8_0'])],
+) {
+  const clock = new ManualClock();
+  const fleet = new FixtureFleet(devices);
+  const link = new ScriptedExpertLink();
+  const ledger = new MemoryLedger();
+  const costs = new FixtureCosts({ a: aCost(100, 1), b: aCost(200, 2) });
+  const demand: string[] = [];
+  const placed = { policy: aPolicy(devices) as ReturnType<typeof aPolicy> | undefined };
+  const dispatcher = new Dispatcher({
+    fleet,
+    catalogue: () => catalogue,
+    gate: () => aGate({ math: 0.5, code: 0.4 }),
+    costs,
+    policy: () => placed.policy,
+    link,
+    ledger,
+    clock,
+    random: new SeededRandom(1),
+    log: silentLogger,
+    onDemand: (id) => demand.push(id),
+    config: { ...DISPATCH_DEFAULTS, ...config },
+  });
+  return { clock, fleet, link, ledger, costs, demand, dispatcher, placed };
+}
+
+/** What a request has said so far, kept up to date as a client would read it. */
+function reading({ events }: DispatchedRequest): RequestEvent[] {
+  const seen: RequestEvent[] = [];
+  void (async () => {
+    for await (const event of events) seen.push(event);
+  })();
+  return seen;
+}
+
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+async function nth(link: ScriptedExpertLink, index: number): Promise<ScriptedJob> {
+  await settle();
+  const job = link.jobs[index];
+  if (job === undefined) throw new Error(`job ${index} was not sent`);
+  return job;
+}
+
+function expectIdle(dispatcher: Dispatcher): void {
+  expect(dispatcher.inFlight).toBe(0);
+  expect(dispatcher.jobsInFlight).toBe(0);
+}
+
+const texts = (seen: readonly RequestEvent[]): string =>
+  seen.flatMap((event) => (event.kind === 'tokens' ? [event.text] : [])).join('');
+
+describe('Dispatcher', () => {
+  it('carries a prompt to the chosen expert and its answer back', async () => {
+    const { clock, costs, demand, dispatcher, ledger, link } = world();
+    const request = dispatcher.accept(aPrompt());
+    const seen = reading(request);
+    const job = await nth(link, 0);
+    expect(job.device).toBe('a');
+    job.accepted();
+    clock.advance(50);
+    job.tokens('four', 2);
+    job.tokens('.');
+    job.done();
+    await settle();
+    expect(seen.map(({ kind }) => kind)).toEqual(['chosen', 'tokens', 'done']);
+    expect(texts(seen)).toBe('four.');
+    const record = await ledger.get(request.id);
+    expect(record).toMatchObject({
+      state: 'succeeded',
+      expertId: 'math',
+      deviceId: 'a',
+      classId: 'any',
+      finishReason: 'stop',
+    });
+    expect(record?.actual).toMatchObject({ energyJ: 1.5, ttftMs: 50, latencyMs: 50 });
+    expect(record?.predicted).toEqual({ latencyMs: 100, energyJ: 1 });
+    expect(record?.candidates.filter(({ chosen }) => chosen)).toHaveLength(1);
+    expect(record?.why).toContain('math on a');
+    expect(costs.observed).toEqual([{ device: 'a', variant: 'math-q8_0' }]);
+    expect(demand).toEqual(['any']);
+    expectIdle(dispatcher);
+  });
+
+  it('tries another device when one is lost before its first token', async () => {
+    const { dispatcher, fleet, ledger, link } = world();
+    const request = dispatcher.accept(aPrompt());
+    const seen = reading(request);
+    (await nth(link, 0)).accepted();
+    fleet.offline('a');
+    const second = await nth(link, 1);
+    expect(second.device).toBe('b');
+    second.accepted();
+    second.tokens('four');
+    second.done();
+    await settle();
+    expect(seen.map(({ kind }) => kind)).toEqual(['chosen', 'chosen', 'tokens', 'done']);
+    const record = await ledger.get(request.id);
+    expect(record?.attempts.map(({ deviceId, outcome }) => [deviceId, outcome])).toEqual([
+      ['a', 'device.lost'],
+      ['b', 'succeeded'],
+    ]);
+    // The lost device may come back and still say something: nobody listens.
+    link.jobs[0]?.tokens('late');
+    expect(dispatcher.jobsInFlight).toBe(1);
+    link.jobs[0]?.done('cancelled');
+    expectIdle(dispatcher);
+  });
+
+  it('tells the client in its stream when a device is lost after the first token', async () => {
+    const { clock, dispatcher, fleet, ledger, link } = world();
+    const request = dispatcher.accept(aPrompt());
+    const seen = reading(request);
+    const job = await nth(link, 0);
+    job.accepted();
+    job.tokens('fo');
+    fleet.offline('a');
+    clock.advance(DISPATCH_DEFAULTS.lossGrace);
+    await settle();
+    expect(seen.at(-1)).toMatchObject({ kind: 'failed', error: { code: 'device.lost' } });
+    expect(link.jobs).toHaveLength(1);
+    expect(await ledger.get(request.id)).toMatchObject({ state: 'failed', error: { code: 'device.lost' } });
+    clock.advance(DISPATCH_DEFAULTS.drainTimeout);
+    expectIdle(dispatcher);
+  });
+
+  it('goes on when a device is back with its answer within the grace', async () => {
+    const { clock, dispatcher, fleet, link } = world();
+    const seen = reading(dispatcher.accept(aPrompt()));
+    const job = await nth(link, 0);
+    job.accepted();
+    job.tokens('fo');
+    fleet.offline('a');
+    clock.advance(1000);
+    fleet.online('a');
+    job.tokens('ur');
+    clock.advance(DISPATCH_DEFAULTS.lossGrace);
+    job.done();
+    await settle();
+    expect(texts(seen)).toBe('four');
+    expect(seen.at(-1)?.kind).toBe('done');
+    expectIdle(dispatcher);
+  });
+
+  it('moves on from a device that does not acknowledge, and leaves it alone for a while', async () => {
+    const { clock, dispatcher, link } = world();
+    const seen = reading(dispatcher.accept(aPrompt()));
+    await settle();
+    clock.advance(DISPATCH_DEFAULTS.acceptTimeout);
+    expect((await nth(link, 1)).device).toBe('b');
+    expect(link.cancelled).toMatchObject([{ device: 'a' }]);
+    dispatcher.accept(aPrompt());
+    expect((await nth(link, 2)).device).toBe('b');
+    link.jobs[0]?.accepted();
+    dispatcher.accept(aPrompt());
+    expect((await nth(link, 3)).device).toBe('a');
+    expect(seen.map(({ kind }) => kind)).toEqual(['chosen', 'chosen']);
+  });
+
+  it('ends a silent answer', async () => {
+    const { clock, dispatcher, link } = world({ stallTimeout: aCost(1000, 0).latency });
+    const seen = reading(dispatcher.accept(aPrompt()));
+    const job = await nth(link, 0);
+    job.accepted();
+    job.tokens('a');
+    clock.advance(900);
+    job.tokens('b');
+    clock.advance(900);
+    await settle();
+    expect(seen.at(-1)?.kind).toBe('tokens');
+    clock.advance(100);
+    await settle();
+    expect(seen.at(-1)).toMatchObject({ kind: 'failed', error: { code: 'device.lost' } });
+  });
+
+  it('never passes on an answer with a hole in it', async () => {
+    const { clock, dispatcher, link } = world();
+    const seen = reading(dispatcher.accept(aPrompt()));
+    const job = await nth(link, 0);
+    job.accepted();
+    job.tokens('a');
+    const { jobId } = job.job;
+    link.say(job.device, { v: 1, jobId, seq: 3, kind: 'tokens', text: 'c', tokens: 1 });
+    clock.advance(DISPATCH_DEFAULTS.gapTimeout);
+    await settle();
+    expect(texts(seen)).toBe('a');
+    expect(seen.at(-1)).toMatchObject({ kind: 'failed', error: { code: 'device.lost' } });
+  });
+
+  it('stops the device at once when the client goes away', async () => {
+    const { dispatcher, ledger, link } = world();
+    const client = new AbortController();
+    const request = dispatcher.accept(aPrompt(), client.signal);
+    const job = await nth(link, 0);
+    job.accepted();
+    job.tokens('fo');
+    client.abort();
+    expect(link.cancelled).toEqual([{ device: 'a', job: job.job.jobId, reason: 'job.cancelled' }]);
+    expect(dispatcher.inFlight).toBe(0);
+    expect(dispatcher.jobsInFlight).toBe(1);
+    job.done('cancelled', { energyJ: 0.5 });
+    expectIdle(dispatcher);
+    expect(await ledger.get(request.id)).toMatchObject({ state: 'cancelled', actual: { energyJ: 0.5 } });
+    expect(reading(dispatcher.accept(aPrompt(), AbortSignal.abort()))).toEqual([]);
+    expect(link.jobs).toHaveLength(1);
+  });
+
+  it('gives up when its time is over', async () => {
+    const { clock, dispatcher, ledger, link } = world({ requestTimeout: aCost(60_000, 0).latency });
+    const request = dispatcher.accept(aPrompt());
+    (await nth(link, 0)).accepted();
+    clock.advance(60_000);
+    expect(link.cancelled).toHaveLength(1);
+    expect(await ledger.get(request.id)).toMatchObject({ state: 'failed', error: { code: 'dispatch.deadline' } });
+  });
+
+  it('bounds its tries', async () => {
+    const devices = ['a', 'b', 'c', 'd'].map((name) => aDevice(name, ['math-q8_0']));
+    const { dispatcher, link } = world({ maxAttempts: 2 }, devices);
+    const seen = reading(dispatcher.accept(aPrompt()));
+    (await nth(link, 0)).failed('engine.crashed');
+    (await nth(link, 1)).failed('engine.crashed');
+    await settle();
+    expect(link.jobs).toHaveLength(2);
+    expect(seen.at(-1)).toMatchObject({ kind: 'failed', error: { code: 'engine.crashed' } });
+    expectIdle(dispatcher);
+  });
+
+  it('does not try elsewhere what is wrong everywhere', async () => {
+    const { dispatcher, link } = world();
+    const seen = reading(dispatcher.accept(aPrompt()));
+    (await nth(link, 0)).failed('request.invalid', false);
+    await settle();
+    expect(link.jobs).toHaveLength(1);
+    expect(seen.at(-1)).toMatchObject({ kind: 'failed', error: { code: 'request.invalid' } });
+  });
+
+  it('fails a prompt that no message can carry as too large', async () => {
+    const { dispatcher, link } = world();
+    link.sendFails = new FleetError('protocol.too-large', 'message has 300000 bytes');
+    const seen = reading(dispatcher.accept(aPrompt()));
+    await settle();
+    expect(seen.at(-1)).toMatchObject({ kind: 'failed', error: { code: 'request.too-large' } });
+    expectIdle(dispatcher);
+  });
+
+  it('ignores and counts what is foreign, late or repeated', async () => {
+    const { dispatcher, link } = world();
+    const seen = reading(dispatcher.accept(aPrompt()));
+    const job = await nth(link, 0);
+    const { jobId } = job.job;
+    link.say(deviceId('b'), { v: 1, jobId, seq: 0, kind: 'accepted', queuePosition: 0 });
+    job.accepted();
+    job.tokens('x');
+    link.say(job.device, { v: 1, jobId, seq: 1, kind: 'tokens', text: 'x', tokens: 1 });
+    job.done();
+    job.tokens('y');
+    await settle();
+    expect(texts(seen)).toBe('x');
+    expect(dispatcher.stats).toMatchObject({ foreign: 1, duplicate: 1, late: 1, succeeded: 1 });
+  });
+
+  it('waits behind nobody while another device is free: residency is not occupancy', async () => {
+    const { dispatcher, link } = world();
+    for (let i = 0; i < 3; i++) dispatcher.accept(aPrompt('math', { mode: 'fast' }));
+    await settle();
+    // a answers in 100 ms, b in 200: the second is worth waiting for (equal, less energy), the third is not.
+    expect(link.jobs.map(({ device }) => device)).toEqual(['a', 'a', 'b']);
+  });
+
+  it('refuses with the reason that passes soonest', async () => {
+    const refused = async (setup: ReturnType<typeof world>, prompt = aPrompt('math')) => {
+      const seen = reading(setup.dispatcher.accept(prompt));
+      await settle();
+      const last = seen.at(-1);
+      expectIdle(setup.dispatcher);
+      return last?.kind === 'failed' ? last.error : undefined;
+    };
+    const noPlan = world({}, [aDevice('a', ['math-q8_0'], { residency: 'fetching', progress: 0.3 })]);
+    noPlan.placed.policy = undefined;
+    expect(await refused(noPlan)).toMatchObject({
+      code: 'dispatch.no-plan',
+      context: { loadingNode: 'a', loadingProgress: 0.3 },
+    });
+    expect(await refused(world(), aPrompt('nobody'))).toMatchObject({
+      code: 'model.unknown',
+      context: { param: 'model' },
+    });
+    expect(await refused(world(), aPrompt('code'))).toMatchObject({ code: 'dispatch.no-capacity', retryable: false });
+    const loading = world({}, [aDevice('a', ['math-q8_0'], { residency: 'loading' })]);
+    expect(await refused(loading)).toMatchObject({ code: 'dispatch.loading' });
+    const away = world({}, [aDevice('a', ['math-q8_0'], { presence: 'offline' })]);
+    expect(await refused(away)).toMatchObject({ code: 'dispatch.no-capacity', retryable: true });
+    const dear = aPrompt('math', { limits: { energy: joules(0.5), latency: undefined } });
+    expect(await refused(world(), dear)).toMatchObject({ code: 'dispatch.over-budget', retryable: false });
+    const slow = aPrompt('math', { limits: { energy: undefined, latency: aCost(50, 0).latency } });
+    expect(await refused(world(), slow)).toMatchObject({ code: 'dispatch.over-latency' });
+    expect(await refused(world({ maxInFlight: 0 }))).toMatchObject({ code: 'job.queue-full' });
+    const full = world({ maxQueuedPerDevice: 0 }, [aDevice('a', ['math-q8_0'], { runningJobs: 1, lastSampleAt: 1 })]);
+    expect(await refused(full)).toMatchObject({ code: 'job.queue-full' });
+  });
+
+  it('ends everything when it is closed, and what a crash left when it starts', async () => {
+    const { dispatcher, ledger, link } = world();
+    const request = dispatcher.accept(aPrompt());
+    (await nth(link, 0)).accepted();
+    await dispatcher.close();
+    expect(await ledger.get(request.id)).toMatchObject({ state: 'failed', error: { code: 'dispatch.no-capacity' } });
+    expect(link.cancelled).toHaveLength(1);
+    expectIdle(dispatcher);
+    const after = reading(dispatcher.accept(aPrompt()));
+    await settle();
+    expect(after).toMatchObject([{ kind: 'failed', error: { code: 'dispatch.no-capacity' } }]);
+
+    const left = world();
+    left.dispatcher.accept(aPrompt());
+    const [running] = await left.ledger.list({ limit: 1 });
+    await left.ledger.closeUnfinished(unixMs(5), { code: 'internal.invariant', message: 'crash' });
+    expect(await left.ledger.get(requestId(running?.id ?? ''))).toMatchObject({ state: 'failed', endedAtMs: 5 });
+  });
+
+  it('keeps no prompt text unless it is told to', async () => {
+    const quiet = world();
+    const one = quiet.dispatcher.accept(aPrompt());
+    expect(JSON.stringify(one.record())).not.toContain('two and two');
+    const told = world({ storePrompts: true });
+    const other = told.dispatcher.accept(aPrompt());
+    expect(other.record().prompt).toContain('two and two');
+  });
+});

@@ -1,0 +1,257 @@
+import type { RequestView } from '@fleetgate/shared/api/operations';
+import { FleetError } from '@fleetgate/shared/errors';
+import { jobId, type RequestId } from '@fleetgate/shared/ids';
+import type { JobOut, JobUsage } from '@fleetgate/shared/protocol/job';
+import { elapsed, milliseconds } from '@fleetgate/shared/units/quantity';
+import type { Subscription } from 'rxjs';
+
+import { decide, type Decision, fetchProgress } from './decide.js';
+import type { DispatcherParts } from './dispatcher-parts.js';
+import { DispatchStats } from './dispatch-stats.js';
+import { mayRetry } from './job-error.js';
+import { JobRuns } from './job-runs.js';
+import { openRequest } from './open-request.js';
+import { jobOf, type Prompt } from './prompt.js';
+import { cancelledError, fullError, noPlanError, shuttingDownError, unknownModelError } from './refusal.js';
+import type { JobRun, Request } from './request.js';
+import type { RequestEvent } from './request-events.js';
+import { actualCost, recordDecision, recordEnd, withOutcome } from './request-record.js';
+
+/** A request that was taken. A refusal, too, comes as an event, its only one. */
+export interface DispatchedRequest {
+  readonly id: RequestId;
+  /** To be read once, to its end; see `RequestEvents`. */
+  readonly events: AsyncIterable<RequestEvent>;
+  /** The decision record as it is now. */
+  readonly record: () => RequestView;
+}
+
+/**
+ * Carries prompts to experts and answers back.
+ *
+ * One loop: a request, a message of an agent, a change of the fleet, a deadline and a client that goes away are events,
+ * each taken up synchronously; the only effects are on the link, the ledger and the request's own events. Every request
+ * ends in exactly one terminal state.
+ *
+ * Before the first token a job that fails is made again on another device; after it the request fails and the client is
+ * told in its stream.
+ */
+export class Dispatcher {
+  readonly stats = new DispatchStats();
+  readonly #parts: DispatcherParts;
+  readonly #requests = new Map<RequestId, Request>();
+  readonly #runs: JobRuns;
+  readonly #subscriptions: readonly Subscription[];
+  #closed = false;
+
+  constructor(parts: DispatcherParts) {
+    this.#parts = parts;
+    this.#runs = new JobRuns(
+      { ...parts, stats: this.stats },
+      {
+        tokens: (run, text, tokens) => this.#onTokens(run, text, tokens),
+        ended: (run, out) => this.#onEnded(run, out),
+        failed: (run, error, when) => this.#onJobFailed(run, error, when),
+        usage: (run, usage) => this.#onUsage(run, usage),
+        canMove: (run) => this.#canMove(run),
+      },
+    );
+    this.#subscriptions = [
+      parts.link.out$.subscribe(({ deviceId, out }) => this.#runs.onOut(deviceId, out)),
+      parts.fleet.changes$.subscribe((change) => this.#runs.onFleetChange(change)),
+    ];
+  }
+
+  /** Requests that have not ended. */
+  get inFlight(): number {
+    return this.#requests.size;
+  }
+
+  /** Jobs at devices, those told to stop included. */
+  get jobsInFlight(): number {
+    return this.#runs.size;
+  }
+
+  /** Ends in the ledger what a crash of the controller left running. To be called before the first request. */
+  async start(): Promise<void> {
+    const error = { code: 'internal.invariant', message: 'the controller ended while this request was under way' };
+    const ended = await this.#parts.ledger.closeUnfinished(this.#parts.clock.now(), error);
+    if (ended > 0) this.#parts.log.warn('request.ended-by-crash', { requests: ended });
+  }
+
+  /** Decides and sends at once. Aborting `signal` ends the request as cancelled and stops the device. Never throws. */
+  accept(prompt: Prompt, signal?: AbortSignal): DispatchedRequest {
+    const { config } = this.#parts;
+    const request = openRequest(this.#parts, prompt);
+    this.stats.accepted += 1;
+    const full = this.#requests.size >= config.maxInFlight;
+    this.#requests.set(request.id, request);
+    if (this.#closed) this.#fail(request, shuttingDownError());
+    else if (request.target === undefined) this.#fail(request, unknownModelError(prompt.model));
+    else if (full) this.#fail(request, fullError(config.maxInFlight));
+    else if (signal?.aborted === true) this.#fail(request, cancelledError(), 'cancelled');
+    else {
+      request.deadlines.start('request', config.requestTimeout, () => this.#onDeadline(request));
+      if (signal !== undefined) this.#endOnAbort(request, signal);
+      this.#next(request, undefined);
+    }
+    return { id: request.id, events: request.events, record: () => request.record };
+  }
+
+  /** Fails what is under way, tells the devices, and waits for the ledger. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const request of [...this.#requests.values()]) this.#fail(request, shuttingDownError());
+    this.#runs.close();
+    for (const subscription of this.#subscriptions) subscription.unsubscribe();
+    await this.#parts.ledger.flush();
+  }
+
+  #endOnAbort(request: Request, signal: AbortSignal): void {
+    const onAbort = (): void => this.#fail(request, cancelledError(), 'cancelled');
+    signal.addEventListener('abort', onAbort, { once: true });
+    request.stopAbort = () => signal.removeEventListener('abort', onAbort);
+  }
+
+  /** Sends the job; where nothing can be chosen, ends with what failed last or, before any attempt, with the refusal. */
+  #next(request: Request, lastError: FleetError | undefined): void {
+    const attempts = request.record.attempts.length;
+    if (lastError !== undefined && attempts >= this.#parts.config.maxAttempts) {
+      this.#fail(request, lastError);
+      return;
+    }
+    const decision = this.#decide(request);
+    if (decision instanceof FleetError) {
+      this.#fail(request, lastError ?? decision);
+    } else if (decision.kind === 'refused') {
+      if (attempts === 0) request.record = recordDecision(request.record, decision.selection);
+      this.#fail(request, lastError ?? decision.error);
+    } else {
+      this.#send(request, decision);
+    }
+  }
+
+  #decide(request: Request): Decision | FleetError {
+    const { catalogue, config, costs, fleet, policy } = this.#parts;
+    const { prompt, target, score } = request;
+    const active = policy();
+    if (active === undefined || target === undefined) return noPlanError(prompt.model, fetchProgress(fleet.view));
+    return decide(
+      {
+        target,
+        limits: prompt.limits,
+        score,
+        promptTokens: request.promptTokens,
+        maxOutputTokens: prompt.input.kind === 'score' ? 0 : prompt.sampling.maxTokens,
+        catalogue: catalogue(),
+        fleet: fleet.view,
+        policy: active,
+        estimate: (device, variant, workload) => costs.estimate(device, variant, workload),
+        loadOf: (device) => this.#runs.loadOf(device),
+        maxQueuedPerDevice: config.maxQueuedPerDevice,
+        tried: request.tried,
+        unresponsive: this.#runs.unresponsive(),
+      },
+      prompt.model,
+    );
+  }
+
+  #send(request: Request, { selection, choice, predicted }: Decision & { readonly kind: 'chosen' }): void {
+    const { clock, config, ledger } = this.#parts;
+    const now = clock.now();
+    const attempt = request.record.attempts.length + 1;
+    if (attempt > 1) this.stats.retried += 1;
+    const { deviceId, variantId, planId } = choice;
+    const record = recordDecision(request.record, selection);
+    const started = { deviceId, variantId, startedAtMs: now, outcome: 'running' };
+    request.record = { ...record, state: 'running', planId, attempts: [...record.attempts, started] };
+    ledger.put(request.record);
+    request.events.push({ kind: 'chosen', choice });
+    const left = milliseconds(config.requestTimeout - elapsed(request.receivedAt, now));
+    const job = jobOf(request.prompt, jobId(`${request.id}-${attempt}`), variantId, left);
+    request.run = this.#runs.start(request, choice, predicted, job);
+  }
+
+  #onTokens({ request, heardAt }: JobRun, text: string, tokens: number): void {
+    request.firstTokenAt ??= heardAt;
+    request.events.push({ kind: 'tokens', text, tokens });
+  }
+
+  #onEnded({ request, choice }: JobRun, out: JobOut & { readonly kind: 'done' | 'scored' }): void {
+    const { clock, costs } = this.#parts;
+    const { usage } = out;
+    // A scored job has no decoding: it would teach the estimator nothing about answers.
+    if (out.kind === 'done') costs.observeJob(choice.deviceId, choice.variantId, usage);
+    const finishReason = out.kind === 'done' && out.finishReason === 'length' ? 'length' : 'stop';
+    request.record = {
+      ...withOutcome(request.record, 'succeeded'),
+      actual: actualCost(usage, request, clock.now()),
+      finishReason: out.kind === 'done' ? finishReason : null,
+    };
+    const event: RequestEvent =
+      out.kind === 'done'
+        ? { kind: 'done', choice, finishReason, usage }
+        : { kind: 'scored', choice, bits: out.bits, bytes: out.bytes, usage };
+    this.#end(request, 'succeeded', event);
+  }
+
+  #onJobFailed({ request, choice }: JobRun, error: FleetError, when: 'before-first-token' | 'streaming'): void {
+    if (request.ended) return;
+    request.record = withOutcome(request.record, error.code);
+    request.tried.add(choice.deviceId);
+    if (when === 'streaming' || !mayRetry(error)) this.#fail(request, error);
+    else this.#next(request, error);
+  }
+
+  /** Energy was spent also where no answer came of it. */
+  #onUsage({ request }: JobRun, usage: JobUsage): void {
+    const endedAt = request.record.endedAtMs ?? this.#parts.clock.now();
+    request.record = { ...request.record, actual: actualCost(usage, request, endedAt) };
+    if (request.ended) this.#parts.ledger.put(request.record);
+  }
+
+  #canMove({ request, choice }: JobRun): boolean {
+    if (request.record.attempts.length >= this.#parts.config.maxAttempts) return false;
+    const decision = this.#decide({ ...request, tried: new Set([...request.tried, choice.deviceId]) });
+    return !(decision instanceof FleetError) && decision.kind === 'chosen';
+  }
+
+  #onDeadline(request: Request): void {
+    const waited = this.#parts.config.requestTimeout;
+    this.#fail(request, new FleetError('dispatch.deadline', `the request did not end within ${waited} ms`));
+  }
+
+  #fail(request: Request, error: FleetError, as?: 'cancelled'): void {
+    if (request.ended) return;
+    const { run, record } = request;
+    if (run !== undefined && run.phase !== 'abandoned' && run.phase !== 'ended') {
+      request.record = withOutcome(record, error.code);
+      this.#runs.abandon(run, error.code);
+    }
+    const state = as ?? (record.attempts.length === 0 ? 'refused' : 'failed');
+    const why = record.why === '' ? `refused: ${error.message}` : record.why;
+    request.record = { ...request.record, why, error: { code: error.code, message: error.message } };
+    this.#end(request, state, { kind: 'failed', error });
+  }
+
+  /** The only way out of a request. */
+  #end(request: Request, state: 'succeeded' | 'failed' | 'refused' | 'cancelled', event: RequestEvent): void {
+    const { clock, ledger, log } = this.#parts;
+    request.ended = true;
+    request.deadlines.stopAll();
+    request.stopAbort();
+    this.#requests.delete(request.id);
+    request.record = recordEnd(request.record, state, clock.now());
+    this.stats[state] += 1;
+    ledger.put(request.record);
+    request.events.push(event);
+    const { id, deviceId, variantId, error } = request.record;
+    log[state === 'succeeded' ? 'debug' : 'info']('request.ended', {
+      requestId: id,
+      state,
+      deviceId,
+      variantId,
+      code: error?.code,
+    });
+  }
+}

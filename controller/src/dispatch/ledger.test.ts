@@ -1,0 +1,142 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import type { RequestView } from '@fleetgate/shared/api/operations';
+import { ManualClock } from '@fleetgate/shared/clock';
+import { requestId } from '@fleetgate/shared/ids';
+import { silentLogger } from '@fleetgate/shared/logger';
+import { SeededRandom } from '@fleetgate/shared/random';
+import { milliseconds, unixMs } from '@fleetgate/shared/units/quantity';
+import { afterEach, describe, expect, it } from 'vitest';
+
+import { openDatabase } from '../platform/sqlite-database.js';
+import { aPrompt } from './dispatch-fixtures.js';
+import type { Ledger } from './ledger.js';
+import { MemoryLedger } from './memory-ledger.js';
+import { newRequestId, openRecord, recordEnd } from './request-record.js';
+import { dispatchSchema, LEDGER_DEFAULTS, type LedgerSettings, SqliteLedger } from './sqlite-ledger.js';
+
+const random = new SeededRandom(3);
+const cleanups: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+function aRecord(at: number): RequestView {
+  const now = unixMs(1_700_000_000_000 + at);
+  return openRecord(newRequestId(now, random), aPrompt(), 'auto', now, false);
+}
+
+async function sqlite(clock = new ManualClock(), settings: Partial<LedgerSettings> = {}) {
+  const directory = mkdtempSync(join(tmpdir(), 'fleetgate-ledger-'));
+  cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
+  const path = join(directory, 'control.sqlite');
+  const open = async () => {
+    const database = await openDatabase(path, [dispatchSchema]);
+    const ledger = new SqliteLedger({
+      database,
+      clock,
+      log: silentLogger,
+      settings: { ...LEDGER_DEFAULTS, ...settings },
+    });
+    cleanups.push(() => database.close());
+    return { ledger, database };
+  };
+  return { ...(await open()), open };
+}
+
+describe.each<[string, () => Promise<Ledger>]>([
+  ['MemoryLedger', async () => new MemoryLedger()],
+  ['SqliteLedger', async () => (await sqlite()).ledger],
+])('%s keeps the contract of a ledger', (_name, make) => {
+  it('finds what was put, at once and after it was written, newest state first', async () => {
+    const ledger = await make();
+    const record = aRecord(0);
+    ledger.put(record);
+    expect(await ledger.get(requestId(record.id))).toEqual(record);
+    await ledger.flush();
+    const ended = recordEnd(record, 'succeeded', unixMs(9));
+    ledger.put(ended);
+    expect(await ledger.get(requestId(record.id))).toEqual(ended);
+    await ledger.flush();
+    expect(await ledger.get(requestId(record.id))).toEqual(ended);
+    expect(await ledger.get(requestId('req-nobody'))).toBeUndefined();
+    await ledger.close();
+  });
+
+  it('lists newest first, page by page', async () => {
+    const ledger = await make();
+    const records = Array.from({ length: 450 }, (_, at) => aRecord(at));
+    for (const record of records) ledger.put(record);
+    const first = await ledger.list({ limit: 200 });
+    const last = first.at(-1);
+    const second = await ledger.list({ limit: 300, before: requestId(last?.id ?? '') });
+    expect([...first, ...second].map(({ id }) => id)).toEqual(records.map(({ id }) => id).reverse());
+    await ledger.close();
+  });
+
+  it('tells of every record', async () => {
+    const ledger = await make();
+    const seen: string[] = [];
+    ledger.changes$.subscribe(({ state }) => seen.push(state));
+    const record = aRecord(0);
+    ledger.put(record);
+    ledger.put(recordEnd(record, 'failed', unixMs(1)));
+    expect(seen).toEqual(['queued', 'failed']);
+    await ledger.close();
+  });
+
+  it('ends what was left running, and only that', async () => {
+    const ledger = await make();
+    const running = aRecord(0);
+    const succeeded = recordEnd(aRecord(1), 'succeeded', unixMs(1));
+    ledger.put({ ...running, state: 'running' });
+    ledger.put(succeeded);
+    await ledger.flush();
+    const error = { code: 'internal.invariant', message: 'crash' };
+    expect(await ledger.closeUnfinished(unixMs(7), error)).toBe(1);
+    expect(await ledger.get(requestId(running.id))).toMatchObject({ state: 'failed', endedAtMs: 7, error });
+    expect(await ledger.get(requestId(succeeded.id))).toEqual(succeeded);
+    expect(await ledger.closeUnfinished(unixMs(8), error)).toBe(0);
+    await ledger.close();
+  });
+});
+
+describe('SqliteLedger', () => {
+  it('reads back after a restart', async () => {
+    const { ledger, database, open } = await sqlite();
+    const record = aRecord(0);
+    ledger.put(record);
+    await ledger.close();
+    await database.close();
+    const again = await open();
+    expect(await again.ledger.get(requestId(record.id))).toEqual(record);
+    await again.ledger.close();
+  });
+
+  it('forgets by count and by age', async () => {
+    const clock = new ManualClock(1_700_000_000_000);
+    const { ledger } = await sqlite(clock, { maxRecords: 5, maxAge: milliseconds(1000) });
+    for (let at = 0; at < 9; at++) ledger.put(aRecord(at));
+    await ledger.flush();
+    await ledger.expire();
+    expect((await ledger.list({ limit: 100 })).map(({ receivedAtMs }) => receivedAtMs - 1_700_000_000_000)).toEqual([
+      8, 7, 6, 5, 4,
+    ]);
+    clock.advance(1007);
+    await ledger.expire();
+    expect((await ledger.list({ limit: 100 })).map(({ receivedAtMs }) => receivedAtMs - 1_700_000_000_000)).toEqual([
+      8, 7,
+    ]);
+    await ledger.close();
+  });
+
+  it('goes on when the database does not', async () => {
+    const { ledger, database } = await sqlite();
+    await database.close();
+    ledger.put(aRecord(0));
+    await ledger.flush();
+    await ledger.close();
+  });
+});

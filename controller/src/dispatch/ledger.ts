@@ -1,0 +1,46 @@
+import type { RequestView } from '@fleetgate/shared/api/operations';
+import type { RequestId } from '@fleetgate/shared/ids';
+import type { UnixMs } from '@fleetgate/shared/units/quantity';
+import type { Observable } from 'rxjs';
+
+/** States that a request does not leave. */
+export const TERMINAL_STATES: ReadonlySet<RequestView['state']> = new Set([
+  'succeeded',
+  'failed',
+  'refused',
+  'cancelled',
+]);
+
+/**
+ * The decision record of every request, newest kept longest.
+ *
+ * Ids sort by arrival (`request-record.ts`), so they are also the cursor of `list`.
+ */
+export interface Ledger {
+  /**
+   * Keeps `record`, replacing an earlier one of the same request. Never waits: records are written in batches, and one
+   * that cannot be written is dropped and logged, for no answer to a client depends on it.
+   */
+  put(record: RequestView): void;
+  /** Also finds what is not yet written. */
+  get(id: RequestId): Promise<RequestView | undefined>;
+  /** At most `limit` records, newest first; with `before`, those older than that request. */
+  list(query: { readonly limit: number; readonly before?: RequestId | undefined }): Promise<readonly RequestView[]>;
+  /** Every record as it is put. */
+  readonly changes$: Observable<RequestView>;
+  /** Ends, as failed, what a crash left running; returns how many. Called once, before the first `put`. */
+  closeUnfinished(at: UnixMs, error: { readonly code: string; readonly message: string }): Promise<number>;
+  /** Resolves when everything put so far is written. */
+  flush(): Promise<void>;
+  /** Flushes; nothing may be put afterwards. */
+  close(): Promise<void>;
+}
+
+/** `record` as a crash leaves it. */
+export function endedByCrash(
+  record: RequestView,
+  at: UnixMs,
+  error: { readonly code: string; readonly message: string },
+): RequestView {
+  return { ...record, state: 'failed', endedAtMs: at, error };
+}

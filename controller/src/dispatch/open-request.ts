@@ -1,0 +1,49 @@
+import { messageOf } from '@fleetgate/shared/errors';
+import type { RequestId } from '@fleetgate/shared/ids';
+
+import type { GateScore } from '../gating/gate.js';
+import { Deadlines } from './deadlines.js';
+import type { DispatcherParts } from './dispatcher-parts.js';
+import { resolveModel } from './model-target.js';
+import { gateText, type Prompt, promptTokens } from './prompt.js';
+import type { Request } from './request.js';
+import { RequestEvents } from './request-events.js';
+import { newRequestId, openRecord } from './request-record.js';
+
+/** A request that has just come, scored and counted as demand; nothing is decided about it yet. */
+export function openRequest(parts: DispatcherParts, prompt: Prompt): Request {
+  const { catalogue, clock, config, random } = parts;
+  const now = clock.now();
+  const id = newRequestId(now, random);
+  const target = resolveModel(prompt.model, prompt.mode, catalogue());
+  const score = target === undefined ? undefined : scoreOf(parts, id, prompt);
+  const record = openRecord(id, prompt, target?.mode ?? prompt.mode ?? 'auto', now, config.storePrompts);
+  return {
+    id,
+    prompt,
+    target,
+    score,
+    promptTokens: promptTokens(prompt.input, score?.promptTokens),
+    receivedAt: now,
+    events: new RequestEvents(),
+    deadlines: new Deadlines(clock),
+    tried: new Set(),
+    record: { ...record, classId: score?.classId ?? null },
+    run: undefined,
+    firstTokenAt: undefined,
+    stopAbort: () => {},
+    ended: false,
+  };
+}
+
+function scoreOf({ gate, log, onDemand }: DispatcherParts, id: RequestId, prompt: Prompt): GateScore | undefined {
+  try {
+    const score = gate()?.score(gateText(prompt.input));
+    if (score !== undefined) onDemand(score.classId);
+    return score;
+  } catch (error) {
+    // A gate that fails must not take prompts down with it: the experts' cards are the fallback.
+    log.error('gate.failed', { requestId: id, error: messageOf(error) });
+    return undefined;
+  }
+}

@@ -1,0 +1,85 @@
+import type { JobId, VariantId } from '@fleetgate/shared/ids';
+import type { ChatMessage, Job, Sampling } from '@fleetgate/shared/protocol/job';
+import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
+import type { Joules, Milliseconds } from '@fleetgate/shared/units/quantity';
+
+/** How quality is weighed against energy and latency; `select.ts` says by how much. */
+export const MODES = ['auto', 'eco', 'fast', 'best'] as const;
+export type Mode = (typeof MODES)[number];
+
+export type PromptInput =
+  | { readonly kind: 'chat'; readonly messages: readonly ChatMessage[] }
+  | { readonly kind: 'complete'; readonly prompt: string }
+  | { readonly kind: 'score'; readonly prompt: string; readonly completion: string };
+
+/** One request of a client, read and checked, before anything is decided about it. */
+export interface Prompt {
+  readonly endpoint: string;
+  /** As the client named it. */
+  readonly model: string;
+  /** What the client asked for besides the model; undefined leaves it to the model's name. */
+  readonly mode: Mode | undefined;
+  readonly input: PromptInput;
+  readonly sampling: Sampling;
+  readonly limits: PromptLimits;
+}
+
+/** The most a client wants to spend on one request. */
+export interface PromptLimits {
+  readonly energy: Joules | undefined;
+  readonly latency: Milliseconds | undefined;
+}
+
+/** What the gate scores: the last thing the user said, for that is what the answer has to be good at. */
+export function gateText(input: PromptInput): string {
+  if (input.kind !== 'chat') return input.prompt;
+  const asked = input.messages.findLast((message) => message.role === 'user' && message.content.trim() !== '');
+  return (asked ?? input.messages.at(-1))?.content ?? '';
+}
+
+/** Characters that the model has to read. */
+export function promptChars(input: PromptInput): number {
+  switch (input.kind) {
+    case 'chat':
+      return input.messages.reduce((chars, message) => chars + message.content.length, 0);
+    case 'complete':
+      return input.prompt.length;
+    case 'score':
+      return input.prompt.length + input.completion.length;
+  }
+}
+
+/** The prompt as text, for a ledger that has been told to keep it. */
+export function promptText(input: PromptInput): string {
+  return input.kind === 'chat'
+    ? input.messages.map(({ role, content }) => `${role}: ${content}`).join('\n')
+    : input.prompt;
+}
+
+/** The prompt as a job for an agent. */
+export function jobOf(prompt: Prompt, jobId: JobId, variantId: VariantId, timeout: Milliseconds): Job {
+  const base = { v: PROTOCOL_VERSION, jobId, variantId, timeoutMs: Math.max(1, Math.floor(timeout)) } as const;
+  const { input, sampling } = prompt;
+  switch (input.kind) {
+    case 'chat':
+      return { ...base, kind: 'chat', messages: [...input.messages], sampling };
+    case 'complete':
+      return { ...base, kind: 'complete', prompt: input.prompt, sampling };
+    case 'score':
+      return { ...base, kind: 'score', prompt: input.prompt, completion: input.completion };
+  }
+}
+
+/** Characters per token where nothing better is known; right for English within a third or so. */
+const CHARS_PER_TOKEN = 3.5;
+
+/**
+ * Tokens that the model has to read: the gate counted those of `gateText`, the rest is taken to be as dense.
+ * `counted` is undefined while there is no gate.
+ */
+export function promptTokens(input: PromptInput, counted: number | undefined): number {
+  const chars = promptChars(input);
+  const scoredChars = gateText(input).length;
+  if (counted === undefined || scoredChars === 0) return Math.max(1, Math.ceil(chars / CHARS_PER_TOKEN));
+  return Math.max(1, Math.ceil((counted * chars) / scoredChars));
+}

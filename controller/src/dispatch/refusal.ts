@@ -1,0 +1,138 @@
+import { FleetError } from '@fleetgate/shared/errors';
+import type { Joules, Milliseconds } from '@fleetgate/shared/units/quantity';
+
+import type { Candidate, Exclusion } from './candidates.js';
+import type { PromptLimits } from './prompt.js';
+
+/**
+ * Why nothing can be chosen, as the error a client gets. Prefers the reason that passes by itself soonest: a full
+ * queue, then a model that is loading, then budgets, then devices that are away.
+ */
+export function refusalFor(candidates: readonly Candidate[], limits: PromptLimits, model: string): FleetError {
+  const asked = candidates.filter(({ excluded }) => excluded !== 'not-asked-for');
+  const by = (...reasons: readonly Exclusion[]): readonly Candidate[] =>
+    asked.filter(({ excluded }) => excluded !== undefined && reasons.includes(excluded));
+
+  const full = by('queue-full');
+  if (full.length > 0) {
+    return new FleetError('job.queue-full', `every device that serves ${model} has a full queue`, {
+      retryable: true,
+      hint: 'try again in a moment, or let auto choose among all experts',
+      context: { retryAfterMs: soonest(full) },
+    });
+  }
+  const waiting = by('wait-too-long');
+  if (waiting.length > 0) {
+    return new FleetError(
+      'dispatch.over-latency',
+      `${model} would answer in ${least(waiting, answerTime)} ms, waiting included, over the limit of ${limits.latency} ms`,
+      { retryable: true, context: { param: 'fleetgate.latencyMs', retryAfterMs: soonest(waiting) } },
+    );
+  }
+  const loading = by('not-resident').toSorted((a, b) => (b.progress ?? 0) - (a.progress ?? 0))[0];
+  if (loading !== undefined) return loadingError(model, loading);
+  const overEnergy = by('over-energy-budget');
+  if (overEnergy.length > 0) {
+    return new FleetError(
+      'dispatch.over-budget',
+      `${model} needs at least ${least(overEnergy, ({ cost }) => cost?.energy)} J, over the limit of ${limits.energy} J`,
+      {
+        hint: 'raise fleetgate.energyJ, lower max_tokens, or ask for auto:eco',
+        context: { param: 'fleetgate.energyJ' },
+      },
+    );
+  }
+  const overLatency = by('over-latency-budget');
+  if (overLatency.length > 0) {
+    return new FleetError(
+      'dispatch.over-latency',
+      `${model} needs at least ${least(overLatency, answerTime)} ms, over the limit of ${limits.latency} ms`,
+      {
+        hint: 'raise fleetgate.latencyMs, lower max_tokens, or ask for auto:fast',
+        context: { param: 'fleetgate.latencyMs' },
+      },
+    );
+  }
+  if (by('context-too-small').length > 0) {
+    return new FleetError('request.too-large', `the prompt is longer than the context of every expert of ${model}`, {
+      hint: 'shorten the prompt',
+      context: { param: 'messages' },
+    });
+  }
+  const away = by('device-offline', 'device-unresponsive', 'device-standby', 'engine-down', 'device-tried');
+  if (away.length > 0) {
+    const reasons = [...new Set(away.map(({ deviceId, excluded }) => `${deviceId}: ${excluded}`))].sort();
+    return new FleetError('dispatch.no-capacity', `no device can serve ${model} now (${reasons.join(', ')})`, {
+      retryable: true,
+    });
+  }
+  return new FleetError('dispatch.no-capacity', `the active plan places no expert that may answer ${model}`, {
+    hint: 'ask for auto, or raise the budgets so that the plan has room for it',
+  });
+}
+
+export function unknownModelError(model: string): FleetError {
+  return new FleetError('model.unknown', `the fleet knows no model ${JSON.stringify(model.slice(0, 80))}`, {
+    hint: 'GET /v1/models lists what there is; auto lets the fleet choose',
+    context: { param: 'model' },
+  });
+}
+
+export function fullError(limit: number): FleetError {
+  return new FleetError('job.queue-full', `${limit} requests are under way, which is the limit`, { retryable: true });
+}
+
+export function shuttingDownError(): FleetError {
+  return new FleetError('dispatch.no-capacity', 'the controller is shutting down', { retryable: true });
+}
+
+export function cancelledError(): FleetError {
+  return new FleetError('job.cancelled', 'the client went away');
+}
+
+/** No plan is active; `progress` is that of the device that has come farthest, if one is fetching. */
+export function noPlanError(
+  model: string,
+  progress: { readonly node: string; readonly progress: number } | undefined,
+): FleetError {
+  return new FleetError(
+    'dispatch.no-plan',
+    'the fleet has no active plan yet: devices are being enrolled or measured',
+    {
+      retryable: true,
+      context: {
+        loadingModel: model,
+        loadingState: 'planning',
+        ...(progress === undefined ? {} : { loadingNode: progress.node, loadingProgress: progress.progress }),
+      },
+    },
+  );
+}
+
+function loadingError(model: string, { variantId, deviceId, progress }: Candidate): FleetError {
+  return new FleetError('dispatch.loading', `${variantId} is not resident yet on ${deviceId}`, {
+    retryable: true,
+    context: {
+      loadingModel: model,
+      loadingState: progress === undefined ? 'loading' : 'fetching',
+      loadingNode: deviceId ?? null,
+      ...(progress === undefined ? {} : { loadingProgress: progress }),
+    },
+  });
+}
+
+const answerTime = ({ cost, wait }: Candidate): number | undefined =>
+  cost === undefined ? undefined : cost.latency + wait;
+
+function least(
+  candidates: readonly Candidate[],
+  of: (candidate: Candidate) => number | Joules | Milliseconds | undefined,
+) {
+  const smallest = Math.min(...candidates.map((candidate) => of(candidate) ?? Infinity));
+  return Number(smallest.toPrecision(3));
+}
+
+/** Time until the shortest of these queues is expected to have moved on. */
+function soonest(candidates: readonly Candidate[]): number {
+  return Math.min(...candidates.map(({ wait }) => wait));
+}

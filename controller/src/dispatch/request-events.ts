@@ -1,0 +1,75 @@
+import type { FleetError } from '@fleetgate/shared/errors';
+import type { DeviceId, ExpertId, PlanId, VariantId } from '@fleetgate/shared/ids';
+import type { JobUsage } from '@fleetgate/shared/protocol/job';
+
+/** Who answers. */
+export interface Choice {
+  readonly expertId: ExpertId;
+  readonly variantId: VariantId;
+  readonly deviceId: DeviceId;
+  readonly planId: PlanId;
+}
+
+/** What a client's request sees: chosen (again after a device was lost), tokens, then exactly one of done, scored, failed. */
+export type RequestEvent =
+  | { readonly kind: 'chosen'; readonly choice: Choice }
+  | { readonly kind: 'tokens'; readonly text: string; readonly tokens: number }
+  | {
+      readonly kind: 'done';
+      readonly choice: Choice;
+      readonly finishReason: 'stop' | 'length';
+      readonly usage: JobUsage;
+    }
+  | {
+      readonly kind: 'scored';
+      readonly choice: Choice;
+      readonly bits: number;
+      readonly bytes: number;
+      readonly usage: JobUsage;
+    }
+  | { readonly kind: 'failed'; readonly error: FleetError };
+
+/**
+ * Events of one request for one reader, in order.
+ *
+ * Never makes the writer wait: texts that were not read yet are joined into one event, so a slow reader costs the memory
+ * of one answer and nothing more.
+ */
+export class RequestEvents implements AsyncIterable<RequestEvent> {
+  readonly #unread: RequestEvent[] = [];
+  #wake: (() => void) | undefined;
+  #ended = false;
+
+  push(event: RequestEvent): void {
+    if (this.#ended) return;
+    const last = this.#unread.at(-1);
+    if (event.kind === 'tokens' && last?.kind === 'tokens') {
+      this.#unread[this.#unread.length - 1] = {
+        kind: 'tokens',
+        text: last.text + event.text,
+        tokens: last.tokens + event.tokens,
+      };
+    } else {
+      this.#unread.push(event);
+    }
+    this.#ended = event.kind === 'done' || event.kind === 'scored' || event.kind === 'failed';
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+  }
+
+  /** Ends after the last event of a request; may be read once. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<RequestEvent, void, undefined> {
+    for (;;) {
+      const event = this.#unread.shift();
+      if (event !== undefined) {
+        yield event;
+        continue;
+      }
+      if (this.#ended) return;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+}

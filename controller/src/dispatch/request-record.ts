@@ -1,0 +1,118 @@
+import type { CandidateView, RequestView } from '@fleetgate/shared/api/operations';
+import { requestId, type RequestId } from '@fleetgate/shared/ids';
+import type { JobUsage } from '@fleetgate/shared/protocol/job';
+import type { Random } from '@fleetgate/shared/random';
+import { elapsed, type UnixMs } from '@fleetgate/shared/units/quantity';
+
+import { promptChars, promptText, type Prompt } from './prompt.js';
+import type { Ranked, Selection } from './select.js';
+import { whyChosen } from './why.js';
+
+/** Candidates kept of one decision: the chosen one and the best of the rest. */
+const MAX_CANDIDATES = 32;
+
+/** A new request's id; ids sort by arrival as long as the clock does not go back. */
+export function newRequestId(now: UnixMs, random: Random): RequestId {
+  // 9 digits of base 36 hold milliseconds until the year 5188.
+  return requestId(`req-${Math.floor(now).toString(36).padStart(9, '0')}${random.token(11)}`);
+}
+
+/** The record of a request that has just come. */
+export function openRecord(
+  id: RequestId,
+  prompt: Prompt,
+  mode: string,
+  receivedAt: UnixMs,
+  storePrompts: boolean,
+): RequestView {
+  return {
+    id,
+    receivedAtMs: receivedAt,
+    endedAtMs: null,
+    state: 'queued',
+    endpoint: prompt.endpoint,
+    model: prompt.model.slice(0, 200),
+    mode,
+    classId: null,
+    planId: null,
+    promptChars: promptChars(prompt.input),
+    ...(storePrompts ? { prompt: promptText(prompt.input) } : {}),
+    expertId: null,
+    variantId: null,
+    deviceId: null,
+    attempts: [],
+    why: '',
+    candidates: [],
+    predicted: null,
+    actual: null,
+    finishReason: null,
+    error: null,
+  };
+}
+
+/** The record with the candidates of its next attempt, as they were before anything was sent. */
+export function recordDecision(record: RequestView, selection: Selection): RequestView {
+  const chosen = selection.chosen?.candidate;
+  const candidates = selection.ranked
+    .slice(0, MAX_CANDIDATES)
+    .map((ranked) => viewOf(ranked, ranked === selection.chosen));
+  if (chosen === undefined) return { ...record, candidates };
+  return {
+    ...record,
+    candidates,
+    why: whyChosen(selection, record.attempts.length + 1),
+    predicted:
+      chosen.cost === undefined
+        ? null
+        : { latencyMs: round(chosen.cost.latency + chosen.wait), energyJ: round(chosen.cost.energy) },
+    expertId: chosen.expertId,
+    variantId: chosen.variantId,
+    deviceId: chosen.deviceId ?? null,
+  };
+}
+
+/** The record with the outcome of its last attempt. */
+export function withOutcome(record: RequestView, outcome: string): RequestView {
+  const attempts = record.attempts.map((one, at, all) => (at === all.length - 1 ? { ...one, outcome } : one));
+  return { ...record, attempts };
+}
+
+export function recordEnd(record: RequestView, state: RequestView['state'], at: UnixMs): RequestView {
+  return { ...record, state, endedAtMs: at };
+}
+
+/** What a request did cost, from what its last agent says and what the client saw; jobs that failed before count in. */
+export function actualCost(
+  usage: JobUsage,
+  request: { readonly receivedAt: UnixMs; readonly firstTokenAt: UnixMs | undefined; readonly record: RequestView },
+  endedAt: number,
+): NonNullable<RequestView['actual']> {
+  const { receivedAt, firstTokenAt, record } = request;
+  return {
+    latencyMs: endedAt - receivedAt,
+    energyJ: usage.energyJ + (record.actual?.energyJ ?? 0),
+    promptTokens: usage.promptTokens,
+    outputTokens: usage.outputTokens,
+    ttftMs: firstTokenAt === undefined ? null : elapsed(receivedAt, firstTokenAt),
+    energySource: usage.energySource,
+  };
+}
+
+function viewOf({ candidate, value }: Ranked, chosen: boolean): CandidateView {
+  const { cost } = candidate;
+  return {
+    expertId: candidate.expertId,
+    variantId: candidate.variantId,
+    deviceId: candidate.deviceId ?? null,
+    quality: round(candidate.quality),
+    qualitySd: round(candidate.qualitySd),
+    latencyMs: cost === undefined ? null : round(cost.latency + candidate.wait),
+    energyJ: cost === undefined ? null : round(cost.energy),
+    value: value === undefined ? null : round(value),
+    chosen,
+    excluded: candidate.excluded ?? null,
+  };
+}
+
+/** Records are read by people: six digits say more than enough. */
+const round = (value: number): number => Number(value.toPrecision(6));

@@ -1,0 +1,52 @@
+import type { RequestView } from '@fleetgate/shared/api/operations';
+import type { DeviceId, JobId, RequestId } from '@fleetgate/shared/ids';
+import type { UnixMs } from '@fleetgate/shared/units/quantity';
+
+import type { GateScore } from '../gating/gate.js';
+import type { Deadlines } from './deadlines.js';
+import type { JobEvents } from './job-events.js';
+import type { ModelTarget } from './model-target.js';
+import type { Prompt } from './prompt.js';
+import type { Choice, RequestEvents } from './request-events.js';
+
+/** A request under way; the dispatcher is its only writer. */
+export interface Request {
+  readonly id: RequestId;
+  readonly prompt: Prompt;
+  /** Undefined for a model that the fleet does not know. */
+  readonly target: ModelTarget | undefined;
+  readonly score: GateScore | undefined;
+  readonly promptTokens: number;
+  readonly receivedAt: UnixMs;
+  readonly events: RequestEvents;
+  readonly deadlines: Deadlines<'request'>;
+  /** Devices that have failed it. */
+  readonly tried: Set<DeviceId>;
+  record: RequestView;
+  run: JobRun | undefined;
+  firstTokenAt: UnixMs | undefined;
+  stopAbort: () => void;
+  ended: boolean;
+}
+
+/**
+ * One job of a request at one device; `JobRuns` is its only writer.
+ *
+ * | phase | means | left by |
+ * |---|---|---|
+ * | sent | given to the broker | accepted, tokens, or the accept deadline |
+ * | accepted | waits or runs at the device | tokens, an end, or the loss of the device |
+ * | streaming | has sent text: no other device can take over | an end, silence, or the loss of the device |
+ * | abandoned | not wanted any more, told to stop | its end, the loss of the device, or the drain deadline |
+ * | ended | nothing more is expected | |
+ */
+export interface JobRun {
+  readonly jobId: JobId;
+  readonly request: Request;
+  readonly choice: Choice;
+  readonly events: JobEvents;
+  readonly deadlines: Deadlines<'accept' | 'gap' | 'stall' | 'loss' | 'drain'>;
+  phase: 'sent' | 'accepted' | 'streaming' | 'abandoned' | 'ended';
+  /** When its agent last said something of it. */
+  heardAt: UnixMs;
+}

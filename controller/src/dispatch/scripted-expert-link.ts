@@ -1,0 +1,92 @@
+import type { DeviceId, JobId } from '@fleetgate/shared/ids';
+import type { Job, JobOut, JobUsage } from '@fleetgate/shared/protocol/job';
+import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
+import { type Observable, Subject } from 'rxjs';
+
+import type { ExpertLink } from './expert-link.js';
+
+/** One job at a scripted agent: what the agent says of it, numbered as a real one would. */
+export class ScriptedJob {
+  readonly device: DeviceId;
+  readonly job: Job;
+  #seq = 0;
+  readonly #say: (out: JobOut) => void;
+
+  constructor(device: DeviceId, job: Job, say: (out: JobOut) => void) {
+    this.device = device;
+    this.job = job;
+    this.#say = say;
+  }
+
+  accepted(queuePosition = 0): void {
+    this.#say({ ...this.#head(), kind: 'accepted', queuePosition });
+  }
+
+  tokens(text: string, tokens = 1): void {
+    this.#say({ ...this.#head(), kind: 'tokens', text, tokens });
+  }
+
+  done(finishReason: 'stop' | 'length' | 'cancelled' = 'stop', usage: Partial<JobUsage> = {}): void {
+    this.#say({ ...this.#head(), kind: 'done', finishReason, usage: { ...USAGE, ...usage } });
+  }
+
+  scored(bits: number, bytes: number): void {
+    this.#say({ ...this.#head(), kind: 'scored', bits, bytes, usage: USAGE });
+  }
+
+  failed(code: string, retryable = true): void {
+    this.#say({ ...this.#head(), kind: 'failed', error: { code, message: `scripted ${code}`, retryable } });
+  }
+
+  #head(): { readonly v: typeof PROTOCOL_VERSION; readonly jobId: JobId; readonly seq: number } {
+    return { v: PROTOCOL_VERSION, jobId: this.job.jobId, seq: this.#seq++ };
+  }
+}
+
+const USAGE: JobUsage = {
+  promptTokens: 7,
+  outputTokens: 3,
+  energyJ: 1.5,
+  energySource: 'modelled',
+  queueMs: 0,
+  prefillMs: 10,
+  decodeMs: 30,
+};
+
+/**
+ * Agents that do as they are told, in process. `behave` is called with every job that is sent; without one, jobs wait in
+ * `jobs` for a test to speak for their agents.
+ */
+export class ScriptedExpertLink implements ExpertLink {
+  readonly jobs: ScriptedJob[] = [];
+  readonly cancelled: { readonly device: DeviceId; readonly job: JobId; readonly reason: string }[] = [];
+  readonly #out = new Subject<{ readonly deviceId: DeviceId; readonly out: JobOut }>();
+  behave: (job: ScriptedJob) => void;
+  /** What `send` rejects with, while set. */
+  sendFails: Error | undefined;
+
+  constructor(behave: (job: ScriptedJob) => void = () => {}) {
+    this.behave = behave;
+  }
+
+  get out$(): Observable<{ readonly deviceId: DeviceId; readonly out: JobOut }> {
+    return this.#out;
+  }
+
+  async send(device: DeviceId, job: Job): Promise<void> {
+    if (this.sendFails !== undefined) throw this.sendFails;
+    const scripted = new ScriptedJob(device, job, (out) => this.say(device, out));
+    this.jobs.push(scripted);
+    // An agent answers through the broker: never within the call that sends.
+    queueMicrotask(() => this.behave(scripted));
+  }
+
+  cancel(device: DeviceId, job: JobId, reason: string): void {
+    this.cancelled.push({ device, job, reason });
+  }
+
+  /** A message as the broker delivers it. */
+  say(deviceId: DeviceId, out: JobOut): void {
+    this.#out.next({ deviceId, out });
+  }
+}

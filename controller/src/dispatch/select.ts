@@ -1,0 +1,83 @@
+import type { ClassId } from '@fleetgate/shared/ids';
+
+import type { Candidate } from './candidates.js';
+import type { DispatchPolicy } from './dispatch-policy.js';
+import type { Mode } from './prompt.js';
+
+/** What a candidate's quality has to pay. */
+export interface Prices {
+  readonly qualityPerJoule: number;
+  readonly qualityPerSecond: number;
+}
+
+/**
+ * `auto:eco` pays this many times the plan's price of energy, and never less than ECO_FLOOR: 10 J have to earn at least
+ * a tenth of the quality scale, about the distance between a domain's expert and a generalist on it.
+ */
+export const ECO_MULTIPLIER = 4;
+export const ECO_FLOOR_PER_JOULE = 0.01;
+/** The same for `auto:fast` and seconds: 2 s have to earn a tenth. */
+export const FAST_MULTIPLIER = 4;
+export const FAST_FLOOR_PER_SECOND = 0.05;
+
+/** Prices of a mode: those of the plan, with one of them raised (`eco`, `fast`), or none at all (`best`). */
+export function pricesFor(mode: Mode, policy: DispatchPolicy, classId: ClassId | undefined): Prices {
+  const qualityPerJoule = policy.qualityPerJoule;
+  const qualityPerSecond = (classId === undefined ? undefined : policy.qualityPerSecond.get(classId)) ?? 0;
+  switch (mode) {
+    case 'auto':
+      return { qualityPerJoule, qualityPerSecond };
+    case 'eco':
+      return { qualityPerJoule: Math.max(ECO_FLOOR_PER_JOULE, ECO_MULTIPLIER * qualityPerJoule), qualityPerSecond };
+    case 'fast':
+      return { qualityPerJoule, qualityPerSecond: Math.max(FAST_FLOOR_PER_SECOND, FAST_MULTIPLIER * qualityPerSecond) };
+    case 'best':
+      return { qualityPerJoule: 0, qualityPerSecond: 0 };
+  }
+}
+
+/** Quality less priced energy and latency, predicted waiting included; undefined without a cost. */
+export function valueOf({ quality, cost, wait }: Candidate, prices: Prices): number | undefined {
+  if (cost === undefined) return undefined;
+  return quality - prices.qualityPerJoule * cost.energy - (prices.qualityPerSecond * (cost.latency + wait)) / 1000;
+}
+
+export interface Ranked {
+  readonly candidate: Candidate;
+  readonly value: number | undefined;
+}
+
+export interface Selection {
+  readonly prices: Prices;
+  /** All candidates: those that may be chosen first, best first; then the excluded ones. */
+  readonly ranked: readonly Ranked[];
+  /** The first of `ranked` unless that one is excluded. */
+  readonly chosen: Ranked | undefined;
+}
+
+/**
+ * Takes the candidate of the highest value that is not excluded.
+ *
+ * Equal values go to the one that answers sooner, then to the one that needs less energy, then by variant and device id,
+ * so that the choice does not depend on input order. O(n log n).
+ */
+export function select(candidates: readonly Candidate[], prices: Prices): Selection {
+  const ranked = candidates.map((candidate) => ({ candidate, value: valueOf(candidate, prices) })).sort(byPreference);
+  const first = ranked[0];
+  return { prices, ranked, chosen: first?.candidate.excluded === undefined ? first : undefined };
+}
+
+function byPreference(a: Ranked, b: Ranked): number {
+  const open = Number(a.candidate.excluded !== undefined) - Number(b.candidate.excluded !== undefined);
+  if (open !== 0) return open;
+  if (a.value !== b.value) return (b.value ?? -Infinity) - (a.value ?? -Infinity);
+  return (
+    answerTime(a.candidate) - answerTime(b.candidate) ||
+    (a.candidate.cost?.energy ?? 0) - (b.candidate.cost?.energy ?? 0) ||
+    compare(a.candidate.variantId, b.candidate.variantId) ||
+    compare(a.candidate.deviceId ?? '', b.candidate.deviceId ?? '')
+  );
+}
+
+const answerTime = ({ cost, wait }: Candidate): number => (cost?.latency ?? 0) + wait;
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -1,0 +1,198 @@
+import type { RequestView } from '@fleetgate/shared/api/operations';
+import type { Clock } from '@fleetgate/shared/clock';
+import { messageOf } from '@fleetgate/shared/errors';
+import type { RequestId } from '@fleetgate/shared/ids';
+import type { Logger } from '@fleetgate/shared/logger';
+import { type Milliseconds, milliseconds, type UnixMs } from '@fleetgate/shared/units/quantity';
+import { type Observable, Subject } from 'rxjs';
+import { EntitySchema, LessThan } from 'typeorm';
+
+import type { Database, DatabaseSchema } from '../platform/database.js';
+import { endedByCrash, type Ledger, TERMINAL_STATES } from './ledger.js';
+import { RequestTables1764000005000 } from './request-tables.migration.js';
+
+interface RequestRow {
+  id: string;
+  receivedAtMs: number;
+  open: boolean;
+  record: string;
+}
+
+const requestEntity = new EntitySchema<RequestRow>({
+  name: 'Request',
+  tableName: 'request',
+  columns: {
+    id: { type: 'text', primary: true },
+    receivedAtMs: { type: 'bigint' },
+    open: { type: 'boolean' },
+    record: { type: 'text' },
+  },
+});
+
+export const dispatchSchema: DatabaseSchema = {
+  entities: [requestEntity],
+  migrations: [RequestTables1764000005000],
+};
+
+export interface LedgerSettings {
+  /** How long a record may wait to be written; a crash loses no more than that. */
+  readonly writeDelay: Milliseconds;
+  readonly maxRecords: number;
+  readonly maxAge: Milliseconds;
+  readonly expireEvery: Milliseconds;
+}
+
+export const LEDGER_DEFAULTS: LedgerSettings = Object.freeze({
+  writeDelay: milliseconds(200),
+  maxRecords: 100_000,
+  maxAge: milliseconds(30 * 24 * 3600 * 1000),
+  expireEvery: milliseconds(60_000),
+});
+
+/** Rows of one statement, and records that may wait for a database that has stopped. */
+const MAX_BATCH = 200;
+const MAX_WAITING = 10_000;
+
+/** The ledger in the control database. A record that changes twice within one batch is written once. */
+export class SqliteLedger implements Ledger {
+  readonly #database: Database;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #settings: LedgerSettings;
+  readonly #changes = new Subject<RequestView>();
+  /** Not yet written, newest state of each. */
+  readonly #waiting = new Map<string, RequestView>();
+  /** Being written now; still to be found by `get`. */
+  #writing = new Map<string, RequestView>();
+  #turn: Promise<void> | undefined;
+  #cancelTimer: (() => void) | undefined;
+  #dropped = 0;
+  readonly #stopExpiry: () => void;
+
+  constructor(parts: {
+    readonly database: Database;
+    readonly clock: Clock;
+    readonly log: Logger;
+    readonly settings?: LedgerSettings;
+  }) {
+    this.#database = parts.database;
+    this.#clock = parts.clock;
+    this.#log = parts.log;
+    this.#settings = parts.settings ?? LEDGER_DEFAULTS;
+    this.#stopExpiry = this.#clock.every(this.#settings.expireEvery, () => {
+      this.expire().catch((error: unknown) => this.#log.warn('ledger.not-expired', { reason: messageOf(error) }));
+    });
+  }
+
+  get changes$(): Observable<RequestView> {
+    return this.#changes;
+  }
+
+  put(record: RequestView): void {
+    if (!this.#waiting.has(record.id) && this.#waiting.size >= MAX_WAITING) {
+      this.#dropped += 1;
+      if (this.#dropped === 1) this.#log.error('ledger.full', { waiting: this.#waiting.size });
+      return;
+    }
+    this.#waiting.set(record.id, record);
+    this.#changes.next(record);
+    if (this.#waiting.size >= MAX_BATCH) void this.flush();
+    else this.#cancelTimer ??= this.#clock.after(this.#settings.writeDelay, () => void this.flush());
+  }
+
+  async get(id: RequestId): Promise<RequestView | undefined> {
+    const unwritten = this.#waiting.get(id) ?? this.#writing.get(id);
+    if (unwritten !== undefined) return unwritten;
+    const row = await this.#database.source.getRepository(requestEntity).findOneBy({ id });
+    return row === null ? undefined : recordOf(row);
+  }
+
+  async list(query: {
+    readonly limit: number;
+    readonly before?: RequestId | undefined;
+  }): Promise<readonly RequestView[]> {
+    await this.flush();
+    const rows = await this.#database.source.getRepository(requestEntity).find({
+      ...(query.before === undefined ? {} : { where: { id: LessThan(query.before) } }),
+      order: { id: 'DESC' },
+      take: query.limit,
+    });
+    return rows.map(recordOf);
+  }
+
+  async closeUnfinished(at: UnixMs, error: { readonly code: string; readonly message: string }): Promise<number> {
+    const rows = await this.#database.source.getRepository(requestEntity).findBy({ open: true });
+    for (const row of rows) this.put(endedByCrash(recordOf(row), at, error));
+    await this.flush();
+    return rows.length;
+  }
+
+  async flush(): Promise<void> {
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+    while (this.#waiting.size > 0 || this.#turn !== undefined) {
+      this.#turn ??= this.#writeBatch().finally(() => {
+        this.#turn = undefined;
+      });
+      await this.#turn;
+    }
+  }
+
+  /** Removes what is older than the retention, and the oldest beyond its count. */
+  async expire(): Promise<void> {
+    const before = this.#clock.now() - this.#settings.maxAge;
+    await this.#database.write(async (manager) => {
+      await manager.delete(requestEntity, { receivedAtMs: LessThan(before) });
+      const [first] = await manager.find(requestEntity, {
+        select: { id: true },
+        order: { id: 'DESC' },
+        skip: this.#settings.maxRecords,
+        take: 1,
+      });
+      if (first === undefined) return;
+      await manager.delete(requestEntity, { id: LessThan(first.id) });
+      await manager.delete(requestEntity, { id: first.id });
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#stopExpiry();
+    await this.flush();
+    this.#changes.complete();
+  }
+
+  /** Writes what waits, at most a batch. What cannot be written is dropped: answers must not wait for a disk. */
+  async #writeBatch(): Promise<void> {
+    const batch = [...this.#waiting].slice(0, MAX_BATCH);
+    for (const [id] of batch) this.#waiting.delete(id);
+    this.#writing = new Map(batch);
+    try {
+      const rows = batch.map(([, record]) => rowOf(record));
+      await this.#database.write((manager) =>
+        manager
+          .createQueryBuilder()
+          .insert()
+          .into(requestEntity)
+          .values(rows)
+          .orUpdate(['open', 'record'], ['id'])
+          .updateEntity(false)
+          .execute(),
+      );
+    } catch (error) {
+      this.#log.error('ledger.not-written', { records: batch.length, reason: messageOf(error) });
+    } finally {
+      this.#writing = new Map();
+    }
+  }
+}
+
+function rowOf(record: RequestView): RequestRow {
+  return {
+    id: record.id,
+    receivedAtMs: record.receivedAtMs,
+    open: !TERMINAL_STATES.has(record.state),
+    record: JSON.stringify(record),
+  };
+}
+
+const recordOf = (row: RequestRow): RequestView => JSON.parse(row.record) as RequestView;

@@ -1,0 +1,30 @@
+import type { Candidate } from './candidates.js';
+import type { Ranked, Selection } from './select.js';
+
+/** One sentence for a person: who was chosen, at what price, and who would have been next. */
+export function whyChosen({ chosen, ranked, prices }: Selection, attempt: number): string {
+  if (chosen === undefined) return 'nothing could be chosen';
+  const eligible = ranked.filter(({ candidate }) => candidate.excluded === undefined);
+  const weighed =
+    prices.qualityPerJoule === 0 && prices.qualityPerSecond === 0
+      ? 'highest predicted quality'
+      : 'best quality for its energy and latency';
+  const again = attempt > 1 ? `attempt ${attempt}: ` : '';
+  const next = eligible[1];
+  const others =
+    next === undefined
+      ? 'the only candidate that may be asked'
+      : `${weighed} of ${eligible.length} candidates, before ${name(next.candidate)} (${terms(next)})`;
+  return `${again}${name(chosen.candidate)}: ${others}; predicted ${terms(chosen)}.`;
+}
+
+const name = ({ expertId, deviceId }: Candidate): string => `${expertId} on ${deviceId ?? 'no device'}`;
+
+function terms({ candidate: { quality, cost, wait }, value }: Ranked): string {
+  const parts = [`quality ${quality.toFixed(3)}`];
+  if (cost !== undefined) {
+    parts.push(`${cost.energy.toPrecision(2)} J`, `${Math.round(cost.latency + wait)} ms`);
+  }
+  if (value !== undefined && value !== quality) parts.push(`value ${value.toFixed(3)}`);
+  return parts.join(', ');
+}
