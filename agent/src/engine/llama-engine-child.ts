@@ -16,7 +16,8 @@ import {
   toPlainError,
 } from './child-message.js';
 import type { EngineModel, LoadedModel } from './engine.js';
-import { LlamaModelHost, loadError } from './llama-model-host.js';
+import { loadError } from './llama-failure.js';
+import { LlamaModelHost } from './llama-model-host.js';
 
 interface Running {
   readonly variantId: VariantId | undefined;

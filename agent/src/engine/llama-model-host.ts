@@ -1,13 +1,14 @@
 import type { Llama, LlamaContext, LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp';
 
-import { FleetError, messageOf } from '@fleetgate/shared/errors';
-import type { ChatMessage, Sampling } from '@fleetgate/shared/protocol/job';
+import { FleetError } from '@fleetgate/shared/errors';
+import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
-import { guardSpecials, renderChat } from './chat-prompt.js';
+import { AnswerText } from './answer-text.js';
 import type { EngineModel, GenerateInput, GenerateResult, ScoreResult } from './engine.js';
+import { cancelled } from './llama-failure.js';
+import { LlamaPrompts } from './llama-prompts.js';
 import { Slots } from './slots.js';
-import { StopFilter } from './stop-filter.js';
 import { TokenText } from './token-text.js';
 
 /** Prompt tokens evaluated at one go: between two of them a call can be aborted and is seen to get on. */
@@ -20,14 +21,15 @@ export class LlamaModelHost {
   readonly model: EngineModel;
   readonly #llamaModel: LlamaModel;
   readonly #context: LlamaContext;
+  readonly #prompts: LlamaPrompts;
   readonly #onProgress: () => void;
   readonly #sequences: Slots<LlamaContextSequence>;
-  #specials: readonly string[] | undefined;
 
   private constructor(model: EngineModel, llamaModel: LlamaModel, context: LlamaContext, onProgress: () => void) {
     this.model = model;
     this.#llamaModel = llamaModel;
     this.#context = context;
+    this.#prompts = new LlamaPrompts(llamaModel);
     this.#onProgress = onProgress;
     this.#sequences = new Slots(Array.from({ length: context.totalSequences }, () => context.getSequence()));
   }
@@ -78,12 +80,12 @@ export class LlamaModelHost {
     onText: OnText,
     signal: AbortSignal,
   ): Promise<GenerateResult> {
-    const { tokens, stop } = this.#promptOf(input);
+    const { tokens, stop } = this.#prompts.tokensOf(input);
     this.#checkFits(tokens.length);
     return this.#withSequence(signal, async (sequence) => {
       if (sequence === undefined) return cancelledBeforeStart();
-      const stops = new StopFilter([...sampling.stop, ...this.model.stop, ...stop]);
-      const text = new AnswerText(this.#llamaModel, tokens, stops, input.kind === 'chat', onText);
+      const answer = new AnswerText([...sampling.stop, ...this.model.stop, ...stop], input.kind, onText);
+      const text = new TokenText<Token>((some, before) => this.#llamaModel.detokenize(some, false, before), tokens);
       const startedAt = performance.now();
       if (!(await this.#prefill(sequence, tokens.slice(0, -1), signal))) return cancelledBeforeStart();
       const room = Math.min(sampling.maxTokens, this.model.contextTokens - tokens.length);
@@ -105,14 +107,14 @@ export class LlamaModelHost {
           break;
         }
         outputTokens++;
-        text.push(token);
-        if (stops.stopped) break;
+        answer.push(text.push(token));
+        if (answer.stopped) break;
         if (outputTokens >= room) {
           finishReason = 'length';
           break;
         }
       }
-      if (finishReason !== 'cancelled') text.flush();
+      if (finishReason !== 'cancelled') answer.flush(text.flush());
       const endedAt = performance.now();
       return {
         finishReason,
@@ -129,8 +131,11 @@ export class LlamaModelHost {
    * the whole vocabulary). The document is cut to the context; a part that is cut off is not scored.
    */
   async score(prompt: string, completion: string, signal: AbortSignal): Promise<ScoreResult> {
-    const { tokens, parts } = this.#promptOf({ kind: 'chat', messages: [{ role: 'user', content: prompt }] });
-    const separator = /\s$/.test(parts.at(-1) ?? '') ? '' : ' ';
+    const { tokens, endsWithSpace } = this.#prompts.tokensOf({
+      kind: 'chat',
+      messages: [{ role: 'user', content: prompt }],
+    });
+    const separator = endsWithSpace ? '' : ' ';
     const answer = this.#llamaModel.tokenize(separator + completion);
     const { eot, eos } = this.#llamaModel.tokens;
     const end = eot ?? eos;
@@ -204,41 +209,6 @@ export class LlamaModelHost {
     return !signal.aborted;
   }
 
-  #promptOf(input: GenerateInput): {
-    readonly tokens: Token[];
-    readonly stop: readonly string[];
-    readonly parts: readonly string[];
-  } {
-    const { parts, stop } =
-      input.kind === 'complete' ? { parts: [input.prompt], stop: [] } : this.#chatParts(input.messages);
-    const tokens = parts.flatMap((part) => this.#llamaModel.tokenize(part, true));
-    const { bos, shouldPrependBosToken } = this.#llamaModel.tokens;
-    if (shouldPrependBosToken && bos !== null && tokens[0] !== bos) tokens.unshift(bos);
-    if (tokens.length === 0)
-      throw new FleetError('request.invalid', 'the prompt is empty, expected at least one token');
-    return { tokens, stop, parts };
-  }
-
-  #chatParts(messages: readonly ChatMessage[]): { parts: readonly string[]; stop: readonly string[] } {
-    const { bosString, eosString } = this.#llamaModel.tokens;
-    const template: unknown = this.#llamaModel.fileInfo.metadata.tokenizer.chat_template;
-    const format = {
-      template: typeof template === 'string' ? template : undefined,
-      bosText: bosString ?? '',
-      eosText: eosString ?? '',
-    };
-    this.#specials ??= this.#specialTexts();
-    return guardSpecials(messages, this.#specials, (guarded) => renderChat(format, guarded));
-  }
-
-  #specialTexts(): readonly string[] {
-    const texts: string[] = [];
-    for (const token of this.#llamaModel.iterateAllTokens()) {
-      if (this.#llamaModel.isSpecialToken(token)) texts.push(this.#llamaModel.detokenize([token], true));
-    }
-    return texts;
-  }
-
   #checkFits(promptTokens: number): void {
     if (promptTokens < this.model.contextTokens) return;
     throw new FleetError(
@@ -265,40 +235,6 @@ export class LlamaModelHost {
   }
 }
 
-/** Sends an answer's text on: whole characters, no stop string, and for a chat without the space that templates leave. */
-class AnswerText {
-  readonly #text: TokenText<Token>;
-  readonly #stops: StopFilter;
-  readonly #onText: OnText;
-  #trimming: boolean;
-  #tokens = 0;
-
-  constructor(model: LlamaModel, prompt: readonly Token[], stops: StopFilter, trimming: boolean, onText: OnText) {
-    this.#text = new TokenText((tokens, before) => model.detokenize(tokens, false, before), prompt);
-    this.#stops = stops;
-    this.#trimming = trimming;
-    this.#onText = onText;
-  }
-
-  push(token: Token): void {
-    this.#tokens++;
-    this.#send(this.#stops.push(this.#text.push(token)));
-  }
-
-  flush(): void {
-    this.#send(this.#stops.push(this.#text.flush()));
-    this.#send(this.#stops.flush());
-  }
-
-  #send(piece: string): void {
-    const text = this.#trimming && piece.startsWith(' ') ? piece.slice(1) : piece;
-    if (piece !== '') this.#trimming = false;
-    if (text === '') return;
-    this.#onText(text, this.#tokens);
-    this.#tokens = 0;
-  }
-}
-
 function cancelledBeforeStart(): GenerateResult {
   return {
     finishReason: 'cancelled',
@@ -307,25 +243,4 @@ function cancelledBeforeStart(): GenerateResult {
     prefill: milliseconds(0),
     decode: milliseconds(0),
   };
-}
-
-function cancelled(what: string): FleetError {
-  return new FleetError('job.cancelled', `${what} was cancelled`);
-}
-
-/** The FleetError that a failed load of a model means. `detail` is what the runtime logged. */
-export function loadError(model: EngineModel, error: unknown, detail: string, signal: AbortSignal): FleetError {
-  if (signal.aborted) return cancelled(`loading ${model.variantId}`);
-  const name = error instanceof Error ? error.constructor.name : '';
-  const said = [messageOf(error), detail].filter((text) => text !== '').join('; ');
-  if (name === 'InsufficientMemoryError' || /context|alloc|memory/i.test(messageOf(error))) {
-    return new FleetError('engine.out-of-memory', `${model.variantId} does not fit in memory: ${said}`, {
-      cause: error,
-      hint: 'unload another variant, or use a smaller one or a shorter context',
-    });
-  }
-  return new FleetError('gguf.unsupported', `${model.path}: llama.cpp cannot load it: ${said}`, {
-    cause: error,
-    hint: 'the file may need a newer llama.cpp, or it is damaged: compare its sha256',
-  });
 }

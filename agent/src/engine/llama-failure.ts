@@ -1,0 +1,24 @@
+import { FleetError, messageOf } from '@fleetgate/shared/errors';
+
+import type { EngineModel } from './engine.js';
+
+export function cancelled(what: string): FleetError {
+  return new FleetError('job.cancelled', `${what} was cancelled`);
+}
+
+/** The FleetError that a failed load of a model means. `detail` is what the runtime logged. */
+export function loadError(model: EngineModel, error: unknown, detail: string, signal: AbortSignal): FleetError {
+  if (signal.aborted) return cancelled(`loading ${model.variantId}`);
+  const name = error instanceof Error ? error.constructor.name : '';
+  const said = [messageOf(error), detail].filter((text) => text !== '').join('; ');
+  if (name === 'InsufficientMemoryError' || /context|alloc|memory/i.test(messageOf(error))) {
+    return new FleetError('engine.out-of-memory', `${model.variantId} does not fit in memory: ${said}`, {
+      cause: error,
+      hint: 'unload another variant, or use a smaller one or a shorter context',
+    });
+  }
+  return new FleetError('gguf.unsupported', `${model.path}: llama.cpp cannot load it: ${said}`, {
+    cause: error,
+    hint: 'the file may need a newer llama.cpp, or it is damaged: compare its sha256',
+  });
+}

@@ -1,0 +1,113 @@
+import { z } from 'zod';
+
+import { FleetError } from '@fleetgate/shared/errors';
+import { milliseconds } from '@fleetgate/shared/units/quantity';
+
+import { AnswerText } from './answer-text.js';
+import type { GenerateResult } from './engine.js';
+
+const LONGEST_ERROR_TEXT = 500;
+
+const errorSchema = z.object({ error: z.union([z.string(), z.object({ message: z.string() })]) });
+const count = z.number().nonnegative();
+const chunkSchema = z.object({
+  choices: z
+    .array(
+      z.object({
+        text: z.string().nullish(),
+        delta: z.object({ content: z.string().nullish() }).nullish(),
+        finish_reason: z.string().nullish(),
+      }),
+    )
+    .default([]),
+  usage: z.object({ prompt_tokens: count, completion_tokens: count }).nullish(),
+  /** llama-server's own measurement. */
+  timings: z.object({ prompt_n: count, prompt_ms: count, predicted_n: count, predicted_ms: count }).partial().nullish(),
+});
+type Chunk = z.infer<typeof chunkSchema>;
+
+/** Collects an answer from the chunks of an OpenAI-compatible stream (chat or completion). */
+export class StreamedAnswer {
+  readonly #answer: AnswerText;
+  readonly #startedAt = performance.now();
+  #firstAt: number | undefined;
+  #lastAt = this.#startedAt;
+  #pieces = 0;
+  #finishReason: 'stop' | 'length' | undefined;
+  #usage: Chunk['usage'];
+  #timings: Chunk['timings'];
+
+  constructor(stops: readonly string[], kind: 'chat' | 'complete', onText: (text: string, tokens: number) => void) {
+    this.#answer = new AnswerText(stops, kind, onText);
+  }
+
+  /** The server said why the answer ended. */
+  get finished(): boolean {
+    return this.#finishReason !== undefined;
+  }
+
+  /** Takes one `data:` value; true when no more are wanted. Throws `engine.crashed` for an error frame and for nonsense. */
+  take(line: string): boolean {
+    if (line.trim() === '[DONE]') return true;
+    const value = parsedJson(line);
+    if (errorSchema.safeParse(value).success) throw broken(`the server failed: ${saidIn(line)}`);
+    const chunk = chunkSchema.safeParse(value);
+    if (!chunk.success) throw broken(`the server sent what is no chunk: ${short(line)}`);
+    this.#takeChunk(chunk.data);
+    return this.#answer.stopped;
+  }
+
+  /** Counts and times: the server's own where it gives them. `cancelled`: the answer was given up. */
+  result(cancelled: 'cancelled' | undefined): GenerateResult {
+    if (cancelled === undefined) this.#answer.flush();
+    const firstAt = this.#firstAt ?? this.#lastAt;
+    return {
+      finishReason: cancelled ?? (this.#answer.stopped ? 'stop' : (this.#finishReason ?? 'stop')),
+      promptTokens: this.#usage?.prompt_tokens ?? this.#timings?.prompt_n ?? 0,
+      outputTokens: this.#usage?.completion_tokens ?? this.#timings?.predicted_n ?? this.#pieces,
+      prefill: milliseconds(this.#timings?.prompt_ms ?? firstAt - this.#startedAt),
+      decode: milliseconds(this.#timings?.predicted_ms ?? this.#lastAt - firstAt),
+    };
+  }
+
+  #takeChunk(chunk: Chunk): void {
+    this.#usage = chunk.usage ?? this.#usage;
+    this.#timings = chunk.timings ?? this.#timings;
+    const choice = chunk.choices[0];
+    const text = choice?.delta?.content ?? choice?.text ?? '';
+    if (text !== '') {
+      this.#lastAt = performance.now();
+      this.#firstAt ??= this.#lastAt;
+      // Servers send a piece per token, except where characters are split over tokens.
+      this.#pieces++;
+      this.#answer.push(text);
+    }
+    const reason = choice?.finish_reason;
+    if (reason !== undefined && reason !== null) this.#finishReason = reason === 'length' ? 'length' : 'stop';
+  }
+}
+
+/** A fault of one answer, not of the server as a whole. */
+export function broken(what: string): FleetError {
+  return new FleetError('engine.crashed', what, { retryable: true, hint: "see the server's log" });
+}
+
+/** The message in an error body, or the body itself, cut to a readable length. */
+export function saidIn(body: string): string {
+  const parsed = errorSchema.safeParse(parsedJson(body));
+  if (!parsed.success) return short(body);
+  const { error } = parsed.data;
+  return short(typeof error === 'string' ? error : error.message);
+}
+
+function parsedJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function short(text: string): string {
+  return text.length > LONGEST_ERROR_TEXT ? `${text.slice(0, LONGEST_ERROR_TEXT)}…` : text;
+}
