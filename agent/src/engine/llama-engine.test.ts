@@ -1,0 +1,282 @@
+import { execFile, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFile, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+import { afterEach, describe, expect, it } from 'vitest';
+
+import { systemClock } from '@fleetgate/shared/clock';
+import { variantId } from '@fleetgate/shared/ids';
+import { silentLogger } from '@fleetgate/shared/logger';
+import { milliseconds } from '@fleetgate/shared/units/quantity';
+
+import type { EngineModel, EngineState } from './engine.js';
+import { describeEngine } from './engine-contract.js';
+import { type LlamaEngine, createLlamaEngine } from './llama-engine.js';
+
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+const PROMPT = 'Janet has 3 apples and buys 4 more. How many apples does she have now?';
+const GREEDY = { maxTokens: 250, temperature: 0, topP: 1, stop: [] };
+const never = new AbortController().signal;
+
+const modelOf = (expert: string): EngineModel => ({
+  variantId: variantId(`${expert}-q8_0`),
+  path: join(ROOT, 'experts', expert, `${expert}-q8_0.gguf`),
+  contextTokens: 320,
+  stop: ['\nQuestion:'],
+});
+const chat = (content: string) => ({ kind: 'chat' as const, messages: [{ role: 'user' as const, content }] });
+const MATH = modelOf('math');
+
+const engines: LlamaEngine[] = [];
+const openEngine = (watchdogMs = 10_000): LlamaEngine => {
+  const engine = createLlamaEngine({
+    threads: 1,
+    sequences: 2,
+    gpu: 'off',
+    watchdog: milliseconds(watchdogMs),
+    log: silentLogger,
+    clock: systemClock,
+  });
+  engines.push(engine);
+  return engine;
+};
+afterEach(async () => {
+  for (const engine of engines.splice(0)) await engine.close();
+});
+
+for (const expert of ['math', 'generalist', 'moe']) {
+  describeEngine(`llama.cpp with the bundled ${expert}`, async () => {
+    const engine = openEngine();
+    engines.pop(); // kept open over the suite's tests
+    return { engine, model: modelOf(expert), prompt: PROMPT, scores: true, close: () => engine.close() };
+  });
+}
+
+/** Resolves when the engine is in that state. */
+async function reached(engine: LlamaEngine, state: EngineState['state']): Promise<void> {
+  if (engine.state().state === state) return;
+  await new Promise<void>((resolve) => {
+    const end = engine.onState((now) => {
+      if (now.state !== state) return;
+      end();
+      resolve();
+    });
+  });
+}
+
+/** A long generation that has begun; `ended` is how it ends. */
+async function begun(engine: LlamaEngine): Promise<{ ended: Promise<unknown> }> {
+  return new Promise((resolve) => {
+    const ended = engine
+      .generate(MATH.variantId, chat('x'), { ...GREEDY, temperature: 1.5, seed: 1 }, () => resolve({ ended }), never)
+      .catch((error: unknown) => error);
+  });
+}
+
+async function goneSoon(pid: number): Promise<boolean> {
+  for (let tries = 0; tries < 200; tries++) {
+    const { stdout } = await promisify(execFile)('ps', ['-o', 'stat=', '-p', String(pid)]).catch(() => ({
+      stdout: '',
+    }));
+    if (stdout.trim() === '' || stdout.trim().startsWith('Z')) return true;
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+  return false;
+}
+
+const signalChild = (engine: LlamaEngine, signal: NodeJS.Signals): void => {
+  if (engine.childPid !== undefined) process.kill(engine.childPid, signal);
+};
+
+describe('LlamaEngine under faults', () => {
+  it('rejects running jobs when its process is killed, restarts empty, and serves again after a load', async () => {
+    const engine = openEngine();
+    await engine.load(MATH, never);
+    const states: string[] = [];
+    engine.onState(({ state }) => states.push(state));
+    const { ended } = await begun(engine);
+    signalChild(engine, 'SIGKILL');
+    expect(await ended).toMatchObject({ code: 'engine.crashed', retryable: true });
+    expect(engine.state()).toMatchObject({ state: 'restarting' });
+    await reached(engine, 'ready');
+    expect(states).toEqual(['restarting', 'ready']);
+    const early = engine.generate(MATH.variantId, chat('x'), GREEDY, () => {}, never);
+    await expect(early).rejects.toMatchObject({ code: 'engine.unavailable' });
+    await engine.load(MATH, never);
+    const result = await engine.generate(MATH.variantId, chat('x'), { ...GREEDY, maxTokens: 2 }, () => {}, never);
+    expect(result.outputTokens).toBe(2);
+  });
+
+  it('kills a process that hangs, as a timeout, and restarts', async () => {
+    const engine = openEngine(1_500);
+    await engine.load(MATH, never);
+    const pid = engine.childPid ?? 0;
+    const { ended } = await begun(engine);
+    signalChild(engine, 'SIGSTOP');
+    expect(await ended).toMatchObject({ code: 'engine.timeout', retryable: true });
+    expect(await goneSoon(pid)).toBe(true);
+    await reached(engine, 'ready');
+    await engine.load(MATH, never);
+  });
+
+  it('waits with a load while it restarts', async () => {
+    const engine = openEngine();
+    await engine.load(MATH, never);
+    signalChild(engine, 'SIGKILL');
+    await reached(engine, 'restarting');
+    expect((await engine.load(MATH, never)).memory).toBeGreaterThan(0);
+  });
+
+  it('gives up a load that is aborted while it restarts', async () => {
+    const engine = openEngine();
+    await engine.load(MATH, never);
+    signalChild(engine, 'SIGKILL');
+    await reached(engine, 'restarting');
+    const abort = new AbortController();
+    const load = engine.load(MATH, abort.signal);
+    abort.abort();
+    await expect(load).rejects.toMatchObject({ code: 'job.cancelled' });
+  });
+
+  it('leaves no process behind when closed during a job', async () => {
+    const engine = openEngine();
+    await engine.load(MATH, never);
+    const pid = engine.childPid ?? 0;
+    const { ended } = await begun(engine);
+    await engine.close();
+    expect(await ended).toMatchObject({ code: 'engine.unavailable' });
+    expect(await goneSoon(pid)).toBe(true);
+  });
+
+  it('closes also while its process starts, and when it never did', async () => {
+    const engine = openEngine();
+    const version = engine.version();
+    await engine.close();
+    await expect(version).rejects.toMatchObject({ code: expect.stringMatching(/^engine\./) });
+    await openEngine().close();
+  });
+
+  it('ends its process when the process that owns it is killed', async () => {
+    const script = `
+      import { createLlamaEngine } from '${join(ROOT, 'agent/dist/engine/llama-engine.js')}';
+      import { systemClock } from '${join(ROOT, 'shared/dist/clock.js')}';
+      import { silentLogger } from '${join(ROOT, 'shared/dist/logger.js')}';
+      const engine = createLlamaEngine(
+        { threads: 1, sequences: 1, gpu: 'off', watchdog: 10000, log: silentLogger, clock: systemClock });
+      await engine.version();
+      process.send(engine.childPid);
+    `;
+    const directory = await mkdtemp(join(tmpdir(), 'fleetgate-'));
+    const file = join(directory, 'owner.mjs');
+    await writeFile(file, script);
+    const owner = fork(file, [], { execArgv: [] });
+    try {
+      const [pid] = (await once(owner, 'message')) as [number];
+      owner.kill('SIGKILL');
+      expect(await goneSoon(pid)).toBe(true);
+    } finally {
+      owner.kill('SIGKILL');
+      await rm(directory, { recursive: true });
+    }
+  });
+
+  it('refuses a truncated, a corrupt and a missing model file and stays ready', async () => {
+    const engine = openEngine();
+    const directory = await mkdtemp(join(tmpdir(), 'fleetgate-'));
+    try {
+      const cut = join(directory, 'cut.gguf');
+      await copyFile(MATH.path, cut);
+      await truncate(cut, 700_000);
+      await expect(engine.load({ ...MATH, path: cut }, never)).rejects.toMatchObject({ code: 'gguf.malformed' });
+
+      const noise = join(directory, 'noise.gguf');
+      await writeFile(noise, Buffer.from('GGUF this is not one'.repeat(50)));
+      await expect(engine.load({ ...MATH, path: noise }, never)).rejects.toMatchObject({
+        code: expect.stringMatching(/^gguf\./),
+      });
+
+      // A sound header whose architecture llama.cpp does not have: its own refusal is passed on.
+      const strange = await readFile(MATH.path);
+      for (let at = strange.indexOf('llama'); at >= 0 && at < 96_000; at = strange.indexOf('llama', at)) {
+        strange.write('lamma', at, 'latin1');
+      }
+      const other = join(directory, 'other.gguf');
+      await writeFile(other, strange);
+      await expect(engine.load({ ...MATH, path: other }, never)).rejects.toMatchObject({ code: 'gguf.unsupported' });
+
+      const missing = engine.load({ ...MATH, path: join(directory, 'none.gguf') }, never);
+      await expect(missing).rejects.toMatchObject({ code: 'artefact.unavailable' });
+      expect(engine.state()).toEqual({ state: 'ready' });
+      await engine.load(MATH, never);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+});
+
+describe('LlamaEngine', () => {
+  it('repeats a sampled answer with its seed, and varies without', async () => {
+    const engine = openEngine();
+    await engine.load(MATH, never);
+    const answer = async (seed: number): Promise<string> => {
+      let text = '';
+      const sampling = { maxTokens: 40, temperature: 0.9, topP: 0.95, seed, stop: [] };
+      await engine.generate(MATH.variantId, chat(PROMPT), sampling, (piece) => (text += piece), never);
+      return text;
+    };
+    const [first, again, other] = [await answer(1), await answer(1), await answer(2)];
+    expect(again).toBe(first);
+    expect(other).not.toBe(first);
+  });
+
+  it('stops at the end of the context and says how long a prompt was that does not fit', async () => {
+    const engine = openEngine();
+    await engine.load({ ...MATH, contextTokens: 64 }, never);
+    const result = await engine.generate(MATH.variantId, chat(PROMPT), GREEDY, () => {}, never);
+    expect(result.finishReason).toBe('length');
+    expect(result.promptTokens + result.outputTokens).toBe(64);
+    const long = engine.generate(MATH.variantId, chat('apple '.repeat(90)), GREEDY, () => {}, never);
+    await expect(long).rejects.toThrow(/has \d+ tokens.*holds 64/);
+  });
+
+  it('holds several variants at once and reports the memory of each', async () => {
+    const engine = openEngine();
+    for (const expert of ['math', 'code']) {
+      const { memory } = await engine.load(modelOf(expert), never);
+      expect(memory).toBeGreaterThan(1e6);
+      expect(memory).toBeLessThan(1e8);
+    }
+    const tokens = await Promise.all(
+      ['math', 'code'].map(async (expert) => {
+        const sampling = { ...GREEDY, maxTokens: 4 };
+        return (await engine.generate(modelOf(expert).variantId, chat(PROMPT), sampling, () => {}, never)).outputTokens;
+      }),
+    );
+    expect(tokens).toEqual([4, 4]);
+  });
+
+  // Values of experts/README.md (full precision, another framework); Q8_0 agrees within 0.005, rounding adds 0.0005.
+  it.each([
+    ['math', 'math', 1.275],
+    ['generalist', 'math', 1.793],
+    ['math', 'dialogue', 2.708],
+  ])('scores %s on the first 120 %s validation documents as the model card says', async (expert, domain, expected) => {
+    const engine = openEngine();
+    const model = modelOf(expert);
+    await engine.load(model, never);
+    const lines = (await readFile(join(ROOT, 'experts/data', `${domain}.valid.jsonl`), 'utf8')).split('\n', 120);
+    let bits = 0;
+    let bytes = 0;
+    for (const line of lines) {
+      const { prompt, completion } = JSON.parse(line) as { prompt: string; completion: string };
+      const score = await engine.score(model.variantId, prompt, completion, never);
+      bits += score.bits;
+      bytes += score.bytes;
+    }
+    expect(Math.abs(bits / bytes - expected)).toBeLessThan(0.006);
+  });
+});
