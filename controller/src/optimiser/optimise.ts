@@ -279,3 +279,34 @@ async function explainInfeasible(run: Run): Promise<PlacementPlan> {
 
 const listed = (groups: readonly string[]): string =>
   groups.length < 2 ? groups.join('') : `${groups.slice(0, -1).join(', ')} and ${groups.at(-1)}`;
+
+/**
+ * The best routing for a placement that is kept as it is: `feasible` with its objective and prices (its bound is the
+ * ceiling, nothing is claimed of other placements), or `infeasible`, then without conflict or repairs.
+ */
+export async function route(
+  problem: PlacementProblem,
+  placement: Pick<Placement, 'placement' | 'poweredOn'>,
+  limits: OptimiseLimits,
+  solvers: Solvers,
+  clock: Clock = systemClock,
+): Promise<PlacementPlan> {
+  const started = clock.now();
+  const run: Run = { problem, limits, solvers, left: () => limits.timeLimitS };
+  const { plan, prices } = await routed(run, { ...placement, routing: [] });
+  const check = verifyPlacement(problem, plan);
+  const seconds = elapsed(started, clock.now()) / 1000;
+  if (!check.ok) return { ...withoutPlan(run, NaN, check.faults), status: 'infeasible', seconds };
+  const bound = Math.max(qualityCeiling(problem), check.objective);
+  const gap = (bound - check.objective) / Math.max(1, Math.abs(check.objective));
+  const claims: Claims = { status: 'feasible', objective: check.objective, bound, gap };
+  const explanation = explain(problem, { ...claims, bound: null, prices, poweredOn: plan.poweredOn }, check.uses);
+  return {
+    ...withoutPlan(run, bound, explanation),
+    ...claims,
+    ...plan,
+    method: `routing/${run.solvers.exact.name}`,
+    prices,
+    seconds,
+  };
+}

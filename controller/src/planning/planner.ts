@@ -1,0 +1,358 @@
+/**
+ * The slow loop: looks at the fleet, decides when to plan, has it solved, verifies the answer against the newest fleet
+ * and puts it in force. The only writer of plans and budgets. What is in force goes out by `active$`; nothing here
+ * talks to a device.
+ */
+import type { Budgets, PlanView } from '@fleetgate/shared/api/operations';
+import type { Clock } from '@fleetgate/shared/clock';
+import { FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
+import type { PlanId } from '@fleetgate/shared/ids';
+import type { Logger } from '@fleetgate/shared/logger';
+import type { Random } from '@fleetgate/shared/random';
+import { after, milliseconds, type UnixMs } from '@fleetgate/shared/units/quantity';
+import { BehaviorSubject, type Observable, Subject } from 'rxjs';
+
+import type { Catalogue } from '../catalogue/catalogue.js';
+import type { FleetSnapshot } from '../fleet/device.js';
+import type { Gate } from '../gating/gate.js';
+import type { CostEstimator } from '../telemetry/cost.js';
+import { buildProblem, type ProblemFacts } from './build-problem.js';
+import { DEFAULT_BUDGETS, parseBudgets } from './budgets.js';
+import type { BudgetStore } from './budget-store.js';
+import { circumstancesOf } from './circumstances.js';
+import type { Demand } from './demand.js';
+import { diffPlan } from './diff-plan.js';
+import type { PlacementOptimiser } from './placement-optimiser.js';
+import { placedPairs, placementsOf, type PlanRecord } from './plan-record.js';
+import type { PlanStore } from './plan-store.js';
+import { planView } from './plan-view.js';
+import { hasWork, type Proposal, proposePlan, withoutFloors } from './propose-plan.js';
+import { measurementsAwaited } from './readiness.js';
+import type { Trigger } from './replan-trigger.js';
+import { ReplanWatch } from './replan-watch.js';
+import { planFaults } from './verify-plan.js';
+
+const LOOK = milliseconds(1000);
+/** After the solver broke down. */
+const RETRY = milliseconds(30_000);
+/** After the fleet changed under every attempt. */
+const SETTLE = milliseconds(3000);
+/** The fleet may change while a plan is solved; then it is solved again. */
+const MOST_TRIES = 3;
+const MOST_WAITING = 16;
+
+export interface PlannerParts {
+  readonly fleet: { snapshot(): FleetSnapshot };
+  readonly catalogue: () => Catalogue;
+  /** Undefined while none is trained: then there are no classes to plan for. */
+  readonly gate: () => Gate | undefined;
+  readonly costs: CostEstimator;
+  readonly demand: Demand;
+  readonly plans: PlanStore;
+  readonly budgets: BudgetStore;
+  readonly optimiser: PlacementOptimiser;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+export class Planner {
+  readonly #parts: PlannerParts;
+  readonly #active = new BehaviorSubject<PlanRecord | undefined>(undefined);
+  readonly #changed = new Subject<PlanRecord>();
+  readonly #budgetsChanged = new BehaviorSubject<Budgets>(DEFAULT_BUDGETS);
+  #records: readonly PlanRecord[] = [];
+  #watch: ReplanWatch;
+  #notBefore: UnixMs;
+  #turn: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+  #isLooking = false;
+  #stop: () => void = () => {};
+
+  constructor(parts: PlannerParts) {
+    this.#parts = parts;
+    this.#notBefore = parts.clock.now();
+    this.#watch = new ReplanWatch(this.#notBefore, undefined);
+  }
+
+  /** Reads plans and budgets back and begins to look; the plan that was in force stays so. */
+  async start(): Promise<void> {
+    const { plans, budgets, clock } = this.#parts;
+    this.#records = await plans.load();
+    this.#budgetsChanged.next((await budgets.load()) ?? DEFAULT_BUDGETS);
+    const active = this.#records.find(({ state }) => state === 'active');
+    this.#watch = new ReplanWatch(clock.now(), active?.circumstances);
+    if (active !== undefined) this.#active.next(active);
+    this.#stop = clock.every(LOOK, () => this.#look());
+    this.#look();
+  }
+
+  /** Stops looking and waits for what is being solved. The optimiser is its owner's to close. */
+  async stop(): Promise<void> {
+    this.#stop();
+    this.#stop = () => {};
+    await this.#turn;
+  }
+
+  /** The plan in force; undefined before the first. */
+  active(): PlanRecord | undefined {
+    return this.#active.value;
+  }
+
+  /** The plan in force, at once and after every change. */
+  get active$(): Observable<PlanRecord | undefined> {
+    return this.#active;
+  }
+
+  /** Every plan that was made or whose state changed. */
+  get changes$(): Observable<PlanRecord> {
+    return this.#changed;
+  }
+
+  budgets(): Budgets {
+    return this.#budgetsChanged.value;
+  }
+
+  get budgets$(): Observable<Budgets> {
+    return this.#budgetsChanged;
+  }
+
+  /** Kept plans, newest first. */
+  records(): readonly PlanRecord[] {
+    return this.#records;
+  }
+
+  views(): readonly PlanView[] {
+    return this.#records.map(planView);
+  }
+
+  /** Throws `plan.unknown`. */
+  record(id: PlanId): PlanRecord {
+    const record = this.#records.find((each) => each.id === id);
+    if (record !== undefined) return record;
+    throw new FleetError('plan.unknown', `there is no plan ${id}`, {
+      hint: 'fleetgate plan show lists the kept plans',
+    });
+  }
+
+  /** Sets the budgets for good; a new plan follows if they call for one. Throws `budget.invalid`. */
+  async setBudgets(value: unknown): Promise<Budgets> {
+    const budgets = parseBudgets(value);
+    await this.#parts.budgets.save(budgets);
+    this.#budgetsChanged.next(budgets);
+    this.#look();
+    return budgets;
+  }
+
+  /**
+   * Makes a plan and puts nothing in force: `proposed`, or `rejected` with the conflict. `budgets` asks what-if. Rejects
+   * with `dispatch.no-plan` while there is nothing to plan for, `solver.failed` and `solver.timeout`.
+   */
+  propose(trigger: string, budgets?: Budgets): Promise<PlanRecord> {
+    return this.#exclusively(async () => {
+      const facts = this.#facts(budgets);
+      if (facts === undefined || !hasWork(buildProblem(facts))) {
+        throw new FleetError(
+          'dispatch.no-plan',
+          'there is nothing to plan with: no trained gate, or no device that could host an expert',
+          {
+            retryable: true,
+            hint: 'fleetgate devices shows what each device is doing',
+          },
+        );
+      }
+      const { record } = await this.#propose(facts, undefined, trigger);
+      await this.#keep([record]);
+      return record;
+    });
+  }
+
+  /** Puts a proposed or superseded plan in force. Throws `plan.unknown`, `plan.infeasible` (rejected) or `plan.stale`. */
+  apply(id: PlanId): Promise<PlanRecord> {
+    return this.#exclusively(() => this.#apply(this.record(id)));
+  }
+
+  /** Puts the plan in force again that was before this one. Throws `plan.unknown` when there is none, or `plan.stale`. */
+  rollback(): Promise<PlanRecord> {
+    return this.#exclusively(() => {
+      const previous = this.#records
+        .filter(({ state, activatedAt }) => state === 'superseded' && activatedAt !== undefined)
+        .toSorted((a, b) => (b.activatedAt ?? 0) - (a.activatedAt ?? 0))[0];
+      if (previous === undefined) throw new FleetError('plan.unknown', 'there is no earlier plan to go back to');
+      return this.#apply(previous);
+    });
+  }
+
+  async #apply(record: PlanRecord): Promise<PlanRecord> {
+    if (record.state === 'active') return record;
+    if (record.state === 'rejected') {
+      throw new FleetError(
+        'plan.infeasible',
+        `plan ${record.id} was rejected: ${record.solution.explanation[0] ?? ''}`,
+        {
+          hint: record.solution.relaxations?.map(({ text }) => text).join('; ') ?? 'propose a new one',
+        },
+      );
+    }
+    const faults = planFaults(record, this.#parts.fleet.snapshot(), this.#parts.catalogue());
+    if (faults.length > 0) {
+      throw new FleetError('plan.stale', `plan ${record.id} no longer fits the fleet: ${faults.join('; ')}`, {
+        hint: 'propose a new one',
+      });
+    }
+    const active = await this.#activate(record);
+    const facts = this.#facts();
+    // A person chose this plan: only what changes from here on calls for another.
+    if (facts !== undefined) this.#watch.considered(circumstancesOf(facts), this.#parts.clock.now());
+    return active;
+  }
+
+  async #activate(record: PlanRecord): Promise<PlanRecord> {
+    const old = this.active();
+    const active: PlanRecord = Object.freeze({ ...record, state: 'active', activatedAt: this.#parts.clock.now() });
+    const superseded =
+      old === undefined || old.id === record.id ? [] : [Object.freeze({ ...old, state: 'superseded' as const })];
+    await this.#keep([...superseded, active]);
+    this.#active.next(active);
+    const moves = diffPlan(old, active);
+    this.#parts.log.info('plan.applied', {
+      planId: active.id,
+      trigger: active.trigger,
+      status: active.solution.status,
+      objective: active.solution.objective,
+      devicesChanged: moves.length,
+      loads: moves.reduce((total, { load }) => total + load.length, 0),
+    });
+    return active;
+  }
+
+  /** The store first: what is shown must outlive a crash. */
+  async #keep(records: readonly PlanRecord[]): Promise<void> {
+    await this.#parts.plans.save(records);
+    this.#records = await this.#parts.plans.load();
+    for (const record of records) this.#changed.next(record);
+  }
+
+  /** One look at a time; a look that is due meanwhile is made by the next tick. */
+  #look(): void {
+    if (this.#isLooking) return;
+    const due = this.#due();
+    if (due === undefined) return;
+    this.#isLooking = true;
+    void this.#exclusively(() => this.#replan(due))
+      .catch((error: unknown) => {
+        this.#notBefore = after(this.#parts.clock.now(), RETRY);
+        this.#parts.log.error('plan.failed', {
+          trigger: due.text,
+          code: isFleetError(error) ? error.code : 'internal.invariant',
+          message: messageOf(error),
+        });
+      })
+      .finally(() => {
+        this.#isLooking = false;
+      });
+  }
+
+  /** The reason to plan right now, if any. */
+  #due(): Trigger | undefined {
+    const now = this.#parts.clock.now();
+    const facts = this.#facts();
+    if (facts === undefined || now < this.#notBefore) return undefined;
+    if (this.active() === undefined && !hasWork(buildProblem(facts))) return undefined;
+    return this.#watch.due({
+      now,
+      circumstances: circumstancesOf(facts),
+      placed: placedPairs(this.active()),
+      awaited: measurementsAwaited(facts.fleet, facts.catalogue),
+    });
+  }
+
+  async #replan(trigger: Trigger): Promise<void> {
+    for (let attempt = 1; attempt <= MOST_TRIES; attempt++) {
+      const facts = this.#facts();
+      if (facts === undefined) return;
+      const considered = circumstancesOf(facts);
+      const proposal = await this.#proposeOrServeLess(facts, trigger);
+      const { record, verdict } = proposal;
+      if (verdict === 'rejected') {
+        await this.#keep([record]);
+        this.#parts.log.warn('plan.rejected', {
+          planId: record.id,
+          trigger: trigger.text,
+          reason: record.solution.explanation[0],
+        });
+        this.#watch.considered(considered, this.#parts.clock.now());
+        return;
+      }
+      if (verdict === 'same-placement' && trigger.kind !== 'budget-changed') {
+        this.#parts.log.info('plan.kept', { trigger: trigger.text, objective: record.solution.objective });
+        this.#watch.considered(considered, this.#parts.clock.now());
+        return;
+      }
+      const faults = planFaults(record, this.#parts.fleet.snapshot(), this.#parts.catalogue());
+      if (faults.length === 0) {
+        await this.#activate(record);
+        this.#watch.considered(considered, this.#parts.clock.now());
+        return;
+      }
+      this.#parts.log.info('plan.stale', { attempt, faults });
+    }
+    // The fleet does not hold still; look again when it has had a moment.
+    this.#notBefore = after(this.#parts.clock.now(), SETTLE);
+  }
+
+  /**
+   * A fleet that cannot keep its floors keeps its old plan; but when there is none, or it counts on a device that is
+   * gone, serving less is better than that.
+   */
+  async #proposeOrServeLess(facts: ProblemFacts, trigger: Trigger): Promise<Proposal> {
+    const old = this.active();
+    const proposal = await this.#propose(facts, old, trigger.text);
+    if (proposal.verdict !== 'rejected' || proposal.record.solution.status !== 'infeasible') return proposal;
+    const isOldUsable = old !== undefined && planFaults(old, facts.fleet, facts.catalogue).length === 0;
+    if (isOldUsable || !hasWork(proposal.record.problem)) return proposal;
+    const less = await this.#propose(
+      withoutFloors(facts),
+      undefined,
+      `${trigger.text}; served share and replicas given up`,
+    );
+    if (less.verdict === 'rejected' || less.record.solution.placement.length === 0) return proposal;
+    await this.#keep([proposal.record]);
+    return less;
+  }
+
+  #propose(facts: ProblemFacts, old: PlanRecord | undefined, trigger: string): Promise<Proposal> {
+    return proposePlan(this.#parts, facts, old, trigger, this.#parts.clock.now());
+  }
+
+  /** Undefined while there is no gate. */
+  #facts(budgets: Budgets = this.budgets()): ProblemFacts | undefined {
+    const { fleet, catalogue, gate, costs, demand, clock } = this.#parts;
+    const trained = gate();
+    if (trained === undefined || trained.classes.length === 0) return undefined;
+    const active = this.active();
+    return {
+      fleet: fleet.snapshot(),
+      catalogue: catalogue(),
+      gate: trained,
+      costs,
+      demand: demand.rates(trained.classes, clock.now()),
+      budgets,
+      placed: active === undefined ? new Map() : placementsOf(active),
+    };
+  }
+
+  /** Everything that changes plans happens one after the other. */
+  #exclusively<T>(work: () => Promise<T> | T): Promise<T> {
+    if (this.#waiting >= MOST_WAITING) {
+      const message = `${this.#waiting} planning requests are waiting`;
+      return Promise.reject(
+        new FleetError('solver.failed', message, { retryable: true, hint: 'try again in a moment' }),
+      );
+    }
+    this.#waiting++;
+    const result = this.#turn.then(work).finally(() => this.#waiting--);
+    this.#turn = result.catch(() => {});
+    return result;
+  }
+}

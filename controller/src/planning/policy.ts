@@ -1,0 +1,60 @@
+import { type ClassId, classId, type DeviceId, type PlanId, type VariantId } from '@fleetgate/shared/ids';
+import { type Joules, joules, type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
+
+import { weightedRate } from '../optimiser/placement.js';
+import { placementsOf, type PlanRecord } from './plan-record.js';
+
+/** What dispatch needs of the plan in force. */
+export interface PlanPolicy {
+  readonly planId: PlanId;
+  readonly placements: ReadonlyMap<DeviceId, ReadonlySet<VariantId>>;
+  /** Quality (0..1) that a joule above idle has to earn; 0 when no energy budget binds. */
+  readonly qualityPerJoule: number;
+  /** Quality that a second of latency has to earn, by class; 0 when the class's bound does not bind. */
+  readonly qualityPerSecond: ReadonlyMap<ClassId, number>;
+  readonly limits: ReadonlyMap<ClassId, { readonly latencyMean: Milliseconds; readonly energy: Joules | undefined }>;
+}
+
+/**
+ * The plan's shadow prices in the currency of one request.
+ *
+ * One request/s of class k with quality q earns 1000 w_k q / W points and costs nu * e points for power; so a joule has
+ * to earn nu * W / (1000 w_k) of quality. The latency and energy prices are per unit of a bound on a mean: divided by
+ * the served rate they are per request. Power and energy make one price for the fleet, the mean over requests.
+ */
+export function planPolicy(record: PlanRecord): PlanPolicy {
+  const { problem, solution } = record;
+  const total = weightedRate(problem);
+  const served = new Float64Array(problem.classes.length);
+  for (const { k, rate } of solution.routing) served[k] = (served[k] ?? 0) + rate;
+  const quality = (points: number, k: number) => {
+    const weight = problem.classes[k]?.weight ?? 0;
+    return weight === 0 ? 0 : (points * total) / (1000 * weight);
+  };
+  const perRequest = (price: number | undefined, k: number) => {
+    const rate = served[k] ?? 0;
+    return price === undefined || rate <= 0 ? 0 : quality(price / rate, k);
+  };
+  const rateSum = served.reduce((sum, rate) => sum + rate, 0);
+  const perJoule = problem.classes.reduce((sum, _, k) => {
+    const price = quality(solution.prices.power?.value ?? 0, k) + perRequest(solution.prices.energy[String(k)], k);
+    return sum + price * (served[k] ?? 0);
+  }, 0);
+  return {
+    planId: record.id,
+    placements: new Map([...placementsOf(record)].map(([device, variants]) => [device, new Set(variants)])),
+    qualityPerJoule: rateSum === 0 ? 0 : perJoule / rateSum,
+    qualityPerSecond: new Map(
+      problem.classes.map((each, k) => [classId(each.id), perRequest(solution.prices.latency[String(k)], k)]),
+    ),
+    limits: new Map(
+      problem.classes.map((each) => [
+        classId(each.id),
+        {
+          latencyMean: milliseconds(each.sloMean_s * 1000),
+          energy: each.maxEnergy_J === null || each.maxEnergy_J === undefined ? undefined : joules(each.maxEnergy_J),
+        },
+      ]),
+    ),
+  };
+}

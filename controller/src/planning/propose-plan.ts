@@ -1,0 +1,94 @@
+/**
+ * Makes one plan: problem from the facts, answer from the optimiser, checked, compared with the plan in force.
+ */
+import type { Random } from '@fleetgate/shared/random';
+import { planId } from '@fleetgate/shared/ids';
+import type { UnixMs } from '@fleetgate/shared/units/quantity';
+
+import type { OptimiseLimits } from '../optimiser/optimise.js';
+import type { PlacementPlan } from '../optimiser/plan.js';
+import type { PlacementProblem } from '../optimiser/problem.js';
+import { verify } from '../optimiser/verify.js';
+import { buildProblem, type ProblemFacts } from './build-problem.js';
+import { circumstancesOf } from './circumstances.js';
+import { fillSpare } from './fill-spare.js';
+import { isWorthMoving, transfer } from './hysteresis.js';
+import type { PlacementOptimiser } from './placement-optimiser.js';
+import type { PlanRecord } from './plan-record.js';
+
+/** Small fleets solve in well under a second; what takes longer is used as far as it got. */
+const LIMITS: OptimiseLimits = { timeLimitS: 20, gap: 1e-5, method: 'auto', tieBreak: 'least-power' };
+
+export interface Proposal {
+  readonly record: PlanRecord;
+  /** `better`: worth moving for. `same-placement`: the old placement, newly routed. `rejected`: there is no usable plan. */
+  readonly verdict: 'better' | 'same-placement' | 'rejected';
+}
+
+export interface ProposeParts {
+  readonly optimiser: PlacementOptimiser;
+  readonly random: Random;
+}
+
+/** Rejects with `solver.failed` or `solver.timeout`; an infeasible problem is a `rejected` proposal that says why. */
+export async function proposePlan(
+  parts: ProposeParts,
+  facts: ProblemFacts,
+  old: PlanRecord | undefined,
+  trigger: string,
+  at: UnixMs,
+): Promise<Proposal> {
+  const problem = buildProblem(facts);
+  const circumstances = circumstancesOf(facts);
+  const record = (solved: PlacementPlan, why = trigger): PlanRecord => {
+    const check = verify(problem, solved);
+    const isUsable = solved.objective !== null && check.ok;
+    return Object.freeze({
+      id: planId(`plan-${parts.random.token(10)}`),
+      state: isUsable ? 'proposed' : 'rejected',
+      createdAt: at,
+      activatedAt: undefined,
+      trigger: why,
+      budgets: facts.budgets,
+      problem,
+      solution: solved,
+      verified: isUsable,
+      circumstances,
+    });
+  };
+  const solved = await parts.optimiser.ask({ kind: 'optimise', problem, limits: LIMITS });
+  const fresh = record(solved.objective === null ? solved : { ...solved, ...fillSpare(problem, solved) });
+  if (fresh.state === 'rejected') return { record: fresh, verdict: 'rejected' };
+  if (old === undefined) return { record: fresh, verdict: 'better' };
+  const kept = transfer(old, problem);
+  if (!kept.isComplete) return { record: fresh, verdict: 'better' };
+  const rerouted = await parts.optimiser.ask({ kind: 'route', problem, placement: kept, limits: LIMITS });
+  if (rerouted.objective === null || isWorthMoving(problem, rerouted, fresh.solution)) {
+    return { record: fresh, verdict: 'better' };
+  }
+  // The bound is the fresh solve's: it holds for every placement.
+  const bound = Math.max(solved.bound ?? rerouted.objective, rerouted.objective);
+  const gap = (bound - rerouted.objective) / Math.max(1, Math.abs(rerouted.objective));
+  const reworked = record({ ...rerouted, bound, gap }, `${trigger}; same placement, newly routed`);
+  return { record: reworked, verdict: 'same-placement' };
+}
+
+/**
+ * The budgets with the floors dropped: serve what can be served. For a fleet that has lost a device and can no longer
+ * keep its promises, and for the first plan of a fleet that is still too small for them.
+ */
+export function withoutFloors(facts: ProblemFacts): ProblemFacts {
+  const { defaultClass, classes } = facts.budgets;
+  const none = { minServed: 0, minReplicas: 0 };
+  return {
+    ...facts,
+    budgets: {
+      ...facts.budgets,
+      defaultClass: { ...defaultClass, ...none },
+      classes: Object.fromEntries(Object.entries(classes).map(([id, budget]) => [id, { ...budget, ...none }])),
+    },
+  };
+}
+
+/** Whether a problem has anything to place at all. */
+export const hasWork = (problem: PlacementProblem): boolean => problem.arcs.length > 0;
