@@ -1,17 +1,9 @@
+import { type Matrix, matrix, rowOf } from './linear-algebra.js';
 import type { RidgeFit } from './ridge.js';
 import { FOLDS, type TrainingSet } from './training-set.js';
 
-/** How one expert's predictors are mixed, and how wrong the mixture was on prompts it had not seen. */
-export interface Blend {
-  readonly ridgeShare: number;
-  readonly classShare: number;
-  /** Mean squared held-out error by class. */
-  readonly classVariances: readonly number[];
-  readonly sdScale: number;
-}
-
 const TEMPERATURES = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32] as const;
-const STEPS = 20;
+const SHARE_STEPS = 20;
 /** Outcomes' worth of the expert's overall error that a class's own error starts from. */
 const PRIOR_OUTCOMES = 10;
 
@@ -30,130 +22,127 @@ export function posterior(scores: ArrayLike<number>, temperature: number, into: 
 
 /** The temperature that makes the held-out class probabilities most likely. */
 export function temperatureOf(classes: readonly RidgeFit[], classOf: Uint8Array): number {
-  const probabilities = new Float64Array(classes.length);
   const losses = TEMPERATURES.map((temperature) => {
+    const probabilities = heldOutProbabilities(classes, classOf.length, temperature);
     let loss = 0;
-    classOf.forEach((own, row) => {
-      posterior(
-        classes.map((fit) => fit.heldOut[row] ?? 0),
-        temperature,
-        probabilities,
-      );
-      loss -= Math.log(Math.max(1e-9, probabilities[own] ?? 0));
-    });
+    classOf.forEach((own, row) => (loss -= Math.log(Math.max(1e-9, rowOf(probabilities, row)[own] ?? 0))));
     return loss;
   });
   return TEMPERATURES[losses.indexOf(Math.min(...losses))] ?? 1;
 }
 
-/** Means of an expert's quality, of a class and over all, optionally leaving one fold out. */
-export interface ClassMeans {
-  mean(expert: number, index: number): number;
-  count(expert: number, index: number): number;
-  overall(expert: number): number;
-  variance(expert: number): number;
+/** Rows x classes: each prompt's class probabilities by fits that have not seen it. */
+export function heldOutProbabilities(classes: readonly RidgeFit[], rows: number, temperature: number): Matrix {
+  const probabilities = matrix(rows, classes.length);
+  const scores = new Float64Array(classes.length);
+  for (let row = 0; row < rows; row++) {
+    classes.forEach((fit, index) => (scores[index] = fit.heldOut[row] ?? 0));
+    posterior(scores, temperature, rowOf(probabilities, row));
+  }
+  return probabilities;
 }
 
-/** A class without outcomes of an expert has that expert's overall mean. */
-export function classMeans(set: TrainingSet, without?: number): ClassMeans {
-  const tables = set.quality.map((quality) => {
-    const sums = new Float64Array(set.classes.length);
-    const counts = new Float64Array(set.classes.length);
-    let sum = 0;
-    let squares = 0;
-    let count = 0;
-    quality.forEach((value, row) => {
-      if (Number.isNaN(value) || set.foldOf[row] === without) return;
-      const index = set.classOf[row] ?? 0;
-      sums[index] = (sums[index] ?? 0) + value;
-      counts[index] = (counts[index] ?? 0) + 1;
-      sum += value;
-      squares += value * value;
-      count++;
-    });
-    const overall = count > 0 ? sum / count : 0;
-    return { sums, counts, overall, variance: Math.max(0, squares / Math.max(1, count) - overall * overall) };
+/** Means of a target by class, 0 where a class has no value; `without` leaves one fold out. NaN values are unknown. */
+export function classMeans(set: TrainingSet, target: Float64Array, without?: number): Float64Array {
+  const sums = new Float64Array(set.classes.length);
+  const counts = new Float64Array(set.classes.length);
+  target.forEach((value, row) => {
+    if (Number.isNaN(value) || set.foldOf[row] === without) return;
+    const index = set.classOf[row] ?? 0;
+    sums[index] = (sums[index] ?? 0) + value;
+    counts[index] = (counts[index] ?? 0) + 1;
   });
-  const count = (expert: number, index: number) => tables[expert]?.counts[index] ?? 0;
-  const overall = (expert: number) => tables[expert]?.overall ?? 0;
-  return {
-    count,
-    overall,
-    mean: (expert, index) =>
-      count(expert, index) > 0 ? (tables[expert]?.sums[index] ?? 0) / count(expert, index) : overall(expert),
-    variance: (expert) => tables[expert]?.variance ?? 0,
-  };
+  return sums.map((sum, index) => sum / Math.max(1, counts[index] ?? 0));
 }
 
-/** Chooses the shares of ridge, class mean and mean that had the least squared error on held-out folds. */
+/** How far a centred target follows its ridge prediction and its class means; the rest of it is taken as 0. */
+export interface Shares {
+  readonly ridge: number;
+  readonly byClass: number;
+}
+
+export interface Blend extends Shares {
+  /** The blended prediction of each row by fits that have not seen it; one array per target. */
+  readonly heldOut: readonly Float64Array[];
+}
+
+/** The shares, common to all targets, with the least squared error on held-out folds. */
 export function blendOf(
   set: TrainingSet,
-  expert: number,
-  fit: RidgeFit,
-  classes: readonly RidgeFit[],
-  temperature: number,
+  targets: readonly Float64Array[],
+  fits: readonly RidgeFit[],
+  probabilities: Matrix,
 ): Blend {
-  const rows = heldOutRows(set, expert, fit, classes, temperature);
-  let best = { ridgeShare: 0, classShare: 0, error: Infinity };
-  for (let ridge = 0; ridge <= STEPS; ridge++) {
-    for (let byClass = 0; ridge + byClass <= STEPS; byClass++) {
-      const shares = { ridgeShare: ridge / STEPS, classShare: byClass / STEPS };
-      const error = rows.reduce((sum, row) => sum + errorOf(row, shares) ** 2, 0);
-      if (error < best.error - 1e-12) best = { ...shares, error };
+  const byClass = targets.map((target) => heldOutClassPart(set, target, probabilities));
+  // The squared error is a quadratic form in the shares: six sums give it for every pair of shares.
+  const sums = { tt: 0, tr: 0, tc: 0, rr: 0, rc: 0, cc: 0 };
+  targets.forEach((target, at) => {
+    target.forEach((value, row) => {
+      const r = fits[at]?.heldOut[row] ?? NaN;
+      const c = byClass[at]?.[row] ?? 0;
+      if (Number.isNaN(value) || Number.isNaN(r)) return;
+      sums.tt += value * value;
+      sums.tr += value * r;
+      sums.tc += value * c;
+      sums.rr += r * r;
+      sums.rc += r * c;
+      sums.cc += c * c;
+    });
+  });
+  let best = { ridge: 0, byClass: 0, error: Infinity };
+  for (let step = 0; step <= SHARE_STEPS; step++) {
+    for (let other = 0; step + other <= SHARE_STEPS; other++) {
+      const [a, b] = [step / SHARE_STEPS, other / SHARE_STEPS];
+      const error =
+        sums.tt - 2 * a * sums.tr - 2 * b * sums.tc + a * a * sums.rr + 2 * a * b * sums.rc + b * b * sums.cc;
+      if (error < best.error - 1e-12) best = { ridge: a, byClass: b, error };
     }
   }
-  const overall = best.error / Math.max(1, rows.length);
+  const heldOut = targets.map((target, at) =>
+    target.map((_, row) => best.ridge * (fits[at]?.heldOut[row] ?? 0) + best.byClass * (byClass[at]?.[row] ?? 0)),
+  );
+  return { ridge: best.ridge, byClass: best.byClass, heldOut };
+}
+
+function heldOutClassPart(set: TrainingSet, target: Float64Array, probabilities: Matrix): Float64Array {
+  const means = Array.from({ length: FOLDS }, (_, fold) => classMeans(set, target, fold));
+  return target.map((_, row) => {
+    const own = means[set.foldOf[row] ?? 0];
+    return rowOf(probabilities, row).reduce((sum, share, index) => sum + share * (own?.[index] ?? 0), 0);
+  });
+}
+
+/** How wrong held-out predictions of one expert were. */
+export interface Residuals {
+  /** Mean squared error by class. */
+  readonly classVariances: readonly number[];
+  /** Makes errors, divided by the sd that the class variances give, have unit variance. */
+  readonly sdScale: number;
+}
+
+export function residualsOf(
+  set: TrainingSet,
+  actual: Float64Array,
+  predicted: Float64Array,
+  probabilities: Matrix,
+): Residuals {
+  const rows = [...actual.keys()].filter((row) => !Number.isNaN(actual[row] ?? NaN));
+  const square = (row: number) => ((predicted[row] ?? 0) - (actual[row] ?? 0)) ** 2;
+  const overall = rows.reduce((sum, row) => sum + square(row), 0) / Math.max(1, rows.length);
   const squares = new Float64Array(set.classes.length).fill(PRIOR_OUTCOMES * overall);
   const counts = new Float64Array(set.classes.length).fill(PRIOR_OUTCOMES);
   for (const row of rows) {
-    squares[row.own] = (squares[row.own] ?? 0) + errorOf(row, best) ** 2;
-    counts[row.own] = (counts[row.own] ?? 0) + 1;
+    const own = set.classOf[row] ?? 0;
+    squares[own] = (squares[own] ?? 0) + square(row);
+    counts[own] = (counts[own] ?? 0) + 1;
   }
   const classVariances = [...squares].map((sum, index) => sum / (counts[index] ?? 1));
   const ratio = rows.reduce((sum, row) => {
-    const variance = row.probabilities.reduce((total, share, index) => total + share * (classVariances[index] ?? 0), 0);
-    return sum + (variance > 0 ? errorOf(row, best) ** 2 / variance : 1);
-  }, 0);
-  const sdScale = rows.length > 0 ? Math.sqrt(ratio / rows.length) : 1;
-  return { ridgeShare: best.ridgeShare, classShare: best.classShare, classVariances, sdScale };
-}
-
-interface HeldOutRow {
-  readonly actual: number;
-  readonly ridge: number;
-  readonly byClass: number;
-  readonly mean: number;
-  readonly own: number;
-  readonly probabilities: Float64Array;
-}
-
-function errorOf(row: HeldOutRow, shares: { readonly ridgeShare: number; readonly classShare: number }): number {
-  const { ridgeShare, classShare } = shares;
-  const predicted = ridgeShare * row.ridge + classShare * row.byClass + (1 - ridgeShare - classShare) * row.mean;
-  return Math.min(1, Math.max(0, predicted)) - row.actual;
-}
-
-function heldOutRows(
-  set: TrainingSet,
-  expert: number,
-  fit: RidgeFit,
-  classes: readonly RidgeFit[],
-  temperature: number,
-): HeldOutRow[] {
-  const meansWithout = Array.from({ length: FOLDS }, (_, fold) => classMeans(set, fold));
-  const rows: HeldOutRow[] = [];
-  set.quality[expert]?.forEach((actual, row) => {
-    const means = meansWithout[set.foldOf[row] ?? 0];
-    const ridge = fit.heldOut[row] ?? NaN;
-    if (Number.isNaN(actual) || Number.isNaN(ridge) || means === undefined) return;
-    const probabilities = new Float64Array(classes.length);
-    posterior(
-      classes.map((one) => one.heldOut[row] ?? 0),
-      temperature,
-      probabilities,
+    const variance = rowOf(probabilities, row).reduce(
+      (total, share, index) => total + share * (classVariances[index] ?? 0),
+      0,
     );
-    const byClass = probabilities.reduce((sum, share, index) => sum + share * means.mean(expert, index), 0);
-    rows.push({ actual, ridge, byClass, mean: means.overall(expert), own: set.classOf[row] ?? 0, probabilities });
-  });
-  return rows;
+    return sum + (variance > 0 ? square(row) / variance : 1);
+  }, 0);
+  return { classVariances, sdScale: rows.length > 0 ? Math.sqrt(ratio / rows.length) : 1 };
 }

@@ -15,6 +15,8 @@ const classExpertSchema = z.object({
   mean: finite.min(0).max(1),
   /** Of the mean. */
   standardError: notNegative,
+  /** What the class, times its probability, adds to the prediction. */
+  offset: finite,
   /** Mean squared error of predictions for prompts of this class that were held out. */
   residualVariance: notNegative,
   outputTokens: notNegative,
@@ -27,9 +29,6 @@ const expertFitSchema = z.object({
   mean: finite.min(0).max(1),
   /** Standard deviation of its quality over all prompts. */
   spread: notNegative,
-  /** Shares of the ridge prediction and of the class mean; the rest is the expert's mean. */
-  ridgeShare: finite.min(0).max(1),
-  classShare: finite.min(0).max(1),
   /** Makes held-out errors, divided by their predicted sd, have unit variance. */
   sdScale: notNegative,
   /** exp of a predicted logarithm is a median: this factor makes it a mean (Duan 1983). */

@@ -30,7 +30,10 @@ export class LinearScorer {
   constructor(model: GateModel) {
     this.model = model;
     this.#columns = columnsOf(model.experts.length, model.classes.length);
-    this.#weights = Float32Array.from(model.weights, (value, cell) => value * (model.scales[cell % this.#columns] ?? 0));
+    this.#weights = Float32Array.from(
+      model.weights,
+      (value, cell) => value * (model.scales[cell % this.#columns] ?? 0),
+    );
     this.#sums = new Float64Array(this.#columns);
   }
 
@@ -62,15 +65,13 @@ export class LinearScorer {
     const sd = new Float64Array(experts.length);
     const outputTokens = new Float64Array(experts.length);
     experts.forEach((expert, at) => {
-      let byClass = 0;
+      let blended = this.#sums[at] ?? 0;
       let variance = 0;
       classProbabilities.forEach((share, index) => {
-        byClass += share * (classes[index]?.experts[at]?.mean ?? expert.mean);
-        variance += share * (classes[index]?.experts[at]?.residualVariance ?? 0);
+        const own = classes[index]?.experts[at];
+        blended += share * (own?.offset ?? 0);
+        variance += share * (own?.residualVariance ?? 0);
       });
-      const { ridgeShare, classShare } = expert;
-      const ridge = this.#sums[at] ?? 0;
-      const blended = ridgeShare * ridge + classShare * byClass + (1 - ridgeShare - classShare) * expert.mean;
       // What was never seen is answered with what is known of the expert in general, and with its whole spread.
       quality[at] = clamp01((1 - novelty) * clamp01(blended) + novelty * expert.mean);
       sd[at] = Math.sqrt(variance * expert.sdScale ** 2 + novelty * expert.spread ** 2);
@@ -141,9 +142,13 @@ class LinearGate implements Gate {
 function expertName(name: string): ExpertId {
   const parsed = expertIdSchema.safeParse(name);
   if (parsed.success) return parsed.data;
-  throw new FleetError('gate.invalid-model', `gate model: expert ${JSON.stringify(name)} is not a fleet expert's name`, {
-    hint: 'train the gate on outcomes of the fleet: fleetgate outcomes',
-  });
+  throw new FleetError(
+    'gate.invalid-model',
+    `gate model: expert ${JSON.stringify(name)} is not a fleet expert's name`,
+    {
+      hint: 'train the gate on outcomes of the fleet: fleetgate outcomes',
+    },
+  );
 }
 
 function clamp01(value: number): number {

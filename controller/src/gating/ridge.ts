@@ -1,3 +1,5 @@
+import { FleetError } from '@fleetgate/shared/errors';
+
 import { backwardSolve, cholesky, forwardSolve, type Matrix, matrix, rowOf } from './linear-algebra.js';
 
 /** Strengths that are tried, from hardly any shrinkage to almost the mean; rows are of unit length. */
@@ -15,54 +17,69 @@ export interface RidgeFit {
  * Ridge regression of each target on the same rows, its strength chosen by cross-validation over the given folds.
  *
  * A target is NaN where it is unknown. Targets that are known on the same rows share their matrices, so many targets
- * cost little more than one. The intercept is not shrunk.
+ * cost little more than one. The intercept is not shrunk. `strength`: of its own for each target, or one that is best
+ * for all together; with the latter, differences of predictions are predictions of differences.
  */
 export function fitRidge(
   scores: Matrix,
   targets: readonly Float64Array[],
-  foldOf: Uint8Array,
-  folds: number,
+  folds: { readonly of: Uint8Array; readonly count: number },
+  strength: 'each' | 'shared',
 ): readonly RidgeFit[] {
   const groups = new Map<string, number[]>();
   targets.forEach((target, index) => {
     const known = Buffer.from(Uint8Array.from(target, (value) => (Number.isNaN(value) ? 0 : 1))).toString('latin1');
     groups.set(known, [...(groups.get(known) ?? []), index]);
   });
-  const fits: RidgeFit[] = [];
+  const paths: StrengthPath[] = [];
   for (const members of groups.values()) {
     const group = members.map((index) => targets[index] ?? new Float64Array());
-    fitGroup(scores, group, foldOf, folds).forEach((fit, at) => (fits[members[at] ?? 0] = fit));
+    pathsOf(scores, group, folds).forEach((path, at) => (paths[members[at] ?? 0] = path));
   }
-  return fits;
+  const total = LAMBDAS.map((_, at) => paths.reduce((sum, path) => sum + (path[at]?.error ?? 0), 0));
+  return paths.map((path) => {
+    const errors = strength === 'shared' ? total : path.map((step) => step.error);
+    const best = path[errors.indexOf(Math.min(...errors))] ?? path[0];
+    if (best === undefined) throw new FleetError('internal.invariant', 'ridge regression without a strength');
+    return best;
+  });
 }
 
-function fitGroup(scores: Matrix, targets: readonly Float64Array[], foldOf: Uint8Array, folds: number): RidgeFit[] {
-  const rowsByFold = Array.from({ length: folds }, () => [] as number[]);
+/** One fit per strength of `LAMBDAS`, with its squared error on held-out rows. */
+type StrengthPath = readonly (RidgeFit & { readonly error: number })[];
+
+function pathsOf(
+  scores: Matrix,
+  targets: readonly Float64Array[],
+  folds: { readonly of: Uint8Array; readonly count: number },
+): StrengthPath[] {
+  const rowsByFold = Array.from({ length: folds.count }, () => [] as number[]);
   const first = targets[0] ?? new Float64Array();
   for (let row = 0; row < scores.rows; row++) {
-    if (!Number.isNaN(first[row] ?? NaN)) rowsByFold[foldOf[row] ?? 0]?.push(row);
+    if (!Number.isNaN(first[row] ?? NaN)) rowsByFold[folds.of[row] ?? 0]?.push(row);
   }
   const sums = rowsByFold.map((rows) => sumsOf(scores, targets, rows));
   const all = total(sums, scores.columns, targets.length);
-  const heldOut = LAMBDAS.map(() => targets.map(() => new Float64Array(scores.rows).fill(NaN)));
-  sums.forEach((own, fold) => {
-    const rows = rowsByFold[fold] ?? [];
-    if (rows.length === 0) return;
-    const rest = less(all, own);
-    LAMBDAS.forEach((lambda, strength) => {
+  const rests = sums.map((own) => less(all, own));
+  const byStrength = LAMBDAS.map((lambda) => {
+    const heldOut = targets.map(() => new Float64Array(scores.rows).fill(NaN));
+    rests.forEach((rest, fold) => {
+      const rows = rowsByFold[fold] ?? [];
+      if (rows.length === 0) return;
       solve(rest, lambda).forEach((line, target) => {
-        const into = heldOut[strength]?.[target];
+        const into = heldOut[target];
         if (into !== undefined) for (const row of rows) into[row] = evaluate(line, rowOf(scores, row));
       });
     });
+    return { lambda, heldOut, lines: solve(all, lambda) };
   });
-  const lines = LAMBDAS.map((lambda) => solve(all, lambda));
-  return targets.map((target, index) => {
-    const errors = heldOut.map((predictions) => meanSquaredError(predictions[index] ?? target, target));
-    const best = errors.indexOf(Math.min(...errors));
-    const line = lines[best]?.[index] ?? { coefficients: new Float64Array(scores.columns), intercept: 0 };
-    return { lambda: LAMBDAS[best] ?? 1, ...line, heldOut: heldOut[best]?.[index] ?? new Float64Array(scores.rows) };
-  });
+  return targets.map((target, at) =>
+    byStrength.map(({ lambda, heldOut, lines }) => {
+      const own = heldOut[at] ?? new Float64Array(scores.rows).fill(NaN);
+      const line = lines[at] ?? { coefficients: new Float64Array(scores.columns), intercept: 0 };
+      return { lambda, ...line, heldOut: own, error: squaredError(own, target) };
+    }),
+  );
 }
 
 interface Line {
@@ -76,7 +93,7 @@ function evaluate(line: Line, row: Float64Array): number {
   return sum;
 }
 
-function meanSquaredError(predictions: Float64Array, target: Float64Array): number {
+function squaredError(predictions: Float64Array, target: Float64Array): number {
   let sum = 0;
   for (let row = 0; row < target.length; row++) {
     const error = (predictions[row] ?? NaN) - (target[row] ?? NaN);

@@ -1,16 +1,16 @@
 /**
  * Trains the gate: for each expert a predictor of its quality, from features of the prompt alone.
  *
- * The prompts' strongest directions (`principalSubspace`) carry a ridge regression per expert; its prediction is blended
- * with the mean of the prompt's classes and the expert's own mean, as far as held-out folds say that helps
- * (`blend-predictions.ts`). The same directions predict answer lengths and classes. What is kept is one weight per
+ * The prompts' strongest directions (`principalSubspace`) carry ridge regressions of quality (`quality-fit.ts`), answer
+ * length and class. What is kept is one weight per
  * feature and output, so that scoring a prompt is one sparse product.
  */
 import type { Outcome } from './outcomes.js';
-import { type Blend, blendOf, type ClassMeans, classMeans, temperatureOf } from './blend-predictions.js';
-import { FEATURE_COUNT } from './features.js';
+import { heldOutProbabilities, temperatureOf } from './blend-predictions.js';
+import { FEATURE_COUNT, FEATURES_VERSION } from './features.js';
 import { type ClassExpert, type ExpertFit, type GateModel } from './gate-model.js';
 import { type Matrix, matrix, principalSubspace, rowOf } from './linear-algebra.js';
+import { fitQuality, knownOf, meanOf, type QualityFit } from './quality-fit.js';
 import { fitRidge, type RidgeFit } from './ridge.js';
 import { FOLDS, type TrainingSet, TrainingSetBuilder } from './training-set.js';
 import { SeededRandom } from '@fleetgate/shared/random';
@@ -63,30 +63,26 @@ export function trainGate(outcomes: Iterable<Outcome>, options: TrainingOptions 
 function trainOn(set: TrainingSet, options: TrainingOptions): GateModel {
   const seed = options.seed ?? 1;
   const progress = options.onProgress ?? (() => {});
+  const folds = { of: set.foldOf, count: FOLDS };
   progress('directions', 0);
   const { basis, scores } = principalSubspace(set.rows, FEATURE_COUNT, RANK, new SeededRandom(seed));
-  progress('quality', 0.6);
-  const quality = fitRidge(scores, set.quality, set.foldOf, FOLDS);
-  progress('classes', 0.75);
+  progress('classes', 0.6);
   const labels = set.classes.map((_, index) => Float64Array.from(set.classOf, (own) => (own === index ? 1 : 0)));
-  const classes = fitRidge(scores, labels, set.foldOf, FOLDS);
-  progress('lengths', 0.85);
-  const lengths = fitRidge(
-    scores,
-    set.outputTokens.map((tokens) => tokens.map((value) => Math.log1p(value))),
-    set.foldOf,
-    FOLDS,
-  );
-  progress('calibration', 0.95);
+  const classes = fitRidge(scores, labels, folds, 'each');
   const temperature = temperatureOf(classes, set.classOf);
-  const means = classMeans(set);
-  const blends = quality.map((fit, expert) => blendOf(set, expert, fit, classes, temperature));
+  const probabilities = heldOutProbabilities(classes, set.size, temperature);
+  progress('quality', 0.7);
+  const quality = fitQuality(set, scores, probabilities);
+  progress('lengths', 0.85);
+  const logarithms = set.outputTokens.map((tokens) => tokens.map((value) => Math.log1p(value)));
+  const lengths = fitRidge(scores, logarithms, folds, 'each');
+  progress('weights', 0.95);
   const centroids = centroidsOf(set);
-  const weights = weightColumns(basis, [...quality, ...lengths, ...classes], centroids);
-  const packed = quantise(weights);
+  const fits = [...quality.map((fit) => fit.coefficients), ...[...lengths, ...classes].map((fit) => fit.coefficients)];
+  const packed = quantise(weightColumns(basis, fits, centroids));
   progress('done', 1);
   return {
-    featuresVersion: 1,
+    featuresVersion: FEATURES_VERSION,
     featureCount: FEATURE_COUNT,
     seed,
     trainedOn: set.size,
@@ -94,16 +90,16 @@ function trainOn(set: TrainingSet, options: TrainingOptions): GateModel {
     promptTokensScale: set.promptTokensScale,
     temperature,
     familiarity: familiarityOf(set, centroids),
-    experts: set.experts.map((name, expert) => expertFit(set, expert, name, blends[expert], lengths[expert])),
+    experts: set.experts.map((name, expert) => expertFit(set, expert, name, quality[expert], lengths[expert])),
     classes: set.classes.map(({ id, label }, index) => ({
       id,
       label,
       prompts: set.classOf.reduce((count, own) => count + (own === index ? 1 : 0), 0),
-      experts: set.experts.map((_, expert) => classExpert(set, expert, index, means, blends[expert])),
+      experts: set.experts.map((_, expert) => classExpert(set, expert, index, quality[expert])),
     })),
     intercepts: [
       ...quality.map((fit) => fit.intercept),
-      ...lengths.map((fit) => (Number.isFinite(fit.intercept) && fit.intercept > 0 ? fit.intercept : unknownLength)),
+      ...lengths.map((fit) => (fit.intercept > 0 ? fit.intercept : Math.log1p(UNKNOWN_OUTPUT_TOKENS))),
       ...classes.map((fit) => fit.intercept),
       ...set.classes.map(() => 0),
     ],
@@ -113,23 +109,18 @@ function trainOn(set: TrainingSet, options: TrainingOptions): GateModel {
   };
 }
 
-const unknownLength = Math.log1p(UNKNOWN_OUTPUT_TOKENS);
-
 function expertFit(
   set: TrainingSet,
   expert: number,
   name: string,
-  blend: Blend | undefined,
+  quality: QualityFit | undefined,
   lengths: RidgeFit | undefined,
 ): ExpertFit {
-  const known = [...(set.quality[expert] ?? [])].filter((value) => !Number.isNaN(value));
-  const mean = known.reduce((sum, value) => sum + value, 0) / Math.max(1, known.length);
+  const known = knownOf(set.quality[expert]);
+  const mean = meanOf(known);
   const variance = known.reduce((sum, value) => sum + (value - mean) ** 2, 0) / Math.max(1, known.length - 1);
-  const tokens = set.outputTokens[expert] ?? new Float64Array();
-  let actual = 0;
-  let predicted = 0;
-  let most = 0;
-  tokens.forEach((value, row) => {
+  let [actual, predicted, most] = [0, 0, 0];
+  set.outputTokens[expert]?.forEach((value, row) => {
     const heldOut = lengths?.heldOut[row] ?? NaN;
     if (Number.isNaN(value) || Number.isNaN(heldOut)) return;
     actual += value;
@@ -141,41 +132,29 @@ function expertFit(
     outcomes: known.length,
     mean,
     spread: Math.sqrt(variance),
-    ridgeShare: blend?.ridgeShare ?? 0,
-    classShare: blend?.classShare ?? 0,
-    sdScale: blend?.sdScale ?? 1,
+    sdScale: quality?.residuals.sdScale ?? 1,
     outputTokensScale: predicted > 0 ? actual / predicted : 1,
     outputTokensMost: most > 0 ? most : UNKNOWN_OUTPUT_TOKENS,
   };
 }
 
-function classExpert(
-  set: TrainingSet,
-  expert: number,
-  index: number,
-  means: ClassMeans,
-  blend: Blend | undefined,
-): ClassExpert {
-  const quality = set.quality[expert] ?? new Float64Array();
-  const mean = means.mean(expert, index);
-  let squares = 0;
-  let tokens = 0;
-  let measured = 0;
-  quality.forEach((value, row) => {
-    if (set.classOf[row] !== index) return;
-    if (!Number.isNaN(value)) squares += (value - mean) ** 2;
-    const length = set.outputTokens[expert]?.[row] ?? NaN;
-    if (Number.isNaN(length)) return;
-    tokens += length;
-    measured++;
-  });
-  const count = means.count(expert, index);
-  const spread = Math.sqrt(means.variance(expert));
+function classExpert(set: TrainingSet, expert: number, index: number, quality: QualityFit | undefined): ClassExpert {
+  const own = (values: Float64Array | undefined) => knownOf(values?.filter((_, row) => set.classOf[row] === index));
+  const known = own(set.quality[expert]);
+  const all = knownOf(set.quality[expert]);
+  // A class without outcomes of an expert has that expert's overall mean.
+  const mean = meanOf(known.length > 0 ? known : all);
+  const squares = (values: Float64Array) => values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  const lengths = own(set.outputTokens[expert]);
   return {
     mean,
-    standardError: count >= 2 ? Math.sqrt(squares / (count - 1) / count) : spread,
-    residualVariance: blend?.classVariances[index] ?? spread * spread,
-    outputTokens: measured > 0 ? tokens / measured : UNKNOWN_OUTPUT_TOKENS,
+    standardError:
+      known.length >= 2
+        ? Math.sqrt(squares(known) / (known.length - 1) / known.length)
+        : Math.sqrt(squares(all) / Math.max(1, all.length)),
+    offset: quality?.offsets[index] ?? 0,
+    residualVariance: quality?.residuals.classVariances[index] ?? 0,
+    outputTokens: lengths.length > 0 ? meanOf(lengths) : UNKNOWN_OUTPUT_TOKENS,
   };
 }
 
@@ -209,17 +188,17 @@ function familiarityOf(set: TrainingSet, centroids: Matrix): number {
 }
 
 /** Features x columns: what each output gives for a unit of each feature. */
-function weightColumns(basis: Matrix, fits: readonly RidgeFit[], centroids: Matrix): Matrix {
-  const weights = matrix(FEATURE_COUNT, fits.length + centroids.rows);
+function weightColumns(basis: Matrix, coefficients: readonly Float64Array[], centroids: Matrix): Matrix {
+  const weights = matrix(FEATURE_COUNT, coefficients.length + centroids.rows);
   for (let feature = 0; feature < FEATURE_COUNT; feature++) {
     const direction = rowOf(basis, feature);
     const into = rowOf(weights, feature);
-    fits.forEach((fit, column) => {
+    coefficients.forEach((own, column) => {
       let sum = 0;
-      for (let at = 0; at < direction.length; at++) sum += (direction[at] ?? 0) * (fit.coefficients[at] ?? 0);
+      for (let at = 0; at < direction.length; at++) sum += (direction[at] ?? 0) * (own[at] ?? 0);
       into[column] = sum;
     });
-    for (let at = 0; at < centroids.rows; at++) into[fits.length + at] = rowOf(centroids, at)[feature] ?? 0;
+    for (let at = 0; at < centroids.rows; at++) into[coefficients.length + at] = rowOf(centroids, at)[feature] ?? 0;
   }
   return weights;
 }
@@ -239,4 +218,3 @@ function quantise(of: Matrix): { readonly weights: Int16Array; readonly scales: 
   });
   return { weights, scales };
 }
-

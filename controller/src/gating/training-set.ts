@@ -50,10 +50,12 @@ export class TrainingSetBuilder {
     const { counts, promptTokens } = this.#extractor.extract(outcome.prompt);
     this.#counts.push(counts);
     for (const index of counts.indices) this.#documents[index] = (this.#documents[index] ?? 0) + 1;
-    this.#folds.push(foldOf(outcome.prompt, this.#seed));
+    this.#folds.push(foldOfPrompt(outcome.prompt, this.#seed, FOLDS));
     this.#tasks.push(outcome.task ?? NO_TASK);
     this.#quality.push(new Map(Object.entries(outcome.y)));
-    const lengths = Object.entries(outcome.out_tok ?? {}).filter((entry): entry is [string, number] => entry[1] !== null);
+    const lengths = Object.entries(outcome.out_tok ?? {}).filter(
+      (entry): entry is [string, number] => entry[1] !== null,
+    );
     this.#outputTokens.push(new Map(lengths));
     if (outcome.prompt_tok !== undefined && outcome.prompt_tok > 0) {
       this.#tokenRatios.push(outcome.prompt_tok / promptTokens);
@@ -63,9 +65,13 @@ export class TrainingSetBuilder {
   /** Throws `outcomes.invalid` when there is too little to learn from. */
   build(): TrainingSet {
     if (this.size < 2 * FOLDS) {
-      throw new FleetError('outcomes.invalid', `expected at least ${2 * FOLDS} outcomes to train on, got ${this.size}`, {
-        hint: 'make outcomes with: fleetgate outcomes',
-      });
+      throw new FleetError(
+        'outcomes.invalid',
+        `expected at least ${2 * FOLDS} outcomes to train on, got ${this.size}`,
+        {
+          hint: 'make outcomes with: fleetgate outcomes',
+        },
+      );
     }
     const idf = this.#documents.map((count) => Math.log((1 + this.size) / (1 + count)) + 1);
     const experts = [...new Set(this.#quality.flatMap((row) => [...row.keys()]))].sort();
@@ -89,13 +95,13 @@ export class TrainingSetBuilder {
   }
 }
 
-// By text, so that a prompt that occurs twice is never in both halves of a fold.
-function foldOf(prompt: string, seed: number): number {
+/** Fold of a prompt, by its text: a prompt that occurs twice is never on both sides of a split. */
+export function foldOfPrompt(prompt: string, seed: number, folds: number): number {
   let hash = seed | 0;
   const text = prompt.slice(0, 2_000).trim().toLowerCase();
   for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
   hash = Math.imul(hash ^ (hash >>> 15), 0x85ebca6b);
-  return ((hash ^ (hash >>> 13)) >>> 0) % FOLDS;
+  return ((hash ^ (hash >>> 13)) >>> 0) % folds;
 }
 
 function classLabels(tasks: readonly string[]): { readonly kept: readonly string[]; of(task: string): string } {
