@@ -36,8 +36,10 @@ export interface SupervisorTiming {
   readonly longestBackoff: Milliseconds;
   /** A broker that lived this long starts the backoff afresh. */
   readonly stableAfter: Milliseconds;
-  /** For a start, a change of users and a stop. */
+  /** For a start and a change of users. */
   readonly deadline: Milliseconds;
+  /** A broker that has not ended by then is killed. */
+  readonly stopDeadline: Milliseconds;
 }
 
 const DEFAULT_TIMING: SupervisorTiming = {
@@ -47,6 +49,7 @@ const DEFAULT_TIMING: SupervisorTiming = {
   longestBackoff: milliseconds(10_000),
   stableAfter: milliseconds(30_000),
   deadline: milliseconds(20_000),
+  stopDeadline: milliseconds(5_000),
 };
 
 interface Child {
@@ -129,7 +132,7 @@ export class BrokerSupervisor {
     this.#users = users;
     this.#version += 1;
     const version = this.#version;
-    // Before the first start there is nobody to tell: the start carries them.
+    // Before the start there is nobody to tell: the start carries them. After the stop nobody has to know.
     if (this.#state !== 'running') return;
     if (this.#child?.started === true) this.#send({ kind: 'users', users, version });
     const applied = firstValueFrom(this.#appliedVersion.pipe(filter((current) => current >= version)));
@@ -145,7 +148,7 @@ export class BrokerSupervisor {
     const child = this.#child;
     if (child !== undefined) {
       this.#send({ kind: 'stop' });
-      const cancelKill = this.#options.clock.after(milliseconds(5_000), () => child.process.kill('SIGKILL'));
+      const cancelKill = this.#options.clock.after(this.#timing.stopDeadline, () => child.process.kill('SIGKILL'));
       await child.exited;
       cancelKill();
     }
