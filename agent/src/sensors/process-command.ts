@@ -7,11 +7,7 @@ import { isFleetError, FleetError } from '@fleetgate/shared/errors';
  * Runs a sensor command and gives its standard output, or only its first line for one that never ends by itself.
  * Rejects when it is missing, fails or takes longer than the deadline; the child is always ended.
  */
-export type CommandRunner = (
-  command: string,
-  args: readonly string[],
-  until: 'exit' | 'first-line',
-) => Promise<string>;
+export type CommandRunner = (command: string, args: readonly string[], until: 'exit' | 'first-line') => Promise<string>;
 
 /** Whether a rejection of a CommandRunner means that this machine has no such command. */
 export function isMissingCommand(error: unknown): boolean {

@@ -1,0 +1,119 @@
+import type { Clock } from '@fleetgate/shared/clock';
+import { isFleetError } from '@fleetgate/shared/errors';
+import type { JobId } from '@fleetgate/shared/ids';
+import type { JobOut } from '@fleetgate/shared/protocol/job';
+import { milliseconds } from '@fleetgate/shared/units/quantity';
+
+/** A job whose controller has not heard of us for this long was given to another device. */
+const GRACE = milliseconds(30_000);
+/** Bytes of text kept while the link is away: minutes of the fastest device. */
+const MOST_BYTES = 2 * 1024 * 1024;
+/** After a message that the link did not take although it is up. */
+const RETRY = milliseconds(200);
+
+interface Entry {
+  readonly jobId: JobId;
+  readonly out: JobOut;
+  readonly size: number;
+  isSent: boolean;
+}
+
+export interface JobOutboxOptions {
+  /** Resolves when the broker has the message. */
+  readonly send: (jobId: JobId, out: JobOut) => Promise<void>;
+  readonly clock: Clock;
+  /** The link stayed away too long, or too much waits: nobody reads these jobs any more. */
+  readonly onGiveUp: () => void;
+}
+
+/**
+ * Messages of jobs on their way out, kept until the broker has them.
+ *
+ * When the link breaks they wait, in order; after a reconnect all that were not acknowledged go again (the reader drops
+ * repeated numbers). After the grace, or beyond the byte bound, everything is dropped and the jobs are given up.
+ */
+export class JobOutbox {
+  readonly #options: JobOutboxOptions;
+  #entries: Entry[] = [];
+  #bytes = 0;
+  #connected = false;
+  #cancelGrace: (() => void) | undefined;
+  #cancelRetry: (() => void) | undefined;
+  /** Jobs of which something was dropped: the rest would have a gap. Ends with their last message. */
+  readonly #given = new Set<JobId>();
+
+  constructor(options: JobOutboxOptions) {
+    this.#options = options;
+  }
+
+  get waiting(): number {
+    return this.#entries.length;
+  }
+
+  push(jobId: JobId, out: JobOut): void {
+    if (this.#given.has(jobId)) {
+      if (isEnd(out)) this.#given.delete(jobId);
+      return;
+    }
+    const size = out.kind === 'tokens' ? 100 + out.text.length * 3 : 400;
+    const entry: Entry = { jobId, out, size, isSent: false };
+    this.#entries.push(entry);
+    this.#bytes += size;
+    if (this.#bytes > MOST_BYTES) this.#giveUp();
+    else if (this.#connected) this.#send(entry);
+  }
+
+  onLink(state: 'connected' | 'disconnected'): void {
+    this.#cancelGrace?.();
+    this.#cancelGrace = undefined;
+    this.#connected = state === 'connected';
+    for (const entry of this.#entries) entry.isSent = false;
+    if (this.#connected) for (const entry of this.#entries) this.#send(entry);
+    else this.#cancelGrace = this.#options.clock.after(GRACE, () => this.#giveUp());
+  }
+
+  stop(): void {
+    this.#cancelGrace?.();
+    this.#cancelRetry?.();
+  }
+
+  #send(entry: Entry): void {
+    if (entry.isSent) return;
+    entry.isSent = true;
+    this.#options.send(entry.jobId, entry.out).then(
+      () => this.#drop(entry),
+      (error: unknown) => {
+        entry.isSent = false;
+        // A message that no broker takes never gets through; its job must not wait for it.
+        if (isFleetError(error) && !error.retryable) this.#drop(entry);
+        else if (this.#connected) this.#retryLater();
+      },
+    );
+  }
+
+  #retryLater(): void {
+    this.#cancelRetry ??= this.#options.clock.after(RETRY, () => {
+      this.#cancelRetry = undefined;
+      if (this.#connected) for (const entry of this.#entries) this.#send(entry);
+    });
+  }
+
+  #drop(entry: Entry): void {
+    const index = this.#entries.indexOf(entry);
+    if (index < 0) return;
+    this.#entries.splice(index, 1);
+    this.#bytes -= entry.size;
+  }
+
+  #giveUp(): void {
+    const ended = new Set(this.#entries.filter(({ out }) => isEnd(out)).map(({ jobId }) => jobId));
+    for (const { jobId } of this.#entries) if (!ended.has(jobId)) this.#given.add(jobId);
+    this.#entries = [];
+    this.#bytes = 0;
+    this.#options.onGiveUp();
+  }
+}
+
+function isEnd(out: JobOut): boolean {
+  return out.kind !== 'accepted' && out.kind !== 'tokens';
+}

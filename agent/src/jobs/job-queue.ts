@@ -1,0 +1,66 @@
+import type { JobId, VariantId } from '@fleetgate/shared/ids';
+import type { Job } from '@fleetgate/shared/protocol/job';
+import { after, milliseconds, type UnixMs } from '@fleetgate/shared/units/quantity';
+
+export interface QueuedJob {
+  readonly job: Job;
+  readonly arrivedAt: UnixMs;
+  /** Instant by which it must have ended, queueing included. */
+  readonly expiresAt: UnixMs;
+}
+
+/** `duplicate`: delivered before, nothing is to be said. */
+export type Admission =
+  | { readonly kind: 'accepted'; readonly queued: QueuedJob; readonly position: number }
+  | { readonly kind: 'duplicate' }
+  | { readonly kind: 'full'; readonly capacity: number };
+
+/** Ids remembered against duplicates: many times what the queue holds, a few hundred kB at most. */
+const REMEMBERED = 4096;
+
+/** Bounded admission: first come, first served. Decides only; time is given. */
+export class JobQueue {
+  readonly #capacity: number;
+  readonly #waiting: QueuedJob[] = [];
+  /** In order of arrival, so that the first is the oldest. */
+  readonly #seen = new Set<JobId>();
+
+  /** `capacity`: jobs that may wait, those that run not counted. */
+  constructor(capacity: number) {
+    this.#capacity = capacity;
+  }
+
+  get length(): number {
+    return this.#waiting.length;
+  }
+
+  /** `busy`: whether every place to run is taken, so that the job has to wait. */
+  offer(job: Job, now: UnixMs, busy: boolean): Admission {
+    if (this.#seen.has(job.jobId)) return { kind: 'duplicate' };
+    this.#remember(job.jobId);
+    if (busy && this.#waiting.length >= this.#capacity) return { kind: 'full', capacity: this.#capacity };
+    const queued = { job, arrivedAt: now, expiresAt: after(now, milliseconds(job.timeoutMs)) };
+    this.#waiting.push(queued);
+    return { kind: 'accepted', queued, position: this.#waiting.length - 1 };
+  }
+
+  take(): QueuedJob | undefined {
+    return this.#waiting.shift();
+  }
+
+  /** Takes a waiting job out; undefined when it does not wait (any more). */
+  remove(jobId: JobId): QueuedJob | undefined {
+    const index = this.#waiting.findIndex((queued) => queued.job.jobId === jobId);
+    return index < 0 ? undefined : this.#waiting.splice(index, 1)[0];
+  }
+
+  waitingFor(variantId: VariantId): boolean {
+    return this.#waiting.some((queued) => queued.job.variantId === variantId);
+  }
+
+  #remember(jobId: JobId): void {
+    this.#seen.add(jobId);
+    const [oldest] = this.#seen;
+    if (this.#seen.size > REMEMBERED && oldest !== undefined) this.#seen.delete(oldest);
+  }
+}

@@ -1,0 +1,94 @@
+import type { Clock } from '@fleetgate/shared/clock';
+import type { JobId } from '@fleetgate/shared/ids';
+import type { JobOut, JobUsage } from '@fleetgate/shared/protocol/job';
+import { type MessageError, PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
+import { milliseconds } from '@fleetgate/shared/units/quantity';
+
+/** Between two messages of text: a reader sees no difference, the broker carries a fraction of the messages. */
+const GAP = milliseconds(25);
+/** Characters of text in one message: at most a quarter of what the broker takes, even if each becomes four bytes. */
+const MOST_CHARACTERS = 16_384;
+
+export type JobEnd =
+  | { readonly kind: 'done'; readonly finishReason: 'stop' | 'length' | 'cancelled'; readonly usage: JobUsage }
+  | { readonly kind: 'scored'; readonly bits: number; readonly bytes: number; readonly usage: JobUsage }
+  | { readonly kind: 'failed'; readonly error: MessageError; readonly usage?: JobUsage };
+
+/**
+ * One job's messages: numbered without gaps, text coalesced (the first piece goes at once), one end and nothing after.
+ */
+export class JobStream {
+  readonly #jobId: JobId;
+  readonly #clock: Clock;
+  readonly #emit: (out: JobOut) => void;
+  #seq = 0;
+  #text = '';
+  #tokens = 0;
+  #outputTokens = 0;
+  #spoke = false;
+  #cancelFlush: (() => void) | undefined;
+  #ended = false;
+
+  constructor(jobId: JobId, clock: Clock, emit: (out: JobOut) => void) {
+    this.#jobId = jobId;
+    this.#clock = clock;
+    this.#emit = emit;
+  }
+
+  get hasEnded(): boolean {
+    return this.#ended;
+  }
+
+  get outputTokens(): number {
+    return this.#outputTokens;
+  }
+
+  accepted(queuePosition: number): void {
+    if (!this.#ended) this.#emit({ ...this.#head(), kind: 'accepted', queuePosition });
+  }
+
+  text(text: string, tokens: number): void {
+    if (this.#ended) return;
+    this.#text += text;
+    this.#tokens += tokens;
+    this.#outputTokens += tokens;
+    if (!this.#spoke) this.#flush();
+    else this.#cancelFlush ??= this.#clock.after(GAP, () => this.#flush());
+  }
+
+  /** Ends the job; later ends are ignored. Returns whether this was the first. */
+  end(end: JobEnd): boolean {
+    if (this.#ended) return false;
+    this.#flush();
+    this.#ended = true;
+    this.#emit({ ...this.#head(), ...end });
+    return true;
+  }
+
+  #flush(): void {
+    this.#cancelFlush?.();
+    this.#cancelFlush = undefined;
+    // Tokens without text (half a character) wait for the text that they belong to.
+    if (this.#text === '') return;
+    this.#spoke = true;
+    for (const text of pieces(this.#text)) {
+      this.#emit({ ...this.#head(), kind: 'tokens', text, tokens: Math.max(1, this.#tokens) });
+      this.#tokens = 0;
+    }
+    this.#text = '';
+  }
+
+  #head() {
+    return { v: PROTOCOL_VERSION, jobId: this.#jobId, seq: this.#seq++ } as const;
+  }
+}
+
+function* pieces(text: string): Iterable<string> {
+  for (let start = 0; start < text.length;) {
+    let end = Math.min(text.length, start + MOST_CHARACTERS);
+    // Never between the halves of a surrogate pair.
+    if (end < text.length && /[\uD800-\uDBFF]/.test(text.charAt(end - 1))) end -= 1;
+    yield text.slice(start, end);
+    start = end;
+  }
+}

@@ -1,0 +1,29 @@
+import type { VariantId } from '@fleetgate/shared/ids';
+import type { DesiredVariant } from '@fleetgate/shared/protocol/twin';
+
+/** One thing to do on the way to the desired state. */
+export type Step =
+  | { readonly kind: 'evict'; readonly sha256: string; readonly sizeBytes: number }
+  | { readonly kind: 'fetch'; readonly variant: DesiredVariant }
+  | { readonly kind: 'verify'; readonly variant: DesiredVariant }
+  | { readonly kind: 'unload'; readonly variantId: VariantId }
+  | { readonly kind: 'load'; readonly variant: DesiredVariant }
+  | { readonly kind: 'measure'; readonly variant: DesiredVariant };
+
+export type StepKind = Step['kind'];
+export type StepOf<K extends StepKind> = Extract<Step, { readonly kind: K }>;
+
+/** The variant a step is about; undefined for an eviction, which is about bytes that nobody wants. */
+export function variantOf(step: Step): VariantId | undefined {
+  switch (step.kind) {
+    case 'evict':
+      return undefined;
+    case 'unload':
+      return step.variantId;
+    case 'fetch':
+    case 'verify':
+    case 'load':
+    case 'measure':
+      return step.variant.variantId;
+  }
+}

@@ -1,0 +1,305 @@
+import type { Clock } from '@fleetgate/shared/clock';
+import { FleetError, messageOf } from '@fleetgate/shared/errors';
+import type { VariantId } from '@fleetgate/shared/ids';
+import type { Logger } from '@fleetgate/shared/logger';
+import type { Desired, DesiredVariant, Measurement, Reported } from '@fleetgate/shared/protocol/twin';
+import { milliseconds } from '@fleetgate/shared/units/quantity';
+
+import type { ArtefactStore } from '../artefacts/artefact-store.js';
+import type { Engine, LoadedModel } from '../engine/engine.js';
+import { Failures } from './failures.js';
+import { type LocalState, reconcile, type ResidentVariant, type Shortfall } from './reconcile.js';
+import { reportVariants } from './report.js';
+import { runStep, type StepContext } from './step-runner.js';
+import { type Step, variantOf } from './steps.js';
+
+/** The part of the reported document that the twin decides; identity, host and power come from its owner. */
+export type TwinReport = Pick<
+  Reported,
+  'observedGeneration' | 'settled' | 'state' | 'memory' | 'variants' | 'measurements'
+>;
+
+export interface TwinOptions {
+  readonly engine: Engine;
+  readonly artefacts: ArtefactStore;
+  readonly memoryBudgetBytes: number;
+  readonly slots: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Measurements of earlier runs on the same board and engine. */
+  readonly measurements: readonly Measurement[];
+  /** Resolves when no job of the variant runs or waits any more. */
+  drain(variantId: VariantId, signal: AbortSignal): Promise<void>;
+  measure(variant: DesiredVariant, loaded: LoadedModel, signal: AbortSignal): Promise<Measurement>;
+  /** Memory that the file says it needs; undefined when it says nothing. Throws `gguf.malformed`. */
+  estimateMemory(path: string): Promise<number | undefined>;
+  onMeasured(measurements: readonly Measurement[]): void;
+  /** The report changed; `progress`: only in how far a download is. */
+  onChange(what: 'change' | 'progress'): void;
+}
+
+/**
+ * Brings the device to the desired state and says how far it is. Single writer of both.
+ *
+ * Level-triggered: after every step, desired document, engine restart and due retry it asks `reconcile` again and does
+ * the first step of the answer. One step at a time.
+ */
+export class Twin {
+  readonly #options: TwinOptions;
+  readonly #resident = new Map<VariantId, ResidentVariant>();
+  readonly #loaded = new Map<VariantId, LoadedModel>();
+  readonly #measurements = new Map<string, Measurement>();
+  readonly #memoryBySha256 = new Map<string, number>();
+  readonly #failures = new Failures();
+  readonly #unevictable = new Set<string>();
+  readonly #context: StepContext;
+  readonly #stopListening: () => void;
+  #desired: Desired | undefined;
+  #shortfalls: readonly Shortfall[] = [];
+  #running: { readonly step: Step; readonly abort: AbortController; progress: number | undefined } | undefined;
+  #settled = false;
+  #converging: Promise<void> | undefined;
+  #again = false;
+  #cancelRetry: (() => void) | undefined;
+  #stopped = false;
+
+  constructor(options: TwinOptions) {
+    this.#options = options;
+    for (const measurement of options.measurements) this.#measurements.set(measurement.sha256, measurement);
+    this.#context = {
+      engine: options.engine,
+      artefacts: options.artefacts,
+      drain: options.drain,
+      measure: (variant, signal) => this.#measure(variant, signal),
+      onProgress: (_, share) => {
+        if (this.#running !== undefined) this.#running.progress = Math.min(1, share);
+        options.onChange('progress');
+      },
+      onStored: (variant) => this.#estimate(variant),
+      onLoaded: (variant, loaded) => this.#onLoaded(variant, loaded),
+      onUnloaded: (variantId) => this.#forget(variantId),
+    };
+    this.#stopListening = options.engine.onState((state) => {
+      if (state.state !== 'ready') for (const variantId of [...this.#resident.keys()]) this.#forget(variantId);
+      options.onChange('change');
+      this.#wake();
+    });
+  }
+
+  /** Takes up a desired document; an older or equal generation is ignored. Returns whether it was new. */
+  takeUp(desired: Desired): boolean {
+    if (this.#stopped || desired.generation <= (this.#desired?.generation ?? 0)) return false;
+    this.#desired = desired;
+    this.#failures.clearAll();
+    this.#settled = false;
+    const running = this.#running;
+    if (running !== undefined && !isWanted(running.step, desired)) running.abort.abort();
+    this.#options.onChange('change');
+    this.#wake();
+    return true;
+  }
+
+  get desired(): Desired | undefined {
+    return this.#desired;
+  }
+
+  /** Whether jobs of this variant can run now. */
+  serves(variantId: VariantId): boolean {
+    const step = this.#running?.step;
+    const leaving = step?.kind === 'unload' && step.variantId === variantId;
+    return this.#desired?.state !== 'standby' && this.#resident.has(variantId) && !leaving;
+  }
+
+  get residentCount(): number {
+    return this.#resident.size;
+  }
+
+  get usedMemoryBytes(): number {
+    let used = 0;
+    for (const resident of this.#resident.values()) used += resident.memoryBytes;
+    return used;
+  }
+
+  report(): TwinReport {
+    const desired = this.#desired;
+    const running = this.#running;
+    const variants = reportVariants({
+      desired: desired?.variants ?? [],
+      local: { stored: this.#stored(), resident: this.#resident },
+      failures: this.#failures,
+      shortfalls: this.#shortfalls,
+      running: running === undefined ? undefined : { step: running.step, progress: running.progress },
+    });
+    return {
+      observedGeneration: desired?.generation ?? 0,
+      settled: desired !== undefined && this.#settled,
+      state: this.#state(),
+      memory: { budgetBytes: this.#options.memoryBudgetBytes, usedBytes: this.usedMemoryBytes },
+      variants: [...variants],
+      measurements: [...this.#measurements.values()].slice(-300),
+    };
+  }
+
+  /** Ends the running step and takes no other; what is resident is the engine's to end. Idempotent. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#stopListening();
+    this.#cancelRetry?.();
+    this.#running?.abort.abort();
+    await this.#converging;
+  }
+
+  #state(): Reported['state'] {
+    if (this.#desired === undefined) return 'starting';
+    if (this.#desired.state === 'active') return 'active';
+    return this.#resident.size > 0 ? 'draining' : 'standby';
+  }
+
+  #wake(): void {
+    if (this.#stopped || this.#desired === undefined) return;
+    this.#again = true;
+    this.#converging ??= this.#converge().finally(() => {
+      this.#converging = undefined;
+    });
+  }
+
+  async #converge(): Promise<void> {
+    while (this.#again && !this.#stopped) {
+      this.#again = false;
+      const freeDiskBytes = await this.#options.artefacts.free().catch(() => undefined);
+      const step = this.#nextStep(freeDiskBytes);
+      if (step === undefined) continue;
+      await this.#run(step);
+      this.#again = true;
+    }
+  }
+
+  #nextStep(freeDiskBytes: number | undefined): Step | undefined {
+    const desired = this.#desired;
+    if (desired === undefined) return undefined;
+    const { engine, memoryBudgetBytes, slots, clock } = this.#options;
+    const now = clock.now();
+    const local: LocalState = {
+      stored: this.#stored(),
+      resident: this.#resident,
+      measured: new Set(this.#measurements.keys()),
+      held: this.#failures.held(now),
+      stuck: this.#failures.stuck(now),
+    };
+    const { steps, shortfalls } = reconcile(desired, local, {
+      memoryBudgetBytes,
+      slots,
+      freeDiskBytes,
+      engineReady: engine.state().state === 'ready',
+      needsArtefacts: engine.kind !== 'http',
+      memoryOf: (variant) => this.#memoryOf(variant),
+    });
+    this.#shortfalls = shortfalls;
+    const [step] = steps;
+    if (step !== undefined) return step;
+    if (engine.state().state === 'ready' && !this.#settled) {
+      this.#settled = true;
+      void this.#options.artefacts.dropPartsExcept(new Set(desired.variants.map((v) => v.sha256))).catch(() => {});
+    }
+    this.#options.onChange('change');
+    this.#scheduleRetry();
+    return undefined;
+  }
+
+  #scheduleRetry(): void {
+    const { clock } = this.#options;
+    this.#cancelRetry?.();
+    this.#cancelRetry = undefined;
+    const next = this.#failures.nextRetry(clock.now());
+    if (next === undefined) return;
+    this.#cancelRetry = clock.after(milliseconds(next - clock.now()), () => this.#wake());
+  }
+
+  async #run(step: Step): Promise<void> {
+    const { log, clock, onChange } = this.#options;
+    const abort = new AbortController();
+    this.#settled = false;
+    this.#running = { step, abort, progress: step.kind === 'fetch' ? 0 : undefined };
+    onChange('change');
+    const variantId = variantOf(step);
+    const fields = { step: step.kind, ...(variantId === undefined ? {} : { variantId }) };
+    const startedAt = clock.now();
+    try {
+      await runStep(step, this.#context, abort.signal);
+      if (variantId !== undefined) this.#failures.clear(variantId);
+      log.info('step.done', { ...fields, durationMs: clock.now() - startedAt });
+    } catch (error) {
+      if (abort.signal.aborted) {
+        log.info('step.abandoned', fields);
+      } else if (step.kind === 'evict') {
+        this.#unevictable.add(step.sha256);
+        log.warn('step.failed', { ...fields, sha256: step.sha256, message: messageOf(error) });
+      } else if (variantId !== undefined) {
+        const failure = this.#failures.record(variantId, step.kind, error, clock.now());
+        log.warn('step.failed', { ...fields, ...failure.error, attempts: failure.attempts });
+      }
+    } finally {
+      this.#running = undefined;
+      onChange('change');
+    }
+  }
+
+  async #measure(variant: DesiredVariant, signal: AbortSignal): Promise<void> {
+    const loaded = this.#loaded.get(variant.variantId);
+    if (loaded === undefined)
+      throw new FleetError('engine.crashed', 'the engine lost the variant', { retryable: true });
+    const measurement = await this.#options.measure(variant, loaded, signal);
+    this.#measurements.delete(variant.sha256);
+    this.#measurements.set(variant.sha256, measurement);
+    this.#options.onMeasured([...this.#measurements.values()]);
+  }
+
+  async #estimate(variant: DesiredVariant): Promise<void> {
+    const memory = await this.#options.estimateMemory(this.#options.artefacts.path(variant.sha256));
+    if (memory !== undefined) this.#memoryBySha256.set(variant.sha256, memory);
+  }
+
+  #onLoaded(variant: DesiredVariant, loaded: LoadedModel): void {
+    const { variantId, sha256, contextTokens } = variant;
+    this.#loaded.set(variantId, loaded);
+    this.#memoryBySha256.set(sha256, loaded.memory);
+    this.#resident.set(variantId, { sha256, contextTokens, memoryBytes: loaded.memory });
+  }
+
+  #forget(variantId: VariantId): void {
+    this.#resident.delete(variantId);
+    this.#loaded.delete(variantId);
+  }
+
+  #memoryOf(variant: DesiredVariant): number {
+    const known = this.#memoryBySha256.get(variant.sha256) ?? this.#measurements.get(variant.sha256)?.memoryBytes;
+    // Weights, and a guess at buffers and cache until the file or the engine says more.
+    return known ?? variant.sizeBytes * 1.15 + 32 * 1024 * 1024;
+  }
+
+  #stored(): LocalState['stored'] {
+    const wanted = new Set(this.#desired?.variants.map((variant) => variant.sha256));
+    const counted = this.#options.artefacts.stored();
+    return new Map(
+      counted
+        .filter(({ sha256 }) => wanted.has(sha256) || !this.#unevictable.has(sha256))
+        .map((artefact) => [artefact.sha256, artefact]),
+    );
+  }
+}
+
+/** Whether a running step is still on the way to `desired`. Giving bytes back always is. */
+function isWanted(step: Step, desired: Desired): boolean {
+  if (step.kind === 'unload' || step.kind === 'evict') return true;
+  const { variantId, sha256, contextTokens } = step.variant;
+  return (
+    desired.state === 'active' &&
+    desired.variants.some(
+      (variant) =>
+        variant.variantId === variantId &&
+        variant.sha256 === sha256 &&
+        (step.kind === 'fetch' || step.kind === 'verify' || variant.contextTokens === contextTokens) &&
+        (step.kind !== 'measure' || variant.purpose === 'measure'),
+    )
+  );
+}
