@@ -111,7 +111,7 @@ describe('broker supervisor', () => {
       password: 'pi-secret',
       reconnectPeriod: 0,
     });
-    const closed = new Promise((resolve) => device.once('close', resolve));
+    const closed = new Promise<void>((resolve) => device.once('close', () => resolve()));
     await supervisor.setUsers(users.filter(({ role }) => role === 'controller'));
     await closed;
     await expect(
@@ -221,7 +221,7 @@ describe('broker supervisor', () => {
       users,
     );
     cleanups.push(() => theirs.close());
-    const subscribed = new Promise((resolve) => theirs.engine.once('subscribe', resolve));
+    const subscribed = new Promise<void>((resolve) => theirs.engine.once('subscribe', () => resolve()));
     const url = `mqtt://127.0.0.1:${theirs.port}`;
     const supervisor = supervise({ external: { url, username: 'controller', password: 'controller-secret' } });
     await supervisor.start();
