@@ -14,18 +14,24 @@ export interface LiveClient {
 const MOST_PENDING_BYTES = 2 * 1024 * 1024;
 const HEARTBEAT = milliseconds(15_000);
 const TELEMETRY_PERIOD = milliseconds(1000);
+const REQUEST_PERIOD = milliseconds(200);
+/** Of the requests that change within a period, the newest so many are told; the rest are to be read by the list. */
+const MOST_REQUESTS = 50;
 
+type RequestEvent = Extract<LiveEvent, { readonly type: 'request' }>;
 type TelemetryEvent = Extract<LiveEvent, { readonly type: 'telemetry' }>;
 
 /**
  * Tells clients of every change as server-sent events: first how everything is, then what changes.
  *
- * Telemetry is told once a second and device, newest values only. Nobody waits for a slow client.
+ * Telemetry is told once a second and device, requests five times a second, newest state only. Nobody waits for a slow
+ * client.
  */
 export class LiveFeed {
   static readonly MOST_CLIENTS = 100;
   readonly #clients = new Set<LiveClient>();
   readonly #telemetry = new Map<string, TelemetryEvent>();
+  readonly #requests = new Map<string, RequestEvent>();
   readonly #snapshot: () => Iterable<LiveEvent>;
   readonly #stops: readonly (() => void)[];
 
@@ -33,7 +39,8 @@ export class LiveFeed {
     this.#snapshot = snapshot;
     this.#stops = [
       clock.every(HEARTBEAT, () => this.#broadcast(': heartbeat\n\n')),
-      clock.every(TELEMETRY_PERIOD, () => this.#tellTelemetry()),
+      clock.every(TELEMETRY_PERIOD, () => this.#tellWaiting(this.#telemetry)),
+      clock.every(REQUEST_PERIOD, () => this.#tellWaiting(this.#requests)),
     ];
   }
 
@@ -56,7 +63,9 @@ export class LiveFeed {
   }
 
   tell(event: LiveEvent): void {
+    if (this.#clients.size === 0) return;
     if (event.type === 'telemetry') this.#telemetry.set(event.deviceId, merged(this.#telemetry, event));
+    else if (event.type === 'request') this.#keepRequest(event);
     else this.#broadcast(frameOf(event));
   }
 
@@ -66,9 +75,16 @@ export class LiveFeed {
     this.#clients.clear();
   }
 
-  #tellTelemetry(): void {
-    const frames = [...this.#telemetry.values()].map(frameOf).join('');
-    this.#telemetry.clear();
+  #keepRequest(event: RequestEvent): void {
+    this.#requests.delete(event.request.id);
+    this.#requests.set(event.request.id, event);
+    const [oldest] = this.#requests.keys();
+    if (this.#requests.size > MOST_REQUESTS && oldest !== undefined) this.#requests.delete(oldest);
+  }
+
+  #tellWaiting(waiting: Map<string, LiveEvent>): void {
+    const frames = [...waiting.values()].map(frameOf).join('');
+    waiting.clear();
     if (frames !== '') this.#broadcast(frames);
   }
 

@@ -4,6 +4,7 @@ import type { Desired, DesiredVariant } from '@fleetgate/shared/protocol/twin';
 import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
 
 import type { Catalogue } from '../catalogue/catalogue.js';
+import { isMeasuredAtEnrolment } from '../catalogue/enrolment-measuring.js';
 import type { Device } from '../fleet/device.js';
 
 /** What rollout needs of the active plan. */
@@ -16,9 +17,6 @@ export interface PlannedResidency {
 export interface DesiredSettings {
   readonly telemetry: Desired['telemetry'];
 }
-
-/** Larger variants are not fetched for measuring alone: their cost is predicted until a plan places them. */
-export const MOST_MEASURED_BYTES = 64 * 1024 * 1024;
 
 /**
  * The next desired document of one device, or undefined while the present one still says what is wanted.
@@ -88,7 +86,7 @@ function unmeasured(device: Device, catalogue: Catalogue): readonly Variant[] {
   const done = new Set(reported.measurements.map((measurement) => measurement.sha256));
   return [...catalogue.variants.values()].filter(
     (variant) =>
-      variant.sizeBytes <= MOST_MEASURED_BYTES &&
+      isMeasuredAtEnrolment(variant) &&
       variant.facts.memoryBytes <= reported.memory.budgetBytes &&
       !done.has(variant.sha256),
   );

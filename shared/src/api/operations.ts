@@ -74,6 +74,22 @@ export type ExpertView = Expert;
 /** GET /api/v1/variants */
 export type VariantView = Variant;
 
+/** POST /api/v1/experts {source, name?, domains?}, and GET /api/v1/experts/{id}/addition: how an expert is being added. */
+export interface ExpertAdditionView {
+  readonly id: string;
+  readonly source: string;
+  /** As soon as it is known. */
+  readonly licence: string | null;
+  readonly progress:
+    | { readonly state: 'resolving' | 'checking' }
+    | { readonly state: 'fetching'; readonly doneBytes: number; readonly totalBytes: number | null }
+    | { readonly state: 'ready'; readonly expert: Expert }
+    | {
+        readonly state: 'failed';
+        readonly error: { readonly code: string; readonly message: string; readonly hint?: string };
+      };
+}
+
 /** GET and PUT /api/v1/budgets. A bound that is null does not bind. */
 export interface Budgets {
   /** Mean power of the whole fleet, idle included, watts. */

@@ -1,0 +1,96 @@
+import type { Budgets, ListBody, PlanView } from '@fleetgate/shared/api/operations';
+import { check } from '@fleetgate/shared/check';
+import { FleetError } from '@fleetgate/shared/errors';
+import { type PlanId, planIdSchema } from '@fleetgate/shared/ids';
+import { Body, Controller, Get, HttpCode, Inject, Param, Post, Put, Req } from '@nestjs/common';
+import type { Logger } from '@fleetgate/shared/logger';
+import type { FastifyRequest } from 'fastify';
+import { z } from 'zod';
+
+import { budgetsSchema, parseBudgets } from '../planning/budgets.js';
+import { planView } from '../planning/plan-view.js';
+import { Planner } from '../planning/planner.js';
+
+export const AUDIT = Symbol('audit');
+
+/** Budgets to try out without setting them. */
+const proposalSchema = z.strictObject({ budgets: budgetsSchema.optional() });
+
+/** Why a plan is as it is. */
+interface ExplanationBody extends Pick<PlanView, 'id' | 'state' | 'status' | 'trigger' | 'explanation'> {
+  readonly binding: PlanView['constraints'];
+  readonly conflict: PlanView['conflict'];
+  readonly relaxations: PlanView['relaxations'];
+}
+
+@Controller('api/v1')
+export class PlanController {
+  constructor(
+    @Inject(Planner) private readonly planner: Planner,
+    @Inject(AUDIT) private readonly audit: Logger,
+  ) {}
+
+  @Get('plans')
+  plans(): ListBody<PlanView> {
+    return { items: this.planner.views() };
+  }
+
+  @Get('plans/:id')
+  plan(@Param('id') id: string): PlanView {
+    return planView(this.planner.record(idOf(id)));
+  }
+
+  @Get('plans/:id/explain')
+  explain(@Param('id') id: string): ExplanationBody {
+    const view = this.plan(id);
+    const { state, status, trigger, explanation, constraints, conflict, relaxations } = view;
+    const binding = constraints.filter((constraint) => constraint.binding);
+    return { id: view.id, state, status, trigger, explanation, binding, conflict, relaxations };
+  }
+
+  @Post('plans/propose')
+  @HttpCode(201)
+  async propose(@Body() body: unknown): Promise<PlanView> {
+    const { budgets } = check(proposalSchema, body ?? {}, 'budget.invalid', 'proposal', {
+      hint: 'send {} or {"budgets": ...}; GET /api/v1/budgets shows the present ones',
+    });
+    return planView(await this.planner.propose('requested', budgets === undefined ? undefined : parseBudgets(budgets)));
+  }
+
+  @Post('plans/:id/apply')
+  @HttpCode(200)
+  async apply(@Param('id') id: string, @Req() request: FastifyRequest): Promise<PlanView> {
+    const record = await this.planner.apply(idOf(id));
+    this.audit.info('audit.plan-applied', { planId: record.id, from: request.ip });
+    return planView(record);
+  }
+
+  @Post('plans/rollback')
+  @HttpCode(200)
+  async rollback(@Req() request: FastifyRequest): Promise<PlanView> {
+    const record = await this.planner.rollback();
+    this.audit.info('audit.plan-rolled-back', { planId: record.id, from: request.ip });
+    return planView(record);
+  }
+
+  @Get('budgets')
+  budgets(): Budgets {
+    return this.planner.budgets();
+  }
+
+  @Put('budgets')
+  async setBudgets(@Body() body: unknown, @Req() request: FastifyRequest): Promise<Budgets> {
+    const before = this.planner.budgets();
+    const budgets = await this.planner.setBudgets(body);
+    this.audit.info('audit.budgets-set', { from: request.ip, before, after: budgets });
+    return budgets;
+  }
+}
+
+function idOf(id: string): PlanId {
+  const parsed = planIdSchema.safeParse(id);
+  if (parsed.success) return parsed.data;
+  throw new FleetError('plan.unknown', `there is no plan ${JSON.stringify(id)}`, {
+    hint: '`fleetgate plan show` lists the kept plans',
+  });
+}
