@@ -63,7 +63,7 @@ export class JavascriptLpSolver implements LinearSolver {
   }
 
   #start(): Worker {
-    const worker = new Worker(processEntry(import.meta.url, './worker-javascript-lp.js'));
+    const worker = new Worker(processEntry(import.meta.url, './worker-javascript-lp.js'), { execArgv: [] });
     worker.unref();
     // An error between two questions: the next one starts a new worker.
     worker.on('error', () => this.#forget(worker)).on('exit', () => this.#forget(worker));

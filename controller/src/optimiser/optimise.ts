@@ -293,7 +293,11 @@ export async function route(
 ): Promise<PlacementPlan> {
   const started = clock.now();
   const run: Run = { problem, limits, solvers, left: () => limits.timeLimitS };
-  const { plan, prices } = await routed(run, { ...placement, routing: [] });
+  const { plan, prices } = await routed(run, {
+    placement: placement.placement,
+    poweredOn: placement.poweredOn,
+    routing: [],
+  });
   const check = verifyPlacement(problem, plan);
   const seconds = elapsed(started, clock.now()) / 1000;
   if (!check.ok) return { ...withoutPlan(run, NaN, check.faults), status: 'infeasible', seconds };

@@ -80,7 +80,7 @@ export class WorkerOptimiser implements PlacementOptimiser {
   }
 
   #start(): Worker {
-    const worker = new Worker(this.#entry);
+    const worker = new Worker(this.#entry, { execArgv: [] });
     worker.unref();
     // Between two questions nobody else listens; an unheard error event would end the controller.
     worker.on('error', () => this.#forget(worker)).on('exit', () => this.#forget(worker));

@@ -1,0 +1,247 @@
+import fc from 'fast-check';
+import { afterAll, describe, expect, it } from 'vitest';
+
+import { exhaustive } from './exhaustive.js';
+import { HighsSolver } from './highs-solver.js';
+import { JavascriptLpSolver } from './javascript-lp-solver.js';
+import { optimise, type OptimiseLimits, qualityCeiling, route } from './optimise.js';
+import type { PlacementProblem } from './problem.js';
+import { referenceProblem, tinyProblem } from './problem.fixture.js';
+import { applyRepair, findRepair } from './repair.js';
+import type { LinearSolver } from './solver.js';
+import { verify, verifyPlacement } from './verify.js';
+
+const LIMITS: OptimiseLimits = { timeLimitS: 30, gap: 1e-9, method: 'auto' };
+const exact = new HighsSolver();
+const tiny = new JavascriptLpSolver();
+const solvers = { exact };
+
+afterAll(async () => {
+  await tiny.close();
+});
+
+describe('reference instances', () => {
+  it.each([
+    'fleet-01-plain',
+    'fleet-03-kappa2',
+    'fleet-05-redundancy3',
+    'fleet-07-move-budget',
+    'fleet-09-slo-tight',
+    'fleet-13-symmetric',
+  ])('%s reaches its proven objective and verifies', async (name) => {
+    const { problem, expected } = referenceProblem(name);
+    const plan = await optimise(problem, LIMITS, { exact, tiny });
+    expect(plan.status).toBe('optimal');
+    const target = expected.objective ?? NaN;
+    expect(Math.abs((plan.objective ?? NaN) - target)).toBeLessThanOrEqual(expected.relTolerance * target);
+    expect(plan.bound ?? 0).toBeGreaterThanOrEqual(plan.objective ?? Infinity);
+    expect(verify(problem, plan)).toMatchObject({ ok: true, faults: [] });
+  });
+
+  it.each(['fleet-15-inf-power', 'fleet-17-inf-memory', 'fleet-19-inf-move'])(
+    '%s is infeasible, with its irreducible conflict and a repair of each group that helps',
+    async (name) => {
+      const { problem, expected } = referenceProblem(name);
+      const plan = await optimise(problem, LIMITS, { exact, tiny });
+      expect(plan).toMatchObject({ status: 'infeasible', objective: null, placement: [] });
+      expect([...(plan.conflict ?? [])].sort()).toEqual([...(expected.conflict ?? [])].sort());
+      expect(plan.relaxations?.map(({ group }) => group).sort()).toEqual(
+        [...(expected.repairBySingleGroup ?? [])].sort(),
+      );
+      for (const { group, slack, text } of plan.relaxations ?? []) {
+        expect(slack).toBeGreaterThan(0);
+        expect(text).toContain(' -> ');
+        const repair = await findRepair(problem, new Set([group]), exact, LIMITS);
+        if (repair === undefined) throw new Error(`no repair of ${group}`);
+        expect((await optimise(applyRepair(problem, repair), LIMITS, solvers)).objective).not.toBeNull();
+      }
+    },
+  );
+
+  it('says the repair in the words and units of the budget', async () => {
+    const { problem } = referenceProblem('fleet-15-inf-power');
+    const plan = await optimise(problem, LIMITS, solvers);
+    expect(plan.relaxations?.find(({ group }) => group === 'power')).toEqual({
+      group: 'power',
+      slack: 1.7,
+      unit: 'W',
+      text: 'power budget 9.25 W -> 10.95 W',
+    });
+  });
+});
+
+describe('properties on tiny random fleets', () => {
+  it('equals exhaustive search, verifies, and prices by strong duality', async () => {
+    await fc.assert(
+      fc.asyncProperty(tinyProblem, async (problem) => {
+        const [plan, oracle] = [await optimise(problem, LIMITS, solvers), await exhaustive(problem, exact)];
+        if (oracle === undefined) {
+          expect(plan.status).toBe('infeasible');
+          expect(plan.conflict?.length).toBeGreaterThan(0);
+          return;
+        }
+        expect(plan.status).toBe('optimal');
+        expect(plan.objective).toBeCloseTo(oracle.objective, 4);
+        expect(verify(problem, plan).faults).toEqual([]);
+        expect(plan.prices.power?.value).toBeGreaterThanOrEqual(0);
+      }),
+      { numRuns: 60, seed: 20260901 },
+    );
+  });
+
+  it('never gets worse with more of any budget', async () => {
+    await fc.assert(
+      fc.asyncProperty(tinyProblem, async (problem) => {
+        const richer: PlacementProblem = {
+          ...problem,
+          classes: problem.classes.map((each) => ({ ...each, sloMean_s: each.sloMean_s * 1.3, maxEnergy_J: null })),
+          devices: problem.devices.map((device) => ({
+            ...device,
+            memGiB: device.memGiB + 1,
+            slots: device.slots + 1,
+            powerCapW: null,
+          })),
+          budgets: { ...problem.budgets, powerW: problem.budgets.powerW + 5, maxVariants: null, moveGiB: null },
+        };
+        const [plan, better] = [await optimise(problem, LIMITS, solvers), await optimise(richer, LIMITS, solvers)];
+        if (plan.objective === null) return;
+        expect(better.objective ?? -Infinity).toBeGreaterThanOrEqual(plan.objective - 1e-4);
+      }),
+      { numRuns: 40, seed: 20260902 },
+    );
+  });
+
+  it('does not depend on the order of the devices', async () => {
+    await fc.assert(
+      fc.asyncProperty(tinyProblem, async (problem) => {
+        const last = problem.devices.length - 1;
+        const turned: PlacementProblem = {
+          ...problem,
+          devices: problem.devices.toReversed(),
+          arcs: problem.arcs.map((arc) => ({ ...arc, d: last - arc.d })).toReversed(),
+          current: problem.current.map(([d, v]) => [last - d, v]),
+        };
+        const [plan, other] = [await optimise(problem, LIMITS, solvers), await optimise(turned, LIMITS, solvers)];
+        expect(other.status).toBe(plan.status);
+        expect(other.objective ?? -1).toBeCloseTo(plan.objective ?? -1, 4);
+        expect([...(other.conflict ?? [])].sort()).toEqual([...(plan.conflict ?? [])].sort());
+      }),
+      { numRuns: 30, seed: 20260903 },
+    );
+  });
+
+  it('repairs every infeasible problem by each relaxation it names', async () => {
+    await fc.assert(
+      fc.asyncProperty(tinyProblem, async (problem) => {
+        const plan = await optimise(problem, LIMITS, { exact, tiny });
+        for (const { group } of plan.relaxations ?? []) {
+          const repair = await findRepair(problem, new Set([group]), exact, LIMITS);
+          const repaired = repair === undefined ? problem : applyRepair(problem, repair);
+          expect((await optimise(repaired, LIMITS, solvers)).objective, `${group}`).not.toBeNull();
+        }
+      }),
+      { numRuns: 40, seed: 20260904 },
+    );
+  });
+
+  it('breaks ties by power without giving up quality', async () => {
+    await fc.assert(
+      fc.asyncProperty(tinyProblem, async (problem) => {
+        const plain = await optimise(problem, LIMITS, solvers);
+        const frugal = await optimise(problem, { ...LIMITS, tieBreak: 'least-power' }, solvers);
+        expect(frugal.status).toBe(plain.status);
+        if (plain.objective === null) return;
+        expect(frugal.objective ?? 0).toBeGreaterThanOrEqual(plain.objective - 2e-6 * Math.max(1, plain.objective));
+        const watts = (plan: typeof plain) =>
+          verifyPlacement(problem, plan).uses.find(({ group }) => group === 'power')?.used ?? 0;
+        expect(watts(frugal)).toBeLessThanOrEqual(watts(plain) * 1.002 + 0.01);
+      }),
+      { numRuns: 40, seed: 20260905 },
+    );
+  });
+});
+
+describe('prices', () => {
+  it('predict what a looser bound buys', async () => {
+    const { problem } = referenceProblem('fleet-09-slo-tight');
+    const plan = await optimise(problem, LIMITS, solvers);
+    const k = 3;
+    const step = 0.01;
+    const widened = {
+      ...problem,
+      classes: problem.classes.map((each, i) => (i === k ? { ...each, sloMean_s: each.sloMean_s + step } : each)),
+    };
+    const rerouted = await route(widened, plan, LIMITS, solvers);
+    const gain = (rerouted.objective ?? 0) - (plan.objective ?? 0);
+    expect(gain / step).toBeCloseTo(plan.prices.latency[String(k)] ?? 0, 1);
+  });
+
+  it('are zero for a budget with room left', async () => {
+    const { problem } = referenceProblem('fleet-01-plain');
+    expect((await optimise(problem, LIMITS, solvers)).prices.power).toEqual({ value: 0, unit: 'points/W' });
+  });
+});
+
+describe('a solver that cannot be trusted', () => {
+  const answering = (name: string, solve: LinearSolver['solve']): LinearSolver => ({
+    name,
+    solve,
+    close: async () => {},
+  });
+
+  it('is not believed when its point breaks a bound', async () => {
+    const { problem } = referenceProblem('fleet-01-plain');
+    const liar = answering('liar', async (program) => {
+      const point = Float64Array.from(program.upper);
+      return { status: 'optimal', point, objective: 999, bound: 999, rowDuals: undefined, timedOut: false };
+    });
+    const plan = await optimise(problem, LIMITS, { exact: liar });
+    expect(plan).toMatchObject({ status: 'timeout', objective: null });
+    expect(plan.explanation.join(' ')).toContain('failed verification');
+  });
+
+  it('is refuted by a feasible point above its bound', async () => {
+    const { problem } = referenceProblem('fleet-01-plain');
+    const modest = answering('modest', async (program, limits) => {
+      const answer = await exact.solve(program, limits);
+      if (answer.status !== 'optimal' || !program.integer.includes(1)) return answer;
+      const point = new Float64Array(answer.point.length);
+      return { ...answer, point, objective: 0, bound: 0 };
+    });
+    const plan = await optimise(
+      { ...problem, classes: problem.classes.map((c) => ({ ...c, minServed: 0, minReplicas: 0 })) },
+      LIMITS,
+      {
+        exact: modest,
+        tiny,
+      },
+    );
+    expect(plan.status).toBe('feasible');
+    expect(plan.objective).toBeGreaterThan(700);
+  });
+
+  it('that breaks down leaves tiny problems to the other one, proven only by the ceiling', async () => {
+    const { problem } = referenceProblem('fleet-01-plain');
+    const broken = answering('broken', async () => ({ status: 'failed', reason: 'out of memory' }));
+    const plan = await optimise(problem, LIMITS, { exact: broken, tiny });
+    expect(plan.objective).toBeGreaterThan(736.3);
+    expect(plan.bound).toBeCloseTo(qualityCeiling(problem), 6);
+    expect(verifyPlacement(problem, plan).faults).toEqual([]);
+    const large = await optimise(referenceProblem('fleet-09-slo-tight').problem, LIMITS, { exact: broken, tiny });
+    expect(large).toMatchObject({ status: 'timeout', objective: null });
+    expect(large.explanation[0]).toContain('out of memory');
+  });
+});
+
+it('answers problems with nothing in them', async () => {
+  const { problem } = referenceProblem('fleet-01-plain');
+  const free = problem.classes.map((each) => ({ ...each, minServed: 0, minReplicas: 0 }));
+  const none = await optimise({ ...problem, classes: free, devices: [], arcs: [] }, LIMITS, solvers);
+  expect(none).toMatchObject({ status: 'optimal', objective: 0, placement: [] });
+  const noArcs = await optimise({ ...problem, arcs: [] }, LIMITS, solvers);
+  expect(noArcs.status).toBe('infeasible');
+  const noClasses = await optimise({ ...problem, classes: [], arcs: [] }, LIMITS, solvers);
+  expect(noClasses).toMatchObject({ status: 'optimal', objective: 0, placement: [] });
+  const asleep = problem.classes.map((each) => ({ ...each, rate: 0 }));
+  expect((await optimise({ ...problem, classes: asleep }, LIMITS, solvers)).objective).toBe(0);
+});
