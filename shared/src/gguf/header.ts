@@ -214,7 +214,9 @@ function readScalar(cursor: Cursor, type: Exclude<GgufElementType, 'array'>, key
 function readAlignment(cursor: Cursor, metadata: ReadonlyMap<string, GgufEntry>): number {
   const value = metadata.get('general.alignment')?.value ?? 32;
   if (typeof value !== 'number' || value < 1 || value > LARGEST_ALIGNMENT || (value & (value - 1)) !== 0) {
-    throw cursor.malformed(`general.alignment is ${typeof value === "object" ? "an array" : value}, expected a power of two up to ${LARGEST_ALIGNMENT}`);
+    throw cursor.malformed(
+      `general.alignment is ${typeof value === 'object' ? 'an array' : value}, expected a power of two up to ${LARGEST_ALIGNMENT}`,
+    );
   }
   return value;
 }
