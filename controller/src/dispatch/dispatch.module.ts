@@ -1,0 +1,50 @@
+import type { Clock } from '@fleetgate/shared/clock';
+import type { DynamicModule } from '@nestjs/common';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+
+import { Dispatcher } from './dispatcher.js';
+import { ChatCompletionsController } from './openai/chat-completions.controller.js';
+import { parseJsonBody } from './openai/json-body.js';
+import { ModelsController } from './openai/models.controller.js';
+import { ScoreController } from './openai/score.controller.js';
+import { CLOCK, MODELS_SOURCE, type ModelsSource } from './openai/tokens.js';
+
+/** Largest body of a request, bytes: several times what one message to a device may carry. */
+export const MAX_BODY_BYTES = 1024 * 1024;
+
+/** Nest wants a class to name a module by. */
+class DispatchModule {}
+
+/**
+ * The OpenAI-compatible API over a dispatcher.
+ *
+ * The application makes the `Dispatcher` (and calls `start` on it before listening, `close` when it ends), imports
+ * `dispatchModule(...)`, installs `ErrorFilter` as its global filter and calls `readJsonBodies(app)` before `app.init()`.
+ */
+export function dispatchModule(parts: {
+  readonly dispatcher: Dispatcher;
+  readonly models: ModelsSource;
+  readonly clock: Clock;
+}): DynamicModule {
+  return {
+    module: DispatchModule,
+    controllers: [ChatCompletionsController, ModelsController, ScoreController],
+    providers: [
+      { provide: Dispatcher, useValue: parts.dispatcher },
+      { provide: MODELS_SOURCE, useValue: parts.models },
+      { provide: CLOCK, useValue: parts.clock },
+    ],
+    exports: [Dispatcher],
+  };
+}
+
+/** Makes JSON bodies be read by `parseJsonBody`, up to MAX_BODY_BYTES: what is not UTF-8 is refused, not mended. */
+export function readJsonBodies(app: NestFastifyApplication): void {
+  app.useBodyParser('application/json', { bodyLimit: MAX_BODY_BYTES }, (_request, body, done) => {
+    try {
+      done(null, parseJsonBody(body));
+    } catch (error) {
+      done(error instanceof Error ? error : new Error(String(error)), undefined);
+    }
+  });
+}

@@ -1,0 +1,29 @@
+import type { Clock } from '@fleetgate/shared/clock';
+import { Body, Controller, HttpCode, Inject, Post, Res } from '@nestjs/common';
+import type { FastifyReply } from 'fastify';
+
+import { Dispatcher } from '../dispatcher.js';
+import { respond } from './respond.js';
+import { parseChat, parseCompletion } from './schema.js';
+import { CLOCK } from './tokens.js';
+
+/** Generation, as OpenAI's API has it. */
+@Controller('v1')
+export class ChatCompletionsController {
+  constructor(
+    @Inject(Dispatcher) readonly dispatcher: Dispatcher,
+    @Inject(CLOCK) readonly clock: Clock,
+  ) {}
+
+  @Post('chat/completions')
+  @HttpCode(200)
+  async chat(@Body() body: unknown, @Res() reply: FastifyReply): Promise<void> {
+    await respond(this, 'chat', parseChat(body), reply);
+  }
+
+  @Post('completions')
+  @HttpCode(200)
+  async complete(@Body() body: unknown, @Res() reply: FastifyReply): Promise<void> {
+    await respond(this, 'text', parseCompletion(body), reply);
+  }
+}

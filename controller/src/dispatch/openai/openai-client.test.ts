@@ -1,0 +1,375 @@
+import 'reflect-metadata';
+
+import { request as httpRequest } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+import { systemClock } from '@fleetgate/shared/clock';
+import { FleetError } from '@fleetgate/shared/errors';
+import { silentLogger } from '@fleetgate/shared/logger';
+import { systemRandom } from '@fleetgate/shared/random';
+import { milliseconds } from '@fleetgate/shared/units/quantity';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import OpenAI, { APIError } from 'openai';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { httpError } from '../../platform/error-body.js';
+import { ErrorFilter } from '../../platform/error-filter.js';
+import { DISPATCH_DEFAULTS } from '../dispatch-config.js';
+import {
+  aCatalogue,
+  aDevice,
+  aGate,
+  anExpert,
+  aPolicy,
+  aVariant,
+  FixtureCosts,
+  FixtureFleet,
+} from '../dispatch-fixtures.js';
+import { dispatchModule, readJsonBodies } from '../dispatch.module.js';
+import { Dispatcher } from '../dispatcher.js';
+import { MemoryLedger } from '../memory-ledger.js';
+import { type ScriptedJob, ScriptedExpertLink } from '../scripted-expert-link.js';
+
+const KEY = 'test-key';
+
+function answer(job: ScriptedJob): void {
+  job.accepted();
+  if (job.job.kind === 'score') {
+    job.scored(12.5, 10);
+    return;
+  }
+  for (const word of ['two', ' and', ' two', ' is', ' four']) job.tokens(word);
+  job.done();
+}
+
+const catalogue = aCatalogue([anExpert('math'), anExpert('code', [aVariant('code')])]);
+const devices = [aDevice('jetson', ['math-q8_0', 'code-q8_0']), aDevice('pi', ['math-q8_0'])];
+
+let app: NestFastifyApplication;
+let dispatcher: Dispatcher;
+let link: ScriptedExpertLink;
+let fleet: FixtureFleet;
+let ledger: MemoryLedger;
+let client: OpenAI;
+let base: string;
+let policy: ReturnType<typeof aPolicy> | undefined;
+
+beforeEach(async () => {
+  link = new ScriptedExpertLink(answer);
+  fleet = new FixtureFleet(devices);
+  ledger = new MemoryLedger();
+  policy = aPolicy(devices);
+  dispatcher = new Dispatcher({
+    fleet,
+    catalogue: () => catalogue,
+    gate: () => aGate({ math: 0.6, code: 0.4 }),
+    costs: new FixtureCosts(),
+    policy: () => policy,
+    link,
+    ledger,
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLogger,
+    onDemand: () => {},
+    config: { ...DISPATCH_DEFAULTS, lossGrace: milliseconds(1) },
+  });
+  const module = dispatchModule({
+    dispatcher,
+    models: { catalogue: () => catalogue, policy: () => policy, since: 1_700_000_000 },
+    clock: systemClock,
+  });
+  app = await NestFactory.create<NestFastifyApplication>(module, new FastifyAdapter(), { logger: false });
+  app.useGlobalFilters(new ErrorFilter(silentLogger));
+  readJsonBodies(app);
+  app
+    .getHttpAdapter()
+    .getInstance()
+    .addHook('onRequest', async (request, reply) => {
+      if (request.headers.authorization === `Bearer ${KEY}`) return undefined;
+      const { status, headers, body } = httpError(new FleetError('auth.invalid', 'wrong API key'));
+      return reply
+        .status(status)
+        .headers({ ...headers, 'x-request-id': request.id })
+        .send(body);
+    });
+  await app.listen(0, '127.0.0.1');
+  const { port } = app.getHttpServer().address() as AddressInfo;
+  base = `http://127.0.0.1:${port}`;
+  client = new OpenAI({ baseURL: `${base}/v1`, apiKey: KEY, maxRetries: 0 });
+});
+
+afterEach(async () => {
+  await dispatcher.close();
+  await app.close();
+});
+
+const messages = [{ role: 'user' as const, content: 'what is two and two?' }];
+const extended = (fields: object): { fleetgate: object } => ({ fleetgate: fields });
+
+/** The APIError that `call` rejects with. */
+async function refusal(call: Promise<unknown>): Promise<APIError> {
+  const error: unknown = await call.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  if (!(error instanceof APIError)) throw new Error(`expected an APIError, got ${String(error)}`);
+  return error;
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+}
+
+async function post(path: string, body: string | Buffer, contentType = 'application/json'): Promise<Response> {
+  return fetch(base + path, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${KEY}`, 'content-type': contentType },
+    body: new Uint8Array(Buffer.from(body)),
+  });
+}
+
+describe('the openai client', () => {
+  it('lists and retrieves models', async () => {
+    const ids: string[] = [];
+    for await (const model of client.models.list()) ids.push(model.id);
+    expect(ids).toEqual(['auto', 'auto:eco', 'auto:fast', 'auto:best', 'math', 'code', 'math-q8_0', 'code-q8_0']);
+    expect(await client.models.retrieve('auto:eco')).toMatchObject({
+      id: 'auto:eco',
+      object: 'model',
+      owned_by: 'fleetgate',
+    });
+    expect(await client.models.retrieve('math-q8_0')).toMatchObject({
+      meta: { n_params: 1_000_000, placed_on: ['jetson', 'pi'] },
+    });
+    const error = await refusal(client.models.retrieve('nobody'));
+    expect([error.status, error.code, error.type]).toEqual([404, 'model_not_found', 'invalid_request_error']);
+  });
+
+  it('gets a whole answer, with its cost and who gave it', async () => {
+    const { data, response, request_id } = await client.chat.completions
+      .create({ model: 'auto', messages, ...extended({ explain: true }) })
+      .withResponse();
+    expect(data.choices[0]).toMatchObject({
+      message: { role: 'assistant', content: 'two and two is four' },
+      finish_reason: 'stop',
+    });
+    expect(data).toMatchObject({ object: 'chat.completion', model: 'math-q8_0', fleetgate: { expertId: 'math' } });
+    expect(data.usage).toMatchObject({
+      prompt_tokens: 7,
+      completion_tokens: 3,
+      total_tokens: 10,
+      energy_joules: 1.5,
+      energy_source: 'modelled',
+    });
+    expect(response.headers.get('x-fleetgate-expert')).toBe('math');
+    expect(response.headers.get('x-fleetgate-variant')).toBe('math-q8_0');
+    expect(response.headers.get('x-fleetgate-device')).toBe('jetson');
+    expect(response.headers.get('x-fleetgate-plan')).toBe('plan-1');
+    expect(response.headers.get('openai-processing-ms')).toMatch(/^\d+$/);
+    const [record] = await ledger.list({ limit: 1 });
+    expect(request_id).toBe(record?.id);
+  });
+
+  it('gets a streamed answer', async () => {
+    const stream = await client.chat.completions.create({
+      model: 'math',
+      messages,
+      stream: true,
+      stream_options: { include_usage: true },
+    });
+    const chunks = [];
+    for await (const chunk of stream) chunks.push(chunk);
+    expect(chunks[0]?.choices[0]?.delta).toEqual({ role: 'assistant', content: '' });
+    expect(chunks.map((chunk) => chunk.choices[0]?.delta.content ?? '').join('')).toBe('two and two is four');
+    expect(chunks.filter((chunk) => (chunk.choices[0]?.finish_reason ?? null) !== null)).toHaveLength(1);
+    expect(new Set(chunks.map(({ id, created, model, object }) => `${id} ${created} ${model} ${object}`)).size).toBe(1);
+    expect(chunks.at(-1)).toMatchObject({ choices: [], usage: { total_tokens: 10, energy_joules: 1.5 } });
+  });
+
+  it('is content with its own stream helper', async () => {
+    const runner = client.chat.completions.stream({ model: 'auto', messages });
+    const deltas: string[] = [];
+    runner.on('content', (delta) => deltas.push(delta));
+    const completion = await runner.finalChatCompletion();
+    expect(deltas.join('')).toBe('two and two is four');
+    expect(completion.choices[0]).toMatchObject({ finish_reason: 'stop', message: { role: 'assistant' } });
+  });
+
+  it('gets text completions, streamed and whole', async () => {
+    const whole = await client.completions.create({ model: 'math', prompt: ['two and'], max_tokens: 5 });
+    expect(whole).toMatchObject({
+      object: 'text_completion',
+      choices: [{ text: 'two and two is four', finish_reason: 'stop' }],
+    });
+    expect(link.jobs[0]?.job).toMatchObject({ kind: 'complete', prompt: 'two and', sampling: { maxTokens: 5 } });
+    const stream = await client.completions.create({ model: 'math', prompt: 'two and', stream: true });
+    let text = '';
+    for await (const chunk of stream) text += chunk.choices[0]?.text ?? '';
+    expect(text).toBe('two and two is four');
+  });
+
+  it('stops the device when it aborts', async () => {
+    link.behave = (job) => {
+      job.accepted();
+      job.tokens('two');
+    };
+    const stream = await client.chat.completions.create({ model: 'auto', messages, stream: true });
+    for await (const chunk of stream) {
+      if (chunk.choices[0]?.delta.content === 'two') break;
+    }
+    await until(() => link.cancelled.length > 0);
+    expect(link.cancelled[0]).toMatchObject({ device: 'jetson', job: link.jobs[0]?.job.jobId });
+    expect(dispatcher.inFlight).toBe(0);
+    expect((await ledger.list({ limit: 1 }))[0]).toMatchObject({ state: 'cancelled' });
+
+    const whole = new AbortController();
+    const call = client.chat.completions.create({ model: 'auto', messages }, { signal: whole.signal });
+    await until(() => link.jobs.length === 2);
+    whole.abort();
+    await expect(call).rejects.toThrow('aborted');
+    await until(() => link.cancelled.length === 2);
+  });
+
+  it('is told of a device that is lost in the middle of an answer', async () => {
+    link.behave = (job) => {
+      job.accepted();
+      job.tokens('two');
+      fleet.offline('jetson');
+    };
+    const stream = await client.chat.completions.create({ model: 'auto', messages, stream: true });
+    let text = '';
+    const error = await refusal(
+      (async () => {
+        for await (const chunk of stream) text += chunk.choices[0]?.delta.content ?? '';
+      })(),
+    );
+    expect(text).toBe('two');
+    expect(error).toMatchObject({ code: 'device_lost', type: 'server_error' });
+  });
+
+  it('never notices a device that is lost before', async () => {
+    link.behave = (job) => {
+      job.accepted();
+      if (job.device === 'jetson') fleet.offline('jetson');
+      else answer(job);
+    };
+    const { response } = await client.chat.completions.create({ model: 'auto', messages, stream: true }).withResponse();
+    expect(response.headers.get('x-fleetgate-device')).toBe('pi');
+    await response.body?.cancel();
+  });
+
+  it('reads every refusal', async () => {
+    const chat = (fields: object) =>
+      refusal(client.chat.completions.create({ model: 'auto', messages, ...(fields as { temperature: number }) }));
+    const facts = ({ status, code, type, param }: APIError) => [status, code, type, param];
+    expect(facts(await chat({ temperature: 9 }))).toEqual([
+      400,
+      'request.invalid',
+      'invalid_request_error',
+      'temperature',
+    ]);
+    expect(facts(await chat({ n: 2 }))).toEqual([400, 'request.invalid', 'invalid_request_error', 'n']);
+    expect(facts(await chat({ messages: [] }))).toEqual([400, 'request.invalid', 'invalid_request_error', 'messages']);
+    expect(facts(await chat({ messages: [{ role: 'user', content: [{ type: 'image_url' }] }] }))[3]).toBe(
+      'messages.0.content.0.type',
+    );
+    expect(facts(await chat({ model: 'nobody' }))).toEqual([404, 'model_not_found', 'invalid_request_error', 'model']);
+    const dear = await chat(extended({ energyJ: 0.001 }));
+    expect(facts(dear)).toEqual([429, 'energy_budget_exceeded', 'rate_limit_error', 'fleetgate.energyJ']);
+    expect(dear.headers?.get('x-should-retry')).toBe('false');
+    policy = undefined;
+    const loading = await chat({});
+    expect(facts(loading)).toEqual([503, 'model_loading', 'server_error', null]);
+    expect(Number(loading.headers?.get('retry-after'))).toBeLessThanOrEqual(30);
+    expect(loading.requestID).toMatch(/^req-/);
+    const stranger = new OpenAI({ baseURL: `${base}/v1`, apiKey: 'wrong', maxRetries: 0 });
+    const unknown = await refusal(stranger.models.list());
+    expect(facts(unknown)).toEqual([401, 'invalid_api_key', 'authentication_error', null]);
+  });
+
+  it('tries again what may succeed, and nothing else', async () => {
+    const patient = new OpenAI({ baseURL: `${base}/v1`, apiKey: KEY, maxRetries: 2 });
+    let calls = 0;
+    link.behave = (job) => {
+      calls += 1;
+      job.accepted();
+      if (calls <= 2) job.failed('engine.crashed');
+      else answer(job);
+    };
+    // Both devices fail the first request; the client's second one succeeds.
+    const answered = await patient.chat.completions.create({ model: 'math', messages });
+    expect(answered.choices[0]?.message.content).toBe('two and two is four');
+    expect(dispatcher.stats.accepted).toBe(2);
+    await refusal(patient.chat.completions.create({ model: 'auto', messages, ...extended({ energyJ: 0.001 }) }));
+    expect(dispatcher.stats.accepted).toBe(3);
+  });
+});
+
+describe('what the client cannot send', () => {
+  const body = async (response: Response): Promise<unknown> => response.json();
+
+  it.each<[string, string | Buffer, number]>([
+    ['no JSON', '{"model":', 400],
+    ['not UTF-8', Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x7d]), 400],
+    ['nothing', '', 400],
+    ['a list', '[]', 400],
+    ['10 MB', `{"model":"auto","messages":"${'x'.repeat(10_000_000)}"}`, 413],
+    ['300 KB in one message', JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: ' ' }] }), 400],
+  ])('answers a body that is %s', async (_what, text, status) => {
+    const response = await post('/v1/chat/completions', text).catch(() => undefined);
+    // The server may close the connection while the client is still sending: also an answer, but not to look at.
+    if (response === undefined) return;
+    expect(response.status).toBe(status);
+    expect(await body(response)).toMatchObject({ error: { type: 'invalid_request_error' } });
+    expect(response.headers.get('x-request-id')).not.toBeNull();
+  });
+
+  it('answers unknown routes and content types in the same envelope', async () => {
+    const nowhere = await post('/v1/embeddings', '{}');
+    expect(nowhere.status).toBe(404);
+    expect(await body(nowhere)).toMatchObject({ error: { code: 'unknown_url' } });
+    const form = await post('/v1/chat/completions', '<a/>', 'text/xml');
+    expect(form.status).toBe(415);
+    expect(await body(form)).toMatchObject({ error: { code: 'unsupported_media_type' } });
+  });
+
+  it('scores a given answer', async () => {
+    const response = await post('/api/v1/score', JSON.stringify({ model: 'code', prompt: 'a', completion: 'b' }));
+    expect(await body(response)).toMatchObject({
+      bits: 12.5,
+      bytes: 10,
+      expert: 'code',
+      variant: 'code-q8_0',
+      device: 'jetson',
+    });
+  });
+
+  it('sends exact frames', async () => {
+    const request = { model: 'auto', messages, stream: true };
+    const response = await post('/v1/chat/completions', JSON.stringify(request));
+    expect(response.headers.get('content-type')).toBe('text/event-stream; charset=utf-8');
+    expect(response.headers.get('cache-control')).toContain('no-cache');
+    expect(response.headers.get('x-accel-buffering')).toBe('no');
+    const frames = (await response.text()).split('\n\n');
+    expect(frames.at(-2)).toBe('data: [DONE]');
+    expect(frames.at(-1)).toBe('');
+    expect(frames.slice(0, -2).every((frame) => frame.startsWith('data: {'))).toBe(true);
+  });
+
+  it('survives a client that goes away while it sends its request', async () => {
+    await new Promise<void>((resolve) => {
+      const half = httpRequest(`${base}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${KEY}`, 'content-type': 'application/json', 'content-length': 1000 },
+      });
+      half.on('error', () => resolve());
+      half.on('close', () => resolve());
+      half.write('{"model"');
+      half.flushHeaders();
+      setImmediate(() => half.destroy());
+    });
+    const again = await client.chat.completions.create({ model: 'auto', messages });
+    expect(again.choices).toHaveLength(1);
+  });
+});

@@ -1,0 +1,181 @@
+import { FleetError } from '@fleetgate/shared/errors';
+import type { ChatMessage, Sampling } from '@fleetgate/shared/protocol/job';
+import { joules, milliseconds } from '@fleetgate/shared/units/quantity';
+import { z } from 'zod';
+
+import { type Mode, MODES, type Prompt, type PromptInput } from '../prompt.js';
+
+/** Longest answer when a chat client names no limit, tokens; a device's time is not the client's to leave open. */
+const DEFAULT_CHAT_TOKENS = 512;
+/** OpenAI's own default of /v1/completions. */
+const DEFAULT_COMPLETION_TOKENS = 16;
+/** Beyond every context that a device could hold. */
+const MOST_TOKENS = 131_072;
+const MOST_STOPS = 16;
+
+/** A read request: what to dispatch, and how the client wants to be answered. */
+export interface ParsedRequest {
+  readonly prompt: Prompt;
+  readonly stream: boolean;
+  readonly includeUsage: boolean;
+  readonly explain: boolean;
+}
+
+const model = z.string('expected the name of a model').min(1, 'expected the name of a model').max(200);
+const text = z.string('expected text');
+const limit = z.number().int().min(1, 'expected at least 1').nullish();
+
+/** `auto:eco` is understood as the mode `eco`. */
+const mode = z
+  .string()
+  .transform((value) => value.replace(/^auto:/, ''))
+  .pipe(z.enum(MODES, `expected one of ${MODES.join(', ')}`));
+
+const fleetgate = z
+  .object({
+    energyJ: z.number().positive('expected more than 0 J').nullish(),
+    latencyMs: z.number().positive('expected more than 0 ms').nullish(),
+    mode: mode.nullish(),
+    explain: z.boolean().nullish(),
+  })
+  .nullish();
+
+const shared = {
+  model,
+  max_tokens: limit,
+  temperature: z.number().min(0, 'expected 0 to 2').max(2, 'expected 0 to 2').nullish(),
+  top_p: z.number().min(0, 'expected 0 to 1').max(1, 'expected 0 to 1').nullish(),
+  n: z.literal(1, 'only n = 1 is supported').nullish(),
+  seed: z.number().int('expected a whole number').nullish(),
+  stop: z
+    .union([text, z.array(text).max(MOST_STOPS, `expected at most ${MOST_STOPS}`)], 'expected text or a list of texts')
+    .nullish(),
+  stream: z.boolean().nullish(),
+  stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
+  fleetgate,
+};
+
+const textParts = z.array(z.object({ type: z.string(), text: z.string().optional() })).superRefine((parts, context) => {
+  parts.forEach(({ type }, at) => {
+    if (type === 'text') return;
+    context.addIssue({
+      code: 'custom',
+      path: [at, 'type'],
+      message: `only parts of type text are supported, got ${type}`,
+    });
+  });
+});
+
+const message = z.object({
+  role: z.enum(['system', 'developer', 'user', 'assistant', 'tool', 'function']),
+  content: z.unknown(),
+});
+
+const chatSchema = z.object({
+  ...shared,
+  messages: z.array(message, 'expected a list of messages').min(1, 'expected at least one message'),
+  max_completion_tokens: limit,
+});
+
+const completionSchema = z.object({
+  ...shared,
+  prompt: z.union([text, z.array(text).length(1)], 'expected text, or a list of one text'),
+});
+
+const scoreSchema = z.object({ model, prompt: text, completion: text.min(1, 'expected some text') });
+
+/** Body of POST /v1/chat/completions. Throws `request.invalid` naming the field; unknown fields are ignored. */
+export function parseChat(body: unknown): ParsedRequest {
+  const request = read(chatSchema, body);
+  const messages = request.messages.map(({ role, content }, at): ChatMessage => {
+    return { role: roleOf(role), content: contentOf(content, at) };
+  });
+  if (messages.every(({ content }) => content.trim() === '')) throw invalid('messages', 'expected some text');
+  const maxTokens = request.max_completion_tokens ?? request.max_tokens ?? DEFAULT_CHAT_TOKENS;
+  return parsed('/v1/chat/completions', request, { kind: 'chat', messages }, maxTokens);
+}
+
+/** Body of POST /v1/completions. */
+export function parseCompletion(body: unknown): ParsedRequest {
+  const request = read(completionSchema, body);
+  const prompt = Array.isArray(request.prompt) ? (request.prompt[0] ?? '') : request.prompt;
+  if (prompt === '') throw invalid('prompt', 'expected some text');
+  const maxTokens = request.max_tokens ?? DEFAULT_COMPLETION_TOKENS;
+  return parsed('/v1/completions', request, { kind: 'complete', prompt }, maxTokens);
+}
+
+/** Body of POST /api/v1/score. */
+export function parseScore(body: unknown): Prompt {
+  const { model: name, prompt, completion } = read(scoreSchema, body);
+  return {
+    endpoint: '/api/v1/score',
+    model: name,
+    mode: undefined,
+    input: { kind: 'score', prompt, completion },
+    sampling: { maxTokens: 1, temperature: 0, topP: 1, stop: [] },
+    limits: { energy: undefined, latency: undefined },
+  };
+}
+
+type SharedFields = z.infer<z.ZodObject<typeof shared>>;
+
+function parsed(endpoint: string, request: SharedFields, input: PromptInput, maxTokens: number): ParsedRequest {
+  const wishes = request.fleetgate ?? {};
+  const modeAsked: Mode | undefined = wishes.mode ?? undefined;
+  return {
+    prompt: {
+      endpoint,
+      model: request.model,
+      mode: modeAsked,
+      input,
+      sampling: samplingOf(request, maxTokens),
+      limits: {
+        energy: wishes.energyJ == null ? undefined : joules(wishes.energyJ),
+        latency: wishes.latencyMs == null ? undefined : milliseconds(wishes.latencyMs),
+      },
+    },
+    stream: request.stream === true,
+    includeUsage: request.stream_options?.include_usage === true,
+    explain: wishes.explain === true,
+  };
+}
+
+function samplingOf(request: SharedFields, maxTokens: number): Sampling {
+  // A nucleus of nothing leaves the most probable token, which is what temperature 0 takes.
+  const greedy = request.top_p === 0;
+  const stop = typeof request.stop === 'string' ? [request.stop] : (request.stop ?? []);
+  return {
+    maxTokens: Math.min(maxTokens, MOST_TOKENS),
+    temperature: greedy ? 0 : (request.temperature ?? 1),
+    topP: greedy ? 1 : (request.top_p ?? 1),
+    ...(request.seed == null ? {} : { seed: request.seed }),
+    stop: stop.filter((one) => one !== ''),
+  };
+}
+
+function roleOf(role: z.infer<typeof message>['role']): ChatMessage['role'] {
+  if (role === 'developer') return 'system';
+  return role === 'function' ? 'tool' : role;
+}
+
+function contentOf(content: unknown, at: number): string {
+  if (typeof content === 'string') return content;
+  // An assistant's turn of tool calls alone has no text.
+  if (content === null || content === undefined) return '';
+  if (!Array.isArray(content)) throw invalid(`messages.${at}.content`, 'expected text or a list of parts');
+  return read(textParts, content, ['messages', at, 'content'])
+    .map((part) => part.text ?? '')
+    .join('');
+}
+
+function read<T>(schema: z.ZodType<T>, value: unknown, path: readonly PropertyKey[] = []): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  const param = [...path, ...(issue?.path ?? [])].map(String).join('.');
+  throw invalid(param === '' ? null : param, issue?.message ?? 'not understood');
+}
+
+function invalid(param: string | null, what: string): FleetError {
+  return new FleetError('request.invalid', `${param ?? 'the body'}: ${what}`, { context: { param } });
+}
