@@ -46,21 +46,14 @@ export function registerSolve(program: Command): void {
 async function solve(file: string, options: SolveOptions): Promise<void> {
   const document = await readInstance(file);
   const kind = z.object({ kind: z.string() }).safeParse(document).data?.kind;
-  switch (kind) {
-    case 'fleet':
-      return solveFleet(fleetProblem(file, document), options);
-    case 'gate':
-    case 'softgate':
-      return printJson(solveGate(check(gateProblemSchema, document, 'instance.invalid', file), options));
-    default:
-      throw new FleetError(
-        'instance.invalid',
-        `${file}: kind: expected fleet, gate or softgate, got ${JSON.stringify(kind)}`,
-        {
-          hint: 'instances follow the schema fleet-opt/1; docs/formulation.md describes it',
-        },
-      );
+  if (kind === 'fleet') return solveFleet(fleetProblem(file, document), options);
+  if (kind === 'gate' || kind === 'softgate') {
+    return printJson(solveGate(check(gateProblemSchema, document, 'instance.invalid', file), options));
   }
+  const got = JSON.stringify(kind) ?? 'none';
+  throw new FleetError('instance.invalid', `${file}: kind: expected fleet, gate or softgate, got ${got}`, {
+    hint: 'instances follow the schema fleet-opt/1; docs/formulation.md describes it',
+  });
 }
 
 async function readInstance(file: string): Promise<unknown> {

@@ -1,12 +1,13 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 
+import { referenceProblem } from '../../../test/fixtures/instances/reference-instances.js';
+import { tinyProblem } from '../../../test/fixtures/instances/tiny-problem.js';
 import { exhaustive } from './exhaustive.js';
 import { HighsSolver } from './highs-solver.js';
 import { JavascriptLpSolver } from './javascript-lp-solver.js';
 import { optimise, type OptimiseLimits, qualityCeiling, route } from './optimise.js';
 import type { PlacementProblem } from './problem.js';
-import { referenceProblem, tinyProblem } from './problem.fixture.js';
 import { applyRepair, findRepair } from './repair.js';
 import type { LinearSolver } from './solver.js';
 import { verify, verifyPlacement } from './verify.js';
@@ -137,7 +138,7 @@ describe('properties on tiny random fleets', () => {
         for (const { group } of plan.relaxations ?? []) {
           const repair = await findRepair(problem, new Set([group]), exact, LIMITS);
           const repaired = repair === undefined ? problem : applyRepair(problem, repair);
-          expect((await optimise(repaired, LIMITS, solvers)).objective, `${group}`).not.toBeNull();
+          expect((await optimise(repaired, LIMITS, solvers)).objective, group).not.toBeNull();
         }
       }),
       { numRuns: 40, seed: 20260904 },
