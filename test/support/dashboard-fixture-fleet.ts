@@ -304,12 +304,16 @@ export function endedRequest(
   model: string,
   planId: string,
 ): RequestView {
-  const random = new SeededRandom([...id].reduce((sum, char) => sum * 31 + char.charCodeAt(0), 7));
+  const random = new SeededRandom(Array.from(id).reduce((sum, char) => sum * 31 + char.charCodeAt(0), 7));
   const { expert, device } = chooseExpert(model, prompt);
   const board = DEVICES.find((each) => each.id === device);
   const outputTokens = 24 + Math.floor(90 * random.uniform());
   const latencyMs = (1000 * outputTokens) / (board?.tokensPerS ?? 40) + 90;
   const energyJ = ((board?.loadW ?? 8) - (board?.idleW ?? 3)) * 0.85 * (latencyMs / 1000);
+  const predicted = {
+    latencyMs: latencyMs * (0.85 + 0.3 * random.uniform()),
+    energyJ: energyJ * (0.8 + 0.35 * random.uniform()),
+  };
   return {
     id,
     receivedAtMs,
@@ -326,11 +330,8 @@ export function endedRequest(
     deviceId: device,
     attempts: [{ deviceId: device, variantId: variantOf(expert), startedAtMs: receivedAtMs, outcome: 'succeeded' }],
     why: `${expert} is expected to answer best (quality 0.71) and ${device} has it resident with a free slot.`,
-    candidates: candidatesFor(expert, random),
-    predicted: {
-      latencyMs: latencyMs * (0.85 + 0.3 * random.uniform()),
-      energyJ: energyJ * (0.8 + 0.35 * random.uniform()),
-    },
+    candidates: candidatesFor(expert, random).map((each) => (each.chosen ? { ...each, ...predicted } : each)),
+    predicted,
     actual: {
       latencyMs,
       energyJ,

@@ -114,6 +114,8 @@ export function quantity(value: number, unit: string): string {
     case 'MiB':
       return bytes(value * 1024 ** 2);
     case 'ratio':
+    case 'served share':
+    case 'busy share':
       return percent(value);
     case '':
       return number(value).replace(/\.0+$/, '');

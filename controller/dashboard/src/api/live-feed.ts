@@ -18,7 +18,7 @@ import type { Clock } from '@fleetgate/shared/clock';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { type Link, retryWaitMs } from '../state/link.js';
-import { HISTORY_MS, type Snapshot } from '../state/live.js';
+import { HISTORY_MS, MAX_REQUESTS, type Snapshot } from '../state/live.js';
 import type { Client } from './client.js';
 import { ApiFailure, reasonOf } from './failure.js';
 import { parseLiveEvent } from './live-event.js';
@@ -56,7 +56,7 @@ export interface FeedOptions {
 }
 
 export function startLiveFeed({ client, target, clock, chance, hasKey }: FeedOptions): LiveFeed {
-  let stopped = false;
+  const life = new AbortController();
   let attempt = 0;
   let lastLiveMs: number | null = null;
   let connection = new AbortController();
@@ -72,7 +72,7 @@ export function startLiveFeed({ client, target, clock, chance, hasKey }: FeedOpt
     });
 
   async function run(): Promise<void> {
-    while (!stopped) {
+    while (!life.signal.aborted) {
       connection = new AbortController();
       let reason: string;
       try {
@@ -89,7 +89,7 @@ export function startLiveFeed({ client, target, clock, chance, hasKey }: FeedOpt
       } finally {
         connection.abort();
       }
-      if (stopped) return;
+      if (life.signal.aborted) return;
       attempt += 1;
       const wait = retryWaitMs(attempt, chance());
       target.link({ phase: 'lost', sinceMs: lastLiveMs, attempt, retryAtMs: clock.now() + wait, reason });
@@ -108,7 +108,8 @@ export function startLiveFeed({ client, target, clock, chance, hasKey }: FeedOpt
     if (response.body === null) throw new ApiFailure('The live feed has no body.', response.status);
 
     let early: LiveEvent[] | null = [];
-    const loaded = loadSnapshot(client).then((snapshot) => {
+    const load = async (): Promise<void> => {
+      const snapshot = await loadSnapshot(client);
       if (signal.aborted) return;
       target.snapshot(snapshot);
       target.events(early ?? []);
@@ -117,7 +118,8 @@ export function startLiveFeed({ client, target, clock, chance, hasKey }: FeedOpt
       lastLiveMs = clock.now();
       target.link({ phase: 'live' });
       void loadHistory(snapshot, signal);
-    });
+    };
+    const loaded = load();
     loaded.catch((error: unknown) => connection.abort(error));
 
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -173,7 +175,7 @@ export function startLiveFeed({ client, target, clock, chance, hasKey }: FeedOpt
     retryNow: () => wake(),
     drop: (reason) => connection.abort(new ApiFailure(reason, null)),
     stop: () => {
-      stopped = true;
+      life.abort();
       connection.abort();
       wake();
     },
@@ -187,7 +189,7 @@ async function loadSnapshot(client: Client): Promise<Snapshot> {
     client.get<ListBody<ExpertView>>('/api/v1/experts'),
     client.get<ListBody<PlanView>>('/api/v1/plans'),
     client.get<Budgets>('/api/v1/budgets'),
-    client.get<ListBody<RequestView>>('/api/v1/requests'),
+    client.get<ListBody<RequestView>>(`/api/v1/requests?limit=${MAX_REQUESTS}`),
   ]);
   return {
     status,

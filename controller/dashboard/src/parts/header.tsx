@@ -4,7 +4,7 @@ import { usePage } from '../page.js';
 import { Icon, type IconName } from './icon.js';
 
 export interface NavEntry {
-  readonly id: IconName & string;
+  readonly id: IconName;
   readonly title: string;
 }
 

@@ -5,7 +5,7 @@ export type ChangeOutcome =
   | { readonly kind: 'waiting' }
   /** A new plan took over. */
   | { readonly kind: 'planned'; readonly plan: PlanView; readonly before: PlanView | null }
-  /** No plan meets the new budgets; the old plan stays. */
+  /** The new plan was rejected, mostly because none meets the budgets; the old one stays. */
   | { readonly kind: 'refused'; readonly plan: PlanView }
   /** Saved, and no new plan came within the time allowed: the active one still fits. */
   | { readonly kind: 'kept' };
@@ -24,7 +24,7 @@ export function changeOutcome(change: PendingChange, plans: readonly PlanView[],
   const news = plans.filter((plan) => !change.knownIds.has(plan.id));
   const planned = news.find((plan) => plan.state === 'active' || plan.state === 'superseded');
   if (planned !== undefined) return { kind: 'planned', plan: planned, before: change.before };
-  const refused = news.find((plan) => plan.status === 'infeasible');
+  const refused = news.find((plan) => plan.state === 'rejected');
   if (refused !== undefined) return { kind: 'refused', plan: refused };
   return nowMs - change.savedAtMs > OUTCOME_DEADLINE_MS ? { kind: 'kept' } : { kind: 'waiting' };
 }

@@ -106,8 +106,9 @@ function Outcome({ change }: { readonly change: PendingChange }) {
     case 'refused':
       return (
         <p class="outcome tone-warn" data-outcome="refused">
-          Saved, but no plan meets {watts(outcome.plan.budgets.fleetPowerW)}. The old plan stays; see above what would
-          help.
+          {outcome.plan.status === 'infeasible'
+            ? `Saved, but no plan meets ${watts(outcome.plan.budgets.fleetPowerW)}. The old plan stays; see above what would help.`
+            : 'Saved, but the new plan was rejected. The old plan stays; see above why.'}
         </p>
       );
     case 'planned':

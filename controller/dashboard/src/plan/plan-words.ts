@@ -43,7 +43,8 @@ export function gauge(constraint: PlanConstraint): { readonly fill: number; read
 export function byTightness(constraints: readonly PlanConstraint[]): readonly PlanConstraint[] {
   const used = (constraint: PlanConstraint): number =>
     isFloor(constraint.group)
-      ? constraint.limit / Math.max(constraint.used, 1e-9)
+      ? // A floor that is passed matters less than a ceiling as near.
+        constraint.limit / Math.max(constraint.used, 1e-9) - 0.5
       : constraint.used / Math.max(constraint.limit, 1e-9);
   return [...constraints].sort(
     (a, b) => Number(b.binding) - Number(a.binding) || (b.price ?? 0) - (a.price ?? 0) || used(b) - used(a),
@@ -51,7 +52,17 @@ export function byTightness(constraints: readonly PlanConstraint[]): readonly Pl
 }
 
 /** A step of a bound that a person would try, by its unit. */
-const STEPS: Readonly<Record<string, number>> = { W: 1, J: 1, ms: 100, s: 0.1, GiB: 0.25, ratio: 0.01, '': 1 };
+const STEPS: Readonly<Record<string, number>> = {
+  W: 1,
+  J: 1,
+  ms: 100,
+  s: 0.1,
+  GiB: 0.25,
+  ratio: 0.01,
+  'served share': 0.01,
+  'busy share': 0.01,
+  '': 1,
+};
 
 /**
  * What loosening a bound would buy: `+1 W would buy 0.6 points`. Null when the price is unknown or next to nothing.

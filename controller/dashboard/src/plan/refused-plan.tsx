@@ -14,9 +14,11 @@ export function RefusedPlan({ plan, active }: { readonly plan: PlanView; readonl
   return (
     <div class="callout tone-warn" role="status" data-testid="refused">
       <p>
-        <strong>No plan meets the budgets</strong> ({plan.trigger}, {ago(plan.createdAtMs, store.nowMs.value)}).{' '}
+        <strong>{plan.status === 'infeasible' ? 'No plan meets the budgets' : 'The last plan was rejected'}</strong> (
+        {plan.trigger}, {ago(plan.createdAtMs, store.nowMs.value)}).{' '}
         {active === null ? 'No plan is active.' : 'The old plan stays active.'}
       </p>
+      {plan.status === 'infeasible' || plan.explanation.length === 0 ? null : <p>{plan.explanation[0]}</p>}
       {conflict.length === 0 ? null : (
         <p>
           In conflict:{' '}

@@ -16,19 +16,20 @@ export function RecordDialog() {
   const failure = useSignal<ApiFailure | null>(null);
   const id = openRequest.value;
 
+  async function load(wanted: string): Promise<void> {
+    try {
+      const record = await client.get<RequestView>(`/api/v1/requests/${encodeURIComponent(wanted)}`);
+      if (openRequest.peek() === wanted) fetched.value = record;
+    } catch (error) {
+      if (openRequest.peek() === wanted) failure.value = asFailure(error);
+    }
+  }
   useSignalEffect(() => {
     const wanted = openRequest.value;
     fetched.value = null;
     failure.value = null;
     if (wanted === null) return;
-    client
-      .get<RequestView>(`/api/v1/requests/${encodeURIComponent(wanted)}`)
-      .then((record) => {
-        if (openRequest.peek() === wanted) fetched.value = record;
-      })
-      .catch((error: unknown) => {
-        failure.value = asFailure(error);
-      });
+    void load(wanted);
   });
   useEffect(() => {
     if (id !== null && dialog.current?.open === false) dialog.current.showModal();

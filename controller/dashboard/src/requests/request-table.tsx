@@ -2,7 +2,6 @@ import type { RequestView } from '@fleetgate/shared/api/operations';
 import { useState } from 'preact/hooks';
 
 import { count, duration, joules, timeOfDay, UNKNOWN } from '../format.js';
-import { Badge } from '../parts/badge.js';
 import { usePage } from '../page.js';
 import { stateTone } from '../record/record-words.js';
 
@@ -68,7 +67,10 @@ function Row({ request, open }: { readonly request: RequestView; readonly open: 
         </button>
       </td>
       <td>
-        <Badge tone={stateTone(request.state)}>{request.state}</Badge>
+        <span class={`request-state tone-${stateTone(request.state)}`}>
+          <i class="dot" aria-hidden="true" />
+          {request.state}
+        </span>
       </td>
       <td class="strong">{request.expertId ?? UNKNOWN}</td>
       <td>{request.deviceId ?? UNKNOWN}</td>

@@ -94,7 +94,7 @@ function options(element: HTMLElement, series: readonly ChartSeries[]): UPlot.Op
         stroke: colour(each.colour),
         width: each.kind === 'bars' ? 0 : 1.6,
         points: { show: false },
-        value: (_plot, value: number | null) => each.show(value),
+        value: (_plot, value: number | null) => (value === null ? '' : each.show(value)),
         ...(each.kind === 'bars' ? { fill: colour(each.colour) } : {}),
         ...(each.kind === 'bars' && bars !== undefined ? { paths: bars } : {}),
       })),
@@ -102,10 +102,12 @@ function options(element: HTMLElement, series: readonly ChartSeries[]): UPlot.Op
     axes: [
       {
         ...axis,
+        size: 30,
         grid: { show: false },
         values: (_plot, times) => times.map((time) => timeOfDay(time * 1000).slice(0, 5)),
       },
-      { ...axis, scale: 'left', size: 54, values: (_plot, values) => values.map((value) => left?.show(value) ?? '') },
+      { ...axis, scale: 'left', size: 54, values: (_plot, values) => values.map((value) => tick(left, value)) },
+      // oxlint-disable-next-line typescript/no-unsafe-enum-assignment -- uPlot's enum of sides exists in its types only.
       ...(right === undefined
         ? []
         : [
@@ -115,9 +117,14 @@ function options(element: HTMLElement, series: readonly ChartSeries[]): UPlot.Op
               side: 1 as const,
               size: 54,
               grid: { show: false },
-              values: (_plot: UPlot, values: number[]) => values.map((value) => right.show(value)),
+              values: (_plot: UPlot, values: number[]) => values.map((value) => tick(right, value)),
             },
           ]),
     ],
   };
+}
+
+/** `10.0 J` at a tick reads `10 J`. */
+function tick(series: ChartSeries | undefined, value: number): string {
+  return series === undefined ? '' : series.show(value).replace(/\.0+(?=\s|$)/, '');
 }

@@ -49,7 +49,7 @@ export interface Snapshot {
 
 export const HISTORY_MS = 15 * 60_000;
 const MAX_PLANS = 30;
-const MAX_REQUESTS = 500;
+export const MAX_REQUESTS = 500;
 const MAX_NOTES = 5;
 /** Closer samples add nothing that a chart of 15 minutes could show. */
 const MIN_SAMPLE_GAP_MS = 900;
@@ -188,10 +188,10 @@ export function activePlan(state: FleetState): PlanView | null {
   return state.plans.find((plan) => plan.state === 'active') ?? null;
 }
 
-/** The newest plan when no placement could meet its budgets and nothing newer took over; otherwise null. */
+/** The newest plan when it was rejected, mostly because no placement meets its budgets; otherwise null. */
 export function refusedPlan(state: FleetState): PlanView | null {
   const newest = state.plans[0];
-  return newest !== undefined && newest.status === 'infeasible' && newest.state !== 'active' ? newest : null;
+  return newest !== undefined && newest.state === 'rejected' ? newest : null;
 }
 
 /** The expert that a variant builds, by the catalogue; by the variant's name when the catalogue lacks it. */
