@@ -1,5 +1,6 @@
 /** The built page in a real browser, against the fixture controller. Pictures go to `test/artefacts/`. */
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { gzipSync } from 'node:zlib';
 
 import type { BrowserContextOptions, Page } from 'playwright-core';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -10,7 +11,8 @@ import { type DashboardFixture, type FixtureOptions, startDashboardFixture } fro
 
 const executable = findChromium();
 const pictures = new URL('../artefacts', import.meta.url).pathname;
-const built = existsSync(new URL('../../controller/dist/dashboard/index.html', import.meta.url));
+const dist = new URL('../../controller/dist/dashboard', import.meta.url).pathname;
+const built = existsSync(`${dist}/index.html`);
 const DESKTOP = { viewport: { width: 1440, height: 900 } };
 const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
 
@@ -49,7 +51,14 @@ const withoutNetwork = (complaints: readonly string[]): readonly string[] =>
 describe.skipIf(executable === null)(executable === null ? `dashboard (skipped: ${NO_CHROMIUM})` : 'dashboard', () => {
   mkdirSync(pictures, { recursive: true });
 
-  it('was built', () => expect(built, 'run `npm run build` first').toBe(true));
+  it('was built, and weighs less than 150 kB', () => {
+    expect(built, 'run `npm run build` first').toBe(true);
+    const files = readdirSync(dist, { recursive: true, encoding: 'utf8' }).filter((file) =>
+      /\.(html|js|css|svg)$/.test(file),
+    );
+    const weight = files.reduce((sum, file) => sum + gzipSync(readFileSync(`${dist}/${file}`)).length, 0);
+    expect(weight).toBeLessThan(150_000);
+  });
 
   for (const [name, browser] of [
     ['desktop', DESKTOP],

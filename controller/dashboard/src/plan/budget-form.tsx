@@ -107,8 +107,8 @@ function Outcome({ change }: { readonly change: PendingChange }) {
       return (
         <p class="outcome tone-warn" data-outcome="refused">
           {outcome.plan.status === 'infeasible'
-            ? `Saved, but no plan meets ${watts(outcome.plan.budgets.fleetPowerW)}. The old plan stays; see above what would help.`
-            : 'Saved, but the new plan was rejected. The old plan stays; see above why.'}
+            ? `Saved, but no plan meets ${watts(outcome.plan.budgets.fleetPowerW)}. The old plan stays; see below what would help.`
+            : 'Saved, but the new plan was rejected. The old plan stays; see below why.'}
         </p>
       );
     case 'planned':
@@ -122,5 +122,6 @@ function Outcome({ change }: { readonly change: PendingChange }) {
 
 function difference(before: number | null | undefined, after: number | null): string {
   if (before === null || before === undefined || after === null) return '';
-  return `: quality ${number(before)} → ${number(after)}`;
+  const [was, is] = [number(before), number(after)];
+  return was === is ? `, quality stays at ${is}` : `: quality ${was} → ${is}`;
 }

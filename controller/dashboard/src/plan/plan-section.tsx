@@ -17,13 +17,13 @@ export function PlanSection() {
   const fleet = store.fleet.value;
   const plan = activePlan(fleet);
   const refused = refusedPlan(fleet);
+  const refusal = refused === null ? null : <RefusedPlan plan={refused} active={plan} />;
   return (
     <Section id="plan" title="Plan" aside={plan === null ? null : <RollbackButton plans={fleet.plans} />}>
       {!store.loaded.value ? (
         <Loading rows={4} />
       ) : (
         <>
-          {refused === null ? null : <RefusedPlan plan={refused} active={plan} />}
           {plan === null ? (
             <Empty title="No plan yet">
               <p>
@@ -34,35 +34,44 @@ export function PlanSection() {
             </Empty>
           ) : (
             <div class="plan" data-plan={plan.id}>
-              <div class="panel">
-                <PlanHead plan={plan} />
-                <PlacementTable fleet={fleet} plan={plan} />
+              <div class="plan-left">
+                <div class="panel">
+                  <PlanHead plan={plan} />
+                  <PlacementTable fleet={fleet} plan={plan} />
+                </div>
+                <Why sentences={plan.explanation} />
               </div>
               <div class="panel">
                 <h3>Budgets</h3>
-                <BudgetGauges constraints={plan.constraints} />
                 <BudgetForm />
+                {refusal}
+                <BudgetGauges constraints={plan.constraints} />
               </div>
-              {plan.explanation.length === 0 ? null : (
-                <div class="panel plan-why">
-                  <h3>Why this plan</h3>
-                  <ul>
-                    {plan.explanation.map((sentence) => (
-                      <li key={sentence}>{sentence}</li>
-                    ))}
-                  </ul>
-                </div>
-              )}
             </div>
           )}
           {plan === null && fleet.budgets !== null && fleet.devices.size > 0 ? (
-            <div class="panel">
+            <div class="panel plan-first">
               <BudgetForm />
+              {refusal}
             </div>
           ) : null}
         </>
       )}
     </Section>
+  );
+}
+
+function Why({ sentences }: { readonly sentences: readonly string[] }) {
+  if (sentences.length === 0) return null;
+  return (
+    <div class="panel plan-why">
+      <h3>Why this plan</h3>
+      <ul>
+        {sentences.map((sentence) => (
+          <li key={sentence}>{sentence}</li>
+        ))}
+      </ul>
+    </div>
   );
 }
 

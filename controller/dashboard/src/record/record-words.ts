@@ -37,7 +37,7 @@ export function deviation(predicted: number | null | undefined, actual: number |
   const off = actual / predicted - 1;
   if (Math.abs(off) < 0.02) return 'as predicted';
   if (off > 1) return `${(actual / predicted).toFixed(1)}× the prediction`;
-  return `${Math.round(Math.abs(off) * 100)} % ${off > 0 ? 'above' : 'below'} prediction`;
+  return `${Math.round(Math.abs(off) * 100)}\u00a0% ${off > 0 ? 'above' : 'below'} prediction`;
 }
 
 export function expertOnDevice(request: Pick<RequestView, 'expertId' | 'deviceId'>): string {

@@ -12,7 +12,8 @@ const SERIES: readonly ChartSeries[] = [
     colour: '--series-soft',
     kind: 'bars',
     axis: 'left',
-    show: (value) => (value === null ? UNKNOWN : Number.isInteger(value) ? String(value) : ''),
+    whole: true,
+    show: (value) => (value === null ? UNKNOWN : String(value)),
   },
   { label: 'Energy per 30 s', colour: '--energy', kind: 'line', axis: 'right', show: joules },
 ];

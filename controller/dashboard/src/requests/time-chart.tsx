@@ -11,6 +11,8 @@ export interface ChartSeries {
   readonly kind: 'line' | 'bars';
   readonly axis: 'left' | 'right';
   readonly show: (value: number | null) => string;
+  /** Counts: no ticks between whole numbers. */
+  readonly whole?: boolean;
 }
 
 export interface TimeChartProps {
@@ -22,6 +24,7 @@ export interface TimeChartProps {
 }
 
 const HEIGHT = 190;
+const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000];
 
 export function TimeChart({ summary, series, timesS, columns }: TimeChartProps) {
   const host = useRef<HTMLDivElement>(null);
@@ -83,8 +86,8 @@ function options(element: HTMLElement, series: readonly ChartSeries[]): UPlot.Op
     padding: [10, right === undefined ? 8 : 0, 0, 0],
     cursor: { y: false, points: { size: 6 } },
     scales: {
-      left: { range: (_plot, _min, max) => [0, Math.max(max, 1e-3) * 1.12] },
-      right: { range: (_plot, _min, max) => [0, Math.max(max, 1e-3) * 1.12] },
+      left: { range: (_plot, _min, max) => [0, Math.max(max, 1) * 1.12] },
+      right: { range: (_plot, _min, max) => [0, Math.max(max, 1) * 1.12] },
     },
     series: [
       { label: 'Time', value: (_plot, value: number | null) => (value === null ? '' : timeOfDay(value * 1000)) },
@@ -106,7 +109,13 @@ function options(element: HTMLElement, series: readonly ChartSeries[]): UPlot.Op
         grid: { show: false },
         values: (_plot, times) => times.map((time) => timeOfDay(time * 1000).slice(0, 5)),
       },
-      { ...axis, scale: 'left', size: 54, values: (_plot, values) => values.map((value) => tick(left, value)) },
+      {
+        ...axis,
+        scale: 'left',
+        size: 54,
+        ...(left?.whole === true ? { incrs: WHOLE } : {}),
+        values: (_plot, values) => values.map((value) => tick(left, value)),
+      },
       // oxlint-disable-next-line typescript/no-unsafe-enum-assignment -- uPlot's enum of sides exists in its types only.
       ...(right === undefined
         ? []
