@@ -8,6 +8,7 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 
 const EXPERTS_DIR = fileURLToPath(new URL('../../../experts', import.meta.url));
+const OUTCOMES_PATH = join(EXPERTS_DIR, 'outcomes', 'bundled.jsonl.gz');
 
 const port = z.number().int().min(0).max(65_535);
 
@@ -29,7 +30,7 @@ const configSchema = z.strictObject({
   databaseUrl: z.string().min(1).optional(),
   expertsDir: z.string().min(1).default(EXPERTS_DIR),
   /** Outcome data that the gate is trained on at the first start. */
-  outcomesPath: z.string().min(1).optional(),
+  outcomesPath: z.string().min(1).default(OUTCOMES_PATH),
   apiKey: z.string().min(16, 'expected at least 16 characters').optional(),
   logLevel: z.enum(['error', 'warn', 'info', 'debug', 'silent']).default('info'),
   /** Keep prompt texts in the decision records. */
@@ -61,14 +62,17 @@ export function loadConfig(sources: {
   readonly flags: Settings;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly file?: string | undefined;
+  /** Of the command that asks, where the schema has none. */
+  readonly defaults?: Settings;
 }): ControllerConfig {
-  const { flags, environment, file } = sources;
+  const { flags, environment, file, defaults = {} } = sources;
   const secrets = {
     apiKey: environment['FLEETGATE_API_KEY'],
     brokerPassword: environment['FLEETGATE_BROKER_PASSWORD'],
     brokerUsername: environment['FLEETGATE_BROKER_USERNAME'],
   };
   const settings = {
+    ...defaults,
     ...(file === undefined ? {} : readYaml(file)),
     ...withoutUndefined(secrets),
     ...withoutUndefined(flags),

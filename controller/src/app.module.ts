@@ -1,0 +1,129 @@
+import { existsSync } from 'node:fs';
+
+import helmet from '@fastify/helmet';
+import fastifyStatic from '@fastify/static';
+import type { StatusView } from '@fleetgate/shared/api/operations';
+import type { Clock } from '@fleetgate/shared/clock';
+import type { Logger } from '@fleetgate/shared/logger';
+import { processEntry } from '@fleetgate/shared/process-entry';
+import type { DynamicModule } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+
+import { CatalogueController } from './catalogue/catalogue.controller.js';
+import { ExpertAdditions } from './catalogue/expert-additions.js';
+import { ExpertRegistry } from './catalogue/expert-registry.js';
+import type { ControllerParts } from './compose.js';
+import { dispatchModule, readJsonBodies } from './dispatch/dispatch.module.js';
+import { EnrolmentController, FleetAddress } from './enrolment/enrolment.controller.js';
+import { Enrolment } from './enrolment/enrolment.js';
+import { Fleet } from './fleet/fleet.js';
+import { FeedController } from './operations/feed.controller.js';
+import { BOARDS, CLOCK, FleetController, STATUS, TELEMETRY_STORE } from './operations/fleet.controller.js';
+import { HealthController, OPENAPI } from './operations/health.controller.js';
+import { LiveFeed } from './operations/live-feed.js';
+import { describeOperations } from './operations/open-api.js';
+import { AUDIT, PlanController } from './operations/plan.controller.js';
+import { LEDGER, RequestController } from './operations/request.controller.js';
+import { Planner } from './planning/planner.js';
+import type { AccessPolicy } from './platform/access.js';
+import { ErrorFilter } from './platform/error-filter.js';
+import { guardAccess } from './platform/http-access.js';
+import { Metrics } from './platform/metrics.js';
+
+export interface AppParts extends ControllerParts {
+  readonly feed: LiveFeed;
+  readonly metrics: Metrics;
+  readonly status: () => StatusView;
+  readonly address: FleetAddress;
+  readonly access: AccessPolicy;
+  readonly startedAtMs: number;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Nest wants a class to name a module by. */
+class AppModule {}
+
+/** The HTTP side of the controller, ready to listen. */
+export async function createApp(parts: AppParts): Promise<NestFastifyApplication> {
+  const adapter = new FastifyAdapter({ forceCloseConnections: true, routerOptions: { maxParamLength: 200 } });
+  const describe = { document: (): Promise<object> => Promise.resolve({}) };
+  const app = await NestFactory.create<NestFastifyApplication>(appModule(parts, describe), adapter, {
+    logger: false,
+    abortOnError: false,
+  });
+  const server = app.getHttpAdapter().getInstance();
+  guardAccess(server, parts.access);
+  await app.register(helmet, {
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'self'"],
+        objectSrc: ["'none'"],
+        baseUri: ["'none'"],
+        frameAncestors: ["'none'"],
+        formAction: ["'self'"],
+      },
+    },
+    // The controller speaks plain HTTP; a proxy that adds TLS adds this header too.
+    strictTransportSecurity: false,
+  });
+  const dashboard = processEntry(import.meta.url, './dashboard');
+  if (existsSync(dashboard)) {
+    await app.register(fastifyStatic, { root: dashboard, prefix: '/', cacheControl: true, maxAge: 0 });
+  }
+  app.useGlobalFilters(new ErrorFilter(parts.log));
+  readJsonBodies(app);
+  let document: Promise<object> | undefined;
+  describe.document = () => (document ??= describeApi(app, parts.version));
+  return app;
+}
+
+function appModule(parts: AppParts, describe: { readonly document: () => Promise<object> }): DynamicModule {
+  const { registry, policy, clock, startedAtMs } = parts;
+  const models = { catalogue: () => registry, policy, since: Math.floor(startedAtMs / 1000) };
+  return {
+    module: AppModule,
+    imports: [dispatchModule({ dispatcher: parts.dispatcher, models, clock })],
+    controllers: [
+      HealthController,
+      EnrolmentController,
+      CatalogueController,
+      FleetController,
+      PlanController,
+      RequestController,
+      FeedController,
+    ],
+    providers: [
+      { provide: ExpertRegistry, useValue: registry },
+      { provide: ExpertAdditions, useValue: parts.additions },
+      { provide: Enrolment, useValue: parts.enrolment },
+      { provide: FleetAddress, useValue: parts.address },
+      { provide: Fleet, useValue: parts.fleet },
+      { provide: Planner, useValue: parts.planner },
+      { provide: LiveFeed, useValue: parts.feed },
+      { provide: Metrics, useValue: parts.metrics },
+      { provide: BOARDS, useValue: parts.boards },
+      { provide: TELEMETRY_STORE, useValue: parts.telemetry },
+      { provide: LEDGER, useValue: parts.ledger },
+      { provide: STATUS, useValue: parts.status },
+      { provide: CLOCK, useValue: clock },
+      { provide: AUDIT, useValue: parts.log },
+      { provide: OPENAPI, useValue: () => describe.document() },
+    ],
+  };
+}
+
+/** Built when it is first asked for: the library takes a third of a second to load. */
+async function describeApi(app: NestFastifyApplication, version: string): Promise<object> {
+  const { DocumentBuilder, SwaggerModule } = await import('@nestjs/swagger');
+  const settings = new DocumentBuilder()
+    .setTitle('Fleetgate')
+    .setDescription('Collaborative LLM inference on fleets of edge devices, under energy and latency budgets.')
+    .setVersion(version)
+    .addBearerAuth()
+    .build();
+  return describeOperations(SwaggerModule.createDocument(app, settings));
+}

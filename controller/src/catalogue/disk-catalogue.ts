@@ -1,0 +1,70 @@
+import { stat } from 'node:fs/promises';
+
+import type { Clock } from '@fleetgate/shared/clock';
+import { FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
+import type { Logger } from '@fleetgate/shared/logger';
+
+import { DiskArtefactShelf } from './disk-artefact-shelf.js';
+import { readBundledExperts } from './disk-bundled-experts.js';
+import { ExpertAdditions } from './expert-additions.js';
+import { ExpertRegistry, type RegisteredExpert } from './expert-registry.js';
+import type { ExpertStore } from './expert-store.js';
+import { HttpArtefactSource } from './http-artefact-source.js';
+
+export interface CatalogueFiles {
+  /** Folder of the bundled experts' cards. */
+  readonly expertsDir: string;
+  /** Folder of added model files. */
+  readonly artefactsDir: string;
+}
+
+export interface OpenCatalogue {
+  readonly registry: ExpertRegistry;
+  readonly additions: ExpertAdditions;
+}
+
+/**
+ * The catalogue as it is at the start: bundled experts, then added ones. What is broken is left out and logged as
+ * `expert.excluded`; throws `config.invalid` when the folder of the bundled ones cannot be read.
+ */
+export async function openCatalogue(
+  files: CatalogueFiles,
+  store: ExpertStore,
+  clock: Clock,
+  log: Logger,
+): Promise<OpenCatalogue> {
+  const registry = new ExpertRegistry();
+  const exclude = (what: string, error: FleetError): void =>
+    log.error('expert.excluded', { what, code: error.code, reason: error.message });
+  const bundled = await readBundledExperts(files.expertsDir, store);
+  for (const { folder, error } of bundled.faults) exclude(folder, error);
+  for (const expert of [...bundled.experts, ...(await store.added())]) {
+    try {
+      await checkFiles(expert);
+      registry.add(expert);
+    } catch (error) {
+      if (!isFleetError(error)) throw error;
+      exclude(expert.expert.id, error);
+    }
+  }
+  const shelf = new DiskArtefactShelf(files.artefactsDir);
+  await shelf.open(clock.now());
+  const source = new HttpArtefactSource({ clock });
+  return { registry, additions: new ExpertAdditions({ registry, store, source, shelf, clock, log }) };
+}
+
+/** Added files were checked by digest when they came; here only that they are still there. */
+async function checkFiles({ expert, paths }: RegisteredExpert): Promise<void> {
+  for (const variant of expert.variants) {
+    const path = paths.get(variant.id) ?? '';
+    let size: number;
+    try {
+      size = (await stat(path)).size;
+    } catch (cause) {
+      throw new FleetError('artefact.unavailable', `${path} of ${variant.id} is gone: ${messageOf(cause)}`, { cause });
+    }
+    if (size !== variant.sizeBytes) {
+      throw new FleetError('artefact.corrupt', `${path} has ${size} bytes, expected ${variant.sizeBytes}`);
+    }
+  }
+}

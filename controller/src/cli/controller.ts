@@ -1,0 +1,85 @@
+import { resolve } from 'node:path';
+
+import type { Command } from 'commander';
+
+import { portOption } from './options.js';
+
+interface ControllerOptions {
+  readonly data?: string;
+  readonly config?: string;
+  readonly host?: string;
+  readonly httpPort?: number;
+  readonly mqttPort?: number;
+  readonly fleetName?: string;
+  readonly brokerUrl?: string;
+  readonly experts?: string;
+  readonly storePrompts?: boolean;
+  readonly logLevel?: string;
+  readonly json?: boolean;
+}
+
+export function registerController(program: Command): void {
+  program
+    .command('controller')
+    .description('run the controller alone: API, dashboard, broker and database')
+    .option('--data <dir>', 'where its state is kept (default: .fleetgate/controller)')
+    .option('--config <file>', 'YAML file of settings; options given here win over it')
+    .option('--host <address>', 'address to listen on; anything but loopback needs an API key')
+    .option('--http-port <port>', 'port of the API and the dashboard, 0 for a free one (default: 8080)', portOption)
+    .option('--mqtt-port <port>', 'port of the MQTT broker, 0 for a free one (default: 1883)', portOption)
+    .option('--fleet-name <name>', 'name of the fleet, part of every MQTT topic (default: home)')
+    .option('--broker-url <url>', 'external broker instead of the embedded one')
+    .option('--experts <dir>', 'folder of expert cards (default: the bundled experts)')
+    .option('--store-prompts', 'keep prompt texts in the decision records')
+    .option('--log-level <level>', 'error, warn, info, debug or silent (default: info)')
+    .option('--json', 'print the listening line as one JSON document')
+    .addHelpText(
+      'after',
+      '\nEnvironment: FLEETGATE_API_KEY, FLEETGATE_BROKER_USERNAME, FLEETGATE_BROKER_PASSWORD.\n' +
+        'Bound to anything but loopback and without a key, it makes one and keeps it in the file api-key of its data directory.',
+    )
+    .action((options: ControllerOptions) => runController(options));
+}
+
+async function runController(options: ControllerOptions): Promise<void> {
+  // Loaded here: a controller brings Nest and TypeORM, which no other command should wait for.
+  const [{ loadConfig }, { startController }] = await Promise.all([
+    import('../config/config.js'),
+    import('../main.js'),
+  ]);
+  const config = loadConfig({
+    file: options.config,
+    environment: process.env,
+    flags: {
+      dataDir: options.data === undefined ? undefined : resolve(options.data),
+      host: options.host,
+      httpPort: options.httpPort,
+      mqttPort: options.mqttPort,
+      fleet: options.fleetName,
+      brokerUrl: options.brokerUrl,
+      expertsDir: options.experts,
+      storePrompts: options.storePrompts,
+      logLevel: options.logLevel,
+    },
+    defaults: { dataDir: resolve('.fleetgate/controller') },
+  });
+  // Asked to end before it has started: what is being opened is closed when it is open.
+  const ended = new Promise<void>((done) => {
+    process.once('SIGINT', () => done());
+    process.once('SIGTERM', () => done());
+    // The supervisor that started us is gone.
+    process.once('disconnect', () => done());
+  });
+  const controller = await startController(config);
+  const { httpUrl, mqttUrl } = controller;
+  process.send?.({ kind: 'controller-listening', httpUrl, mqttUrl });
+  process.stdout.write(
+    options.json === true
+      ? `${JSON.stringify({ event: 'listening', api: `${httpUrl}/v1`, dashboard: `${httpUrl}/`, mqtt: mqttUrl })}\n`
+      : `listening  dashboard ${httpUrl}/  api ${httpUrl}/v1  mqtt ${mqttUrl}\n`,
+  );
+  await ended;
+  await controller.stop();
+  // An IPC channel to the supervisor would keep this process alive.
+  if (process.connected) process.disconnect();
+}

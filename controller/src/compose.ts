@@ -1,0 +1,302 @@
+/**
+ * Puts the controller together, from the data directory up: state, experts, broker, gate, dispatch, planning, rollout.
+ * What is opened here goes to `closers`, which close it in the opposite order, also when a later step fails.
+ */
+import { join } from 'node:path';
+
+import { loadBoards } from '@fleetgate/firmware-configs/load-board';
+import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
+import type { Clock } from '@fleetgate/shared/clock';
+import { messageOf } from '@fleetgate/shared/errors';
+import type { BoardId } from '@fleetgate/shared/ids';
+import type { Logger } from '@fleetgate/shared/logger';
+import type { Random } from '@fleetgate/shared/random';
+import { type Milliseconds, milliseconds, unixMs } from '@fleetgate/shared/units/quantity';
+
+import { BrokerSupervisor } from './broker/process-broker-supervisor.js';
+import { type OpenCatalogue, openCatalogue } from './catalogue/disk-catalogue.js';
+import { expertSchemaOfDatabase, SqliteExpertStore } from './catalogue/sqlite-expert-store.js';
+import { type ControllerConfig, databasePath } from './config/config.js';
+import { DISPATCH_DEFAULTS } from './dispatch/dispatch-config.js';
+import type { DispatchPolicy } from './dispatch/dispatch-policy.js';
+import { Dispatcher } from './dispatch/dispatcher.js';
+import { MqttExpertLink } from './dispatch/mqtt-expert-link.js';
+import { dispatchSchema, LEDGER_DEFAULTS, SqliteLedger } from './dispatch/sqlite-ledger.js';
+import { CONTROLLER_USER, Enrolment } from './enrolment/enrolment.js';
+import { Fleet } from './fleet/fleet.js';
+import { type CountMessage, MqttFleetLink } from './fleet/mqtt-fleet-link.js';
+import { fleetSchema, SqliteFleetStore } from './fleet/sqlite-fleet-store.js';
+import { openGate } from './gating/disk-gate-opening.js';
+import type { Gate } from './gating/gate.js';
+import { LiveGate } from './gating/live-gate.js';
+import { withUnknownExperts } from './gating/unknown-expert.js';
+import { openCosts } from './kept-costs.js';
+import { Demand } from './planning/demand.js';
+import { poweredOn } from './planning/plan-record.js';
+import { Planner } from './planning/planner.js';
+import { planPolicy } from './planning/policy.js';
+import { planningSchema, SqliteBudgetStore, SqlitePlanStore } from './planning/sqlite-plan-store.js';
+import { WorkerOptimiser } from './planning/worker-optimiser.js';
+import type { BrokerLink } from './platform/broker-link.js';
+import type { Closers } from './platform/closers.js';
+import type { Database } from './platform/database.js';
+import { keptSecret } from './platform/disk-secret-file.js';
+import { connectBrokerLink } from './platform/mqtt-broker-link.js';
+import { openDatabase } from './platform/sqlite-database.js';
+import type { PlannedResidency } from './rollout/desired.js';
+import { MqttDesiredStateLink } from './rollout/mqtt-desired-state-link.js';
+import { Rollout } from './rollout/rollout.js';
+import { openSqliteTelemetryStore } from './telemetry/sqlite-telemetry-store.js';
+import type { TelemetryStore } from './telemetry/telemetry-store.js';
+
+const TOKEN_CHARACTERS = 43;
+
+export interface Surroundings {
+  readonly config: ControllerConfig;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly closers: Closers;
+  /** Counts messages of devices. */
+  readonly count: CountMessage;
+}
+
+/** Everything that the HTTP API shows and acts on. */
+export interface ControllerParts extends OpenCatalogue {
+  readonly boards: ReadonlyMap<BoardId, BoardProfile>;
+  readonly fleet: Fleet;
+  readonly fleetLink: MqttFleetLink;
+  readonly enrolment: Enrolment;
+  readonly broker: BrokerLink;
+  readonly mqttUrl: string;
+  readonly gate: LiveGate;
+  readonly planner: Planner;
+  readonly policy: () => DispatchPolicy | undefined;
+  readonly dispatcher: Dispatcher;
+  readonly ledger: SqliteLedger;
+  readonly telemetry: TelemetryStore;
+}
+
+export async function compose(surroundings: Surroundings): Promise<ControllerParts> {
+  const { config, clock, log, closers } = surroundings;
+  const path = (name: string): string => join(config.dataDir, name);
+  const boards = await loadBoards();
+  const schemas = [fleetSchema, expertSchemaOfDatabase, dispatchSchema, planningSchema];
+  const database = await openDatabase(databasePath(config), schemas);
+  closers.add('database', () => database.close());
+  const settings = { lease: milliseconds(config.leaseMs) };
+  const fleet = await Fleet.open({ store: new SqliteFleetStore(database), settings, clock, log });
+  closers.add('fleet', () => fleet.close());
+  const files = { expertsDir: config.expertsDir, artefactsDir: path('artefacts') };
+  const catalogue = await openCatalogue(files, new SqliteExpertStore(database), clock, log);
+  closers.add('expert additions', () => catalogue.additions.close());
+  const { registry } = catalogue;
+  const kept = await openCosts(
+    path('costs.json'),
+    {
+      boardOf: (id) => boards.get(fleet.view.get(id)?.board ?? ('' as BoardId)),
+      variantOf: (id) => registry.variants.get(id),
+      powerOf: (id) => fleet.view.get(id)?.reported?.power,
+    },
+    fleet,
+    clock,
+    log,
+  );
+  closers.add('costs', () => kept.close());
+  const telemetryPath = path('telemetry.sqlite');
+  const { broker, enrolment, mqttUrl } = await openBroker(surroundings, fleet, boards, telemetryPath);
+  const telemetry = await openSqliteTelemetryStore(telemetryPath, 'read');
+  closers.add('telemetry store', () => telemetry.close());
+  const fleetLink = new MqttFleetLink({ broker, fleet, fleetId: config.fleet, clock, log, count: surroundings.count });
+  fleetLink.start();
+  closers.add('fleet link', () => fleetLink.stop());
+  const { live, gate } = startGate(surroundings, registry.experts);
+  const planning = { fleet, catalogue: () => registry, gate, costs: kept.costs };
+  const { planner, demand } = openPlanner(surroundings, planning, database);
+  const policy = byPlan(planner, planPolicy);
+  const ledger = openLedger(surroundings, database);
+  const dispatcher = new Dispatcher({
+    ...planning,
+    policy,
+    link: new MqttExpertLink(broker, config.fleet, log),
+    ledger,
+    clock,
+    random: surroundings.random,
+    log,
+    onDemand: (classId) => demand.record(classId, clock.now()),
+    config: { ...DISPATCH_DEFAULTS, storePrompts: config.storePrompts },
+  });
+  await dispatcher.start();
+  closers.add('dispatcher', () => dispatcher.close());
+  await planner.start();
+  closers.add('planner', () => planner.stop());
+  startRollout(surroundings, fleet, catalogue, planner, broker);
+  return {
+    ...catalogue,
+    boards,
+    fleet,
+    fleetLink,
+    enrolment,
+    broker,
+    mqttUrl,
+    gate: live,
+    planner,
+    policy,
+    dispatcher,
+    ledger,
+    telemetry,
+  };
+}
+
+async function openBroker(
+  { config, clock, random, log, closers }: Surroundings,
+  fleet: Fleet,
+  boards: ReadonlyMap<BoardId, BoardProfile>,
+  telemetryPath: string,
+): Promise<{ readonly broker: BrokerLink; readonly enrolment: Enrolment; readonly mqttUrl: string }> {
+  const { brokerUrl, brokerUsername, brokerPassword } = config;
+  const credentials = {
+    ...(brokerUsername === undefined ? {} : { username: brokerUsername }),
+    ...(brokerPassword === undefined ? {} : { password: brokerPassword }),
+  };
+  const supervisor = new BrokerSupervisor({
+    host: config.host,
+    port: config.mqttPort,
+    fleet: config.fleet,
+    telemetryPath,
+    retention: days(config.retentionDays),
+    log,
+    clock,
+    ...(brokerUrl === undefined ? {} : { external: { url: brokerUrl, ...credentials } }),
+  });
+  // New at every start: nobody but this process needs it.
+  const controllerSecret = random.token(TOKEN_CHARACTERS);
+  const enrolment = new Enrolment({
+    fleet,
+    boards,
+    joinToken: keptSecret(join(config.dataDir, 'join-token'), () => random.token(TOKEN_CHARACTERS)),
+    controllerSecret,
+    setUsers: (users) => supervisor.setUsers(users),
+    random,
+    clock,
+    log,
+  });
+  await enrolment.pushUsers();
+  const { host, port } = await supervisor.start();
+  closers.add('broker', () => supervisor.stop());
+  const mqttUrl = brokerUrl ?? `mqtt://${reachable(host)}:${port}`;
+  const broker = connectBrokerLink({
+    url: mqttUrl,
+    clientId: `fleetgate-controller-${config.fleet}`,
+    log,
+    ...(brokerUrl === undefined ? { username: CONTROLLER_USER, password: controllerSecret } : credentials),
+  });
+  closers.add('broker link', () => broker.close());
+  supervisor.observations$.subscribe((observations) => {
+    for (const { deviceId, epoch, last, sampledAtMs, receivedAtMs } of observations) {
+      fleet.record({
+        kind: 'observed',
+        deviceId,
+        epoch,
+        last,
+        sampledAt: unixMs(sampledAtMs),
+        at: unixMs(receivedAtMs),
+      });
+    }
+  });
+  return { broker, enrolment, mqttUrl };
+}
+
+/** The gate in use; undefined while the first one is being trained, so that no plan is made for classes of no meaning. */
+function startGate(
+  { config, log, closers }: Surroundings,
+  experts: OpenCatalogue['registry']['experts'],
+): { readonly live: LiveGate; readonly gate: () => Gate | undefined } {
+  const live = new LiveGate();
+  const known = withUnknownExperts(live, () => experts.values());
+  const abort = new AbortController();
+  let isOpen = false;
+  const files = { gatePath: join(config.dataDir, 'gate.json'), outcomesPath: config.outcomesPath };
+  const opening = openGate(live, files, log, abort.signal)
+    .catch((error: unknown) => log.error('gate.not-opened', { reason: messageOf(error) }))
+    .finally(() => {
+      isOpen = true;
+    });
+  closers.add('gate', () => {
+    abort.abort();
+    return opening;
+  });
+  return { live, gate: () => (isOpen || live.trainedOn > 0 ? known : undefined) };
+}
+
+function openPlanner(
+  { clock, random, log, closers }: Surroundings,
+  planning: Pick<ConstructorParameters<typeof Planner>[0], 'fleet' | 'catalogue' | 'gate' | 'costs'>,
+  database: Database,
+): { readonly planner: Planner; readonly demand: Demand } {
+  const optimiser = new WorkerOptimiser();
+  closers.add('optimiser', () => optimiser.close());
+  const demand = new Demand();
+  const plans = new SqlitePlanStore(database);
+  const budgets = new SqliteBudgetStore(database);
+  const planner = new Planner({ ...planning, demand, plans, budgets, optimiser, clock, random, log });
+  return { planner, demand };
+}
+
+function openLedger({ config, clock, log, closers }: Surroundings, database: Database): SqliteLedger {
+  const settings = { ...LEDGER_DEFAULTS, maxAge: days(config.retentionDays) };
+  const ledger = new SqliteLedger({ database, clock, log, settings });
+  closers.add('ledger', () => ledger.close());
+  return ledger;
+}
+
+function startRollout(
+  { config, clock, log, closers }: Surroundings,
+  fleet: Fleet,
+  { registry }: OpenCatalogue,
+  planner: Planner,
+  broker: BrokerLink,
+): void {
+  const activePlan = byPlan(planner, (record): PlannedResidency => ({
+    planId: record.id,
+    placements: planPolicy(record).placements,
+    poweredOn: poweredOn(record),
+  }));
+  const rollout = new Rollout({
+    fleet,
+    catalogue: registry,
+    activePlan,
+    planChanges$: planner.active$,
+    link: new MqttDesiredStateLink(broker, config.fleet),
+    settings: { telemetry: { sampleMs: config.telemetrySampleMs, batchMs: config.telemetryBatchMs } },
+    clock,
+    log,
+  });
+  rollout.start();
+  closers.add('rollout', () => rollout.stop());
+}
+
+/** What `derive` makes of the plan in force, made once per plan. */
+function byPlan<T>(
+  planner: Planner,
+  derive: (record: NonNullable<ReturnType<Planner['active']>>) => T,
+): () => T | undefined {
+  let last: { readonly id: string; readonly value: T } | undefined;
+  return () => {
+    const record = planner.active();
+    if (record === undefined) return undefined;
+    if (last?.id !== record.id) last = { id: record.id, value: derive(record) };
+    return last.value;
+  };
+}
+
+/** An address that listens on all interfaces is reached by one of them. */
+function reachable(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1';
+  if (host === '::') return '[::1]';
+  return host.includes(':') ? `[${host}]` : host;
+}
+
+function days(count: number): Milliseconds {
+  return milliseconds(count * 86_400_000);
+}

@@ -1,0 +1,209 @@
+import 'reflect-metadata';
+
+import { readFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+
+import type { RequestView } from '@fleetgate/shared/api/operations';
+import { type Clock, systemClock } from '@fleetgate/shared/clock';
+import { claimDataDir } from '@fleetgate/shared/disk-data-dir';
+import { FleetError } from '@fleetgate/shared/errors';
+import { createLogger, type Logger } from '@fleetgate/shared/logger';
+import { type Random, systemRandom } from '@fleetgate/shared/random';
+import { milliseconds } from '@fleetgate/shared/units/quantity';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { BehaviorSubject, config as rxjs, merge } from 'rxjs';
+
+import { type AppParts, createApp } from './app.module.js';
+import { compose } from './compose.js';
+import { type ControllerConfig, isLoopback, redacted } from './config/config.js';
+import { TERMINAL_STATES } from './dispatch/ledger.js';
+import { FleetAddress } from './enrolment/enrolment.controller.js';
+import type { Device } from './fleet/device.js';
+import { LiveFeed } from './operations/live-feed.js';
+import { statusView } from './operations/read-model.js';
+import { liveSnapshot, tellLiveFeed } from './operations/tell-live-feed.js';
+import { Closers } from './platform/closers.js';
+import { keptSecret } from './platform/disk-secret-file.js';
+import { type DeviceFigures, Metrics } from './platform/metrics.js';
+
+/** For each part of the controller: none may keep the others from stopping. */
+const STOP_DEADLINE = milliseconds(5000);
+const KEY_CHARACTERS = 43;
+const LOOPBACK_NAMES: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '::1']);
+
+export interface RunningController {
+  readonly httpUrl: string;
+  readonly mqttUrl: string;
+  /** Graceful; idempotent; never rejects. */
+  stop(): Promise<void>;
+}
+
+export interface ControllerSurroundings {
+  readonly clock?: Clock;
+  readonly random?: Random;
+  readonly log?: Logger;
+}
+
+/**
+ * Starts a controller; resolves when its API listens. Nothing is left running or locked when it rejects: with
+ * `data-dir.not-writable`, `data-dir.in-use`, `store.corrupt`, `port.taken`, `config.invalid` and the like.
+ */
+export async function startController(
+  config: ControllerConfig,
+  surroundings: ControllerSurroundings = {},
+): Promise<RunningController> {
+  const { clock = systemClock, random = systemRandom } = surroundings;
+  const log = surroundings.log ?? createLogger('controller', config.logLevel);
+  rxjs.onUnhandledError = (error: unknown) => log.error('internal.unhandled', { reason: String(error) });
+  const closers = new Closers(STOP_DEADLINE, clock, log);
+  try {
+    closers.add('data directory', claimDataDir(config.dataDir));
+    log.info('controller.starting', { config: redacted(config) });
+    const parts = await composeApp(config, { clock, random, log, closers });
+    const app = await createApp(parts);
+    closers.add('http', () => app.close());
+    // Open streams would keep the server from closing.
+    closers.add('live feed', () => parts.feed.close());
+    const httpUrl = await listen(app, config);
+    log.info('controller.listening', { httpUrl, mqttUrl: parts.mqttUrl });
+    return { httpUrl, mqttUrl: parts.mqttUrl, stop: () => closers.close() };
+  } catch (error) {
+    await closers.close();
+    throw error;
+  }
+}
+
+async function composeApp(
+  config: ControllerConfig,
+  surroundings: { readonly clock: Clock; readonly random: Random; readonly log: Logger; readonly closers: Closers },
+): Promise<AppParts> {
+  const { clock, log, closers, random } = surroundings;
+  const startedAtMs = clock.now();
+  const version = packageVersion();
+  // Metrics are asked for long after everything below is there.
+  let parts: AppParts | undefined = undefined as AppParts | undefined;
+  const connected = new BehaviorSubject(false);
+  const metrics: Metrics = new Metrics(() => ({
+    devices: [...(parts?.fleet.view.values() ?? [])].map(deviceFigures),
+    brokerConnected: connected.value,
+    liveFeedClients: parts?.feed.size ?? 0,
+    planObjective: parts?.planner.active()?.solution.objective ?? undefined,
+  }));
+  const composed = await compose({
+    ...surroundings,
+    config,
+    count: (channel, reason) => metrics.countMessage(channel, reason),
+  });
+  const { fleet, planner, gate, boards, broker, ledger, mqttUrl, enrolment } = composed;
+  broker.connected$.subscribe(connected);
+  ledger.changes$.subscribe((record) => observe(metrics, record));
+  planner.changes$.subscribe((record) => {
+    if (record.state === 'active') metrics.countPlan(record.solution.status);
+  });
+  const status: AppParts['status'] = () =>
+    statusView({
+      fleet: config.fleet,
+      version,
+      startedAtMs,
+      brokerConnected: connected.value,
+      gate: { state: gate.state, experts: gate.experts.length, trainedOn: gate.trainedOn },
+      devices: fleet.view.values(),
+      activePlanId: planner.active()?.id ?? null,
+      mqttUrl,
+    });
+  const sources = {
+    fleet,
+    boards,
+    deviceEvents$: composed.fleetLink.events$,
+    planner,
+    ledger,
+    status,
+    statusChanges$: merge(connected),
+  };
+  const feed = new LiveFeed(() => liveSnapshot(sources), clock);
+  const telling = tellLiveFeed(feed, sources);
+  closers.add('live feed sources', () => telling.unsubscribe());
+  parts = {
+    ...composed,
+    feed,
+    metrics,
+    status,
+    address: new FleetAddress(config.fleet, mqttUrl, config.brokerUrl === undefined ? 'embedded' : 'external'),
+    access: {
+      apiKey: apiKeyOf(config, random, log),
+      hosts: isLoopback(config.host) && config.apiKey === undefined ? LOOPBACK_NAMES : undefined,
+      isDevice: (id, secret) => enrolment.isDevice(id, secret),
+    },
+    startedAtMs,
+    version,
+    clock,
+    log,
+  };
+  return parts;
+}
+
+/** Whoever can reach the port could otherwise do everything: only loopback goes without a key. */
+function apiKeyOf(config: ControllerConfig, random: Random, log: Logger): string | undefined {
+  if (config.apiKey !== undefined || isLoopback(config.host)) return config.apiKey;
+  const path = join(config.dataDir, 'api-key');
+  log.warn('api-key.kept', { path, reason: `${config.host} can be reached from other machines` });
+  return keptSecret(path, () => random.token(KEY_CHARACTERS));
+}
+
+async function listen(app: NestFastifyApplication, config: ControllerConfig): Promise<string> {
+  const { host, httpPort } = config;
+  try {
+    await app.listen(httpPort, host);
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+    if (code === 'EADDRINUSE') {
+      throw new FleetError('port.taken', `port ${httpPort} of ${host} is taken`, {
+        hint: 'stop what listens there, or choose another port with --http-port (0 picks a free one)',
+        cause,
+      });
+    }
+    if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
+      throw new FleetError('config.invalid', `cannot listen on port ${httpPort} of ${host}: ${code}`, {
+        hint: 'ports below 1024 need rights; --host has to be an address of this machine',
+        cause,
+      });
+    }
+    throw cause;
+  }
+  const { address, port, family } = app.getHttpServer().address() as AddressInfo;
+  const shown = address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address;
+  return `http://${family === 'IPv6' ? `[${shown}]` : shown}:${port}`;
+}
+
+function deviceFigures({ id, presence, last, reported }: Device): DeviceFigures {
+  return {
+    device: id,
+    online: presence === 'online',
+    powerW: last.powerW,
+    temperatureC: last.temperatureC,
+    memoryUsedBytes: reported?.memory.usedBytes,
+    memoryBudgetBytes: reported?.memory.budgetBytes,
+    residentVariants: (reported?.variants ?? []).filter(({ residency }) => residency === 'resident').length,
+  };
+}
+
+function observe(metrics: Metrics, record: RequestView): void {
+  if (!TERMINAL_STATES.has(record.state)) return;
+  const { actual, expertId, deviceId, endedAtMs, receivedAtMs, state } = record;
+  metrics.observeRequest({
+    state,
+    expert: expertId ?? '',
+    device: deviceId ?? '',
+    durationS: ((endedAtMs ?? receivedAtMs) - receivedAtMs) / 1000,
+    firstTokenS: actual?.ttftMs === null || actual === null ? undefined : actual.ttftMs / 1000,
+    energyJ: actual?.energyJ ?? 0,
+    promptTokens: actual?.promptTokens ?? 0,
+    outputTokens: actual?.outputTokens ?? 0,
+  });
+}
+
+function packageVersion(): string {
+  const file = new URL('../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { readonly version: string }).version;
+}

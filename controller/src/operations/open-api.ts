@@ -1,0 +1,71 @@
+import { budgetsSchema } from '../planning/budgets.js';
+import { z } from 'zod';
+
+interface Operation {
+  summary?: string;
+  requestBody?: object;
+}
+type Paths = Record<string, Record<string, Operation> | undefined>;
+
+const enrolSchema = z.object({ token: z.string(), name: z.string(), board: z.string() });
+const expertSchema = z.object({
+  source: z.string(),
+  name: z.string().optional(),
+  domains: z.array(z.string()).optional(),
+});
+const chatSchema = z.object({
+  model: z.string(),
+  messages: z.array(z.object({ role: z.string(), content: z.string() })),
+  stream: z.boolean().optional(),
+  max_tokens: z.number().int().optional(),
+});
+
+/** What each operation does, and what it takes where that is not in its address. */
+const OPERATIONS: readonly (readonly [method: string, path: string, summary: string, body?: z.ZodType])[] = [
+  ['post', '/v1/chat/completions', 'Answer a conversation (OpenAI)', chatSchema],
+  ['post', '/v1/completions', 'Continue a text (OpenAI)', z.object({ model: z.string(), prompt: z.string() })],
+  ['get', '/v1/models', 'Models that may be asked for (OpenAI)'],
+  ['get', '/v1/models/{id}', 'One model (OpenAI)'],
+  ['get', '/healthz', 'Whether the process answers'],
+  ['get', '/readyz', 'Whether a prompt can be answered'],
+  ['get', '/metrics', 'Metrics for Prometheus'],
+  ['post', '/api/v1/enrol', 'Let a device into the fleet', enrolSchema],
+  ['get', '/api/v1/status', 'One look at everything'],
+  ['get', '/api/v1/devices', 'Devices'],
+  ['get', '/api/v1/devices/{id}', 'One device'],
+  ['delete', '/api/v1/devices/{id}', 'Remove a device and cut it off'],
+  ['get', '/api/v1/profiles', 'Board profiles'],
+  ['get', '/api/v1/rollouts', 'Desired and reported state of every device'],
+  ['get', '/api/v1/telemetry', 'One metric of one device over time'],
+  ['get', '/api/v1/experts', 'Experts'],
+  ['post', '/api/v1/experts', 'Add an expert', expertSchema],
+  ['get', '/api/v1/experts/{id}', 'One expert'],
+  ['get', '/api/v1/experts/{id}/addition', 'How an expert is being added'],
+  ['get', '/api/v1/variants', 'Variants'],
+  ['get', '/api/v1/artefacts/{sha256}', 'A model file'],
+  ['get', '/api/v1/plans', 'Plans, newest first'],
+  ['post', '/api/v1/plans/propose', 'Make a plan without applying it', z.object({ budgets: budgetsSchema.optional() })],
+  ['get', '/api/v1/plans/{id}', 'One plan'],
+  ['get', '/api/v1/plans/{id}/explain', 'Why a plan is as it is'],
+  ['post', '/api/v1/plans/{id}/apply', 'Put a plan in force'],
+  ['post', '/api/v1/plans/rollback', 'Put the plan before this one in force again'],
+  ['get', '/api/v1/budgets', 'Budgets'],
+  ['put', '/api/v1/budgets', 'Set budgets', budgetsSchema],
+  ['get', '/api/v1/requests', 'Decision records, newest first'],
+  ['get', '/api/v1/requests/{id}', 'One decision record'],
+  ['get', '/api/v1/events', 'Live feed (server-sent events)'],
+];
+
+/** An OpenAPI document with what the code does not say by itself: summaries and bodies. Changes the one it is given. */
+export function describeOperations(document: { readonly paths: object }): object {
+  const paths = document.paths as Paths;
+  for (const [method, path, summary, body] of OPERATIONS) {
+    const operation = paths[path]?.[method];
+    if (operation === undefined) continue;
+    operation.summary = summary;
+    if (body === undefined) continue;
+    const { $schema: _, ...schema } = z.toJSONSchema(body);
+    operation.requestBody = { required: true, content: { 'application/json': { schema } } };
+  }
+  return document;
+}
