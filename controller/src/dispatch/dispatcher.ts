@@ -101,7 +101,7 @@ export class Dispatcher {
   /** Fails what is under way, tells the devices, and waits for the ledger. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const request of [...this.#requests.values()]) this.#fail(request, shuttingDownError());
+    for (const request of this.#requests.values()) this.#fail(request, shuttingDownError());
     this.#runs.close();
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
     await this.#parts.ledger.flush();

@@ -1,6 +1,6 @@
 import { jobId } from '@fleetgate/shared/ids';
 import type { JobOut } from '@fleetgate/shared/protocol/job';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { JobEvents } from './job-events.js';

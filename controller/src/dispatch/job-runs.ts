@@ -125,7 +125,7 @@ export class JobRuns {
     const newSession = before !== undefined && device !== undefined && device.epoch !== before.epoch;
     if (newSession) this.#unresponsive.delete(deviceId);
     if (!offline && !newSession) return;
-    for (const id of [...this.#loads.jobsAt(deviceId)]) {
+    for (const id of this.#loads.jobsAt(deviceId)) {
       const run = this.#runs.get(id);
       if (run !== undefined) this.#onAway(run, offline ? 'offline' : 'reconnected');
     }

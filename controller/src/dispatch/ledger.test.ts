@@ -20,7 +20,7 @@ import { dispatchSchema, LEDGER_DEFAULTS, type LedgerSettings, SqliteLedger } fr
 const random = new SeededRandom(3);
 const cleanups: (() => Promise<void> | void)[] = [];
 afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
 });
 
 function aRecord(at: number): RequestView {
@@ -72,7 +72,7 @@ describe.each<[string, () => Promise<Ledger>]>([
     const first = await ledger.list({ limit: 200 });
     const last = first.at(-1);
     const second = await ledger.list({ limit: 300, before: requestId(last?.id ?? '') });
-    expect([...first, ...second].map(({ id }) => id)).toEqual(records.map(({ id }) => id).reverse());
+    expect([...first, ...second].map(({ id }) => id)).toEqual(records.map(({ id }) => id).toReversed());
     await ledger.close();
   });
 

@@ -26,7 +26,10 @@ export interface Ledger {
   get(id: RequestId): Promise<RequestView | undefined>;
   /** At most `limit` records, newest first; with `before`, those older than that request. */
   list(query: { readonly limit: number; readonly before?: RequestId | undefined }): Promise<readonly RequestView[]>;
-  /** Every record as it is put. */
+  /**
+   * Every record as it is put. One that has ended may come once more, with what its abandoned job has cost: whoever
+   * counts ends counts ids.
+   */
   readonly changes$: Observable<RequestView>;
   /** Ends, as failed, what a crash left running; returns how many. Called once, before the first `put`. */
   closeUnfinished(at: UnixMs, error: { readonly code: string; readonly message: string }): Promise<number>;

@@ -2,7 +2,7 @@ import { deviceId, fleetId, jobId, variantId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { encode } from '@fleetgate/shared/protocol/codec';
 import type { Job, JobOut } from '@fleetgate/shared/protocol/job';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { of, Subject, type Observable } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 

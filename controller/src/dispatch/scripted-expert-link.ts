@@ -38,6 +38,11 @@ export class ScriptedJob {
     this.#say({ ...this.#head(), kind: 'failed', error: { code, message: `scripted ${code}`, retryable } });
   }
 
+  /** Says something that never arrives. */
+  skip(): void {
+    this.#seq += 1;
+  }
+
   #head(): { readonly v: typeof PROTOCOL_VERSION; readonly jobId: JobId; readonly seq: number } {
     return { v: PROTOCOL_VERSION, jobId: this.job.jobId, seq: this.#seq++ };
   }

@@ -1,5 +1,5 @@
 import { classId, deviceId } from '@fleetgate/shared/ids';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { candidatesFor, EXCLUSIONS, type Candidate, type DispatchFacts } from './candidates.js';
@@ -175,7 +175,7 @@ describe('select, for any candidates', () => {
     fc.assert(
       fc.property(candidates, prices, fc.nat(), (all, at, turn) => {
         const cut = all.length === 0 ? 0 : turn % all.length;
-        const turned = [...all.slice(cut), ...all.slice(0, cut)].reverse();
+        const turned = [...all.slice(cut), ...all.slice(0, cut)].toReversed();
         expect(select(turned, at).chosen).toEqual(select(all, at).chosen);
       }),
     );
@@ -186,7 +186,7 @@ describe('select, for any candidates', () => {
       fc.property(candidates, prices, fc.array(fc.boolean(), { minLength: 12, maxLength: 12 }), (all, at, masks) => {
         const chosen = select(all, at).chosen?.candidate;
         const masked = all.map((one, index) =>
-          one !== chosen && masks[index] === true ? { ...one, excluded: 'device-offline' as const } : one,
+          one !== chosen && (masks[index] ?? false) ? { ...one, excluded: 'device-offline' as const } : one,
         );
         expect(select(masked, at).chosen?.candidate).toEqual(chosen);
       }),

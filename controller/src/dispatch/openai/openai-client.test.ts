@@ -79,7 +79,9 @@ beforeEach(async () => {
     models: { catalogue: () => catalogue, policy: () => policy, since: 1_700_000_000 },
     clock: systemClock,
   });
-  app = await NestFactory.create<NestFastifyApplication>(module, new FastifyAdapter(), { logger: false });
+  app = await NestFactory.create<NestFastifyApplication>(module, new FastifyAdapter({ forceCloseConnections: true }), {
+    logger: false,
+  });
   app.useGlobalFilters(new ErrorFilter(silentLogger));
   readJsonBodies(app);
   app

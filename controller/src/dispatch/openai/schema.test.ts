@@ -1,0 +1,119 @@
+import { isFleetError } from '@fleetgate/shared/errors';
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+
+import { gateText } from '../prompt.js';
+import { parseJsonBody } from './json-body.js';
+import { parseChat, parseCompletion, parseScore } from './schema.js';
+
+const messages = [{ role: 'user', content: 'hi' }];
+const chat = (fields: object) => parseChat({ model: 'auto', messages, ...fields });
+
+/** The field that a refusal names; undefined when `parse` accepts. */
+function paramOf(parse: () => unknown): unknown {
+  try {
+    parse();
+    return undefined;
+  } catch (error) {
+    if (!isFleetError(error, 'request.invalid')) throw error;
+    return error.context['param'];
+  }
+}
+
+describe('parseChat', () => {
+  it('fills in what is left out, and takes null for it', () => {
+    const { prompt, stream, includeUsage, explain } = chat({
+      temperature: null,
+      stop: null,
+      seed: null,
+      fleetgate: null,
+    });
+    expect(prompt.sampling).toEqual({ maxTokens: 512, temperature: 1, topP: 1, stop: [] });
+    expect(prompt.limits).toEqual({ energy: undefined, latency: undefined });
+    expect([stream, includeUsage, explain]).toEqual([false, false, false]);
+  });
+
+  it('takes what is asked for', () => {
+    const { prompt, explain } = chat({
+      max_tokens: 9,
+      max_completion_tokens: 7,
+      temperature: 0.2,
+      top_p: 0.9,
+      seed: -3,
+      stop: ['a', ''],
+      fleetgate: { energyJ: 3, latencyMs: 900, mode: 'auto:eco', explain: true },
+      tools: [],
+      metadata: { anything: 1 },
+    });
+    expect(prompt.sampling).toEqual({ maxTokens: 7, temperature: 0.2, topP: 0.9, seed: -3, stop: ['a'] });
+    expect(prompt).toMatchObject({ mode: 'eco', limits: { energy: 3, latency: 900 } });
+    expect(explain).toBe(true);
+    expect(chat({ stop: 'x', top_p: 0 }).prompt.sampling).toMatchObject({ stop: ['x'], temperature: 0, topP: 1 });
+  });
+
+  it('joins text parts, and scores the last thing the user said', () => {
+    const { prompt } = chat({
+      messages: [
+        { role: 'developer', content: 'be brief' },
+        {
+          role: 'user',
+          content: [
+            { type: 'text', text: 'what ' },
+            { type: 'text', text: 'is it?' },
+          ],
+        },
+        { role: 'assistant', content: null, tool_calls: [] },
+      ],
+    });
+    expect(prompt.input).toEqual({
+      kind: 'chat',
+      messages: [
+        { role: 'system', content: 'be brief' },
+        { role: 'user', content: 'what is it?' },
+        { role: 'assistant', content: '' },
+      ],
+    });
+    expect(gateText(prompt.input)).toBe('what is it?');
+  });
+
+  it.each<[object, string]>([
+    [{ model: '' }, 'model'],
+    [{ model: 7 }, 'model'],
+    [{ messages: 'hi' }, 'messages'],
+    [{ messages: [] }, 'messages'],
+    [{ messages: [{ role: 'user', content: '  ' }] }, 'messages'],
+    [{ messages: [{ role: 'robot', content: 'x' }] }, 'messages.0.role'],
+    [{ messages: [{ role: 'user', content: 5 }] }, 'messages.0.content'],
+    [{ messages: [...messages, { role: 'user', content: [{ type: 'image_url' }] }] }, 'messages.1.content.0.type'],
+    [{ max_tokens: 0 }, 'max_tokens'],
+    [{ temperature: 2.1 }, 'temperature'],
+    [{ top_p: -1 }, 'top_p'],
+    [{ n: 2 }, 'n'],
+    [{ seed: 1.5 }, 'seed'],
+    [{ stop: Array.from({ length: 17 }, () => 'x') }, 'stop'],
+    [{ stream: 'yes' }, 'stream'],
+    [{ fleetgate: { energyJ: -1 } }, 'fleetgate.energyJ'],
+    [{ fleetgate: { mode: 'wild' } }, 'fleetgate.mode'],
+  ])('refuses %j and names %s', (fields, param) => {
+    expect(paramOf(() => chat(fields))).toBe(param);
+  });
+});
+
+describe('the others', () => {
+  it('takes one prompt, as text or as a list of one', () => {
+    expect(parseCompletion({ model: 'a', prompt: ['x'] }).prompt.input).toEqual({ kind: 'complete', prompt: 'x' });
+    expect(parseCompletion({ model: 'a', prompt: 'x' }).prompt.sampling.maxTokens).toBe(16);
+    expect(paramOf(() => parseCompletion({ model: 'a', prompt: ['x', 'y'] }))).toBe('prompt');
+    expect(paramOf(() => parseCompletion({ model: 'a', prompt: '' }))).toBe('prompt');
+    expect(paramOf(() => parseScore({ model: 'a', prompt: 'x', completion: '' }))).toBe('completion');
+  });
+
+  it('answers any body with a request or with request.invalid', () => {
+    fc.assert(
+      fc.property(fc.anything(), fc.constantFrom(parseChat, parseCompletion, parseScore), (body, parse) => {
+        paramOf(() => parse(body));
+      }),
+    );
+    fc.assert(fc.property(fc.uint8Array(), (bytes) => void paramOf(() => parseJsonBody(bytes))));
+  });
+});
