@@ -9,16 +9,16 @@ type Register = (program: Command) => void;
 
 /** Commands by name and where they are defined. Only the one that is asked for is loaded; for `--help`, all are. */
 const COMMANDS: readonly { readonly name: string; readonly load: () => Promise<Register> }[] = [
-  { name: 'up', load: async () => registerOf('./up.js', 'registerUp') },
-  { name: 'controller', load: async () => registerOf('./controller.js', 'registerController') },
-  { name: 'chat', load: async () => registerOf('./chat.js', 'registerChat') },
-  { name: 'devices', load: async () => registerOf('./devices.js', 'registerDevices') },
-  { name: 'experts', load: async () => registerOf('./experts.js', 'registerExperts') },
-  { name: 'plan', load: async () => registerOf('./plan.js', 'registerPlan') },
-  { name: 'budget', load: async () => registerOf('./budget.js', 'registerBudget') },
-  { name: 'requests', load: async () => registerOf('./requests.js', 'registerRequests') },
-  { name: 'solve', load: async () => registerOf('./solve.js', 'registerSolve') },
-  { name: 'gate', load: async () => registerOf('./gate.js', 'registerGate') },
+  { name: 'up', load: async () => (await import('./up.js')).registerUp },
+  { name: 'controller', load: async () => (await import('./controller.js')).registerController },
+  { name: 'chat', load: async () => (await import('./chat.js')).registerChat },
+  { name: 'devices', load: async () => (await import('./devices.js')).registerDevices },
+  { name: 'experts', load: async () => (await import('./experts.js')).registerExperts },
+  { name: 'plan', load: async () => (await import('./plan.js')).registerPlan },
+  { name: 'budget', load: async () => (await import('./budget.js')).registerBudget },
+  { name: 'requests', load: async () => (await import('./requests.js')).registerRequests },
+  { name: 'solve', load: async () => (await import('./solve.js')).registerSolve },
+  { name: 'gate', load: async () => (await import('./gate.js')).registerGate },
   { name: 'bench', load: async () => registerOf('./bench.js', 'registerBench') },
 ];
 
