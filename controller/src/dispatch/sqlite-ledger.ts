@@ -44,7 +44,8 @@ export interface LedgerSettings {
 
 export const LEDGER_DEFAULTS: LedgerSettings = Object.freeze({
   writeDelay: milliseconds(200),
-  maxRecords: 100_000,
+  // A record of 27 candidates has 5.5 kB: about 110 MB.
+  maxRecords: 20_000,
   maxAge: milliseconds(30 * 24 * 3600 * 1000),
   expireEvery: milliseconds(60_000),
 });
