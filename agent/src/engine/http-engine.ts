@@ -5,7 +5,7 @@ import { FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
-import { type Milliseconds, bytes, milliseconds } from '@fleetgate/shared/units/quantity';
+import { bytes, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type {
   Engine,
@@ -16,6 +16,7 @@ import type {
   LoadedModel,
   ScoreResult,
 } from './engine.js';
+import { SilenceDeadline, pause } from './waiting.js';
 import { SseLines } from './sse-lines.js';
 import { StreamedAnswer, broken, saidIn } from './streamed-answer.js';
 
@@ -165,7 +166,7 @@ class HttpEngine implements Engine {
   }
 
   async #stream(path: string, body: unknown, signal: AbortSignal, answer: StreamedAnswer): Promise<void> {
-    const silence = new Silence(this.#clock, SILENCE_DEADLINE);
+    const silence = new SilenceDeadline(this.#clock, SILENCE_DEADLINE);
     try {
       const response = await this.#fetch(path, AbortSignal.any([signal, silence.signal]), JSON.stringify(body));
       const lines = new SseLines(LONGEST_LINE);
@@ -196,21 +197,9 @@ class HttpEngine implements Engine {
       } catch (error) {
         const loading = isFleetError(error) && error.context['status'] === 503;
         if (!loading || this.#clock.now() >= giveUpAt) throw error;
-        await this.#pause(LOADING_RETRY, signal);
+        await pause(this.#clock, LOADING_RETRY, signal);
       }
     }
-  }
-
-  async #pause(duration: Milliseconds, signal: AbortSignal): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const end = (): void => {
-        cancel();
-        signal.removeEventListener('abort', end);
-        resolve();
-      };
-      const cancel = this.#clock.after(duration, end);
-      signal.addEventListener('abort', end);
-    });
   }
 
   async #models(signal: AbortSignal): Promise<readonly string[]> {
@@ -273,33 +262,6 @@ class HttpEngine implements Engine {
     if (!changed) return;
     this.#options.log.info('engine.state', { ...state });
     for (const listener of this.#listeners) listener(state);
-  }
-}
-
-/** Aborts when nothing restarts it in time. */
-class Silence {
-  readonly #controller = new AbortController();
-  readonly #clock: Clock;
-  readonly #deadline: Milliseconds;
-  #cancel: () => void = () => {};
-
-  constructor(clock: Clock, deadline: Milliseconds) {
-    this.#clock = clock;
-    this.#deadline = deadline;
-    this.restart();
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  restart(): void {
-    this.#cancel();
-    this.#cancel = this.#clock.after(this.#deadline, () => this.#controller.abort());
-  }
-
-  end(): void {
-    this.#cancel();
   }
 }
 

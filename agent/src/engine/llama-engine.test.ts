@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 
-import { systemClock } from '@fleetgate/shared/clock';
+import { type Clock, systemClock } from '@fleetgate/shared/clock';
 import { variantId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
@@ -16,6 +16,7 @@ import { milliseconds } from '@fleetgate/shared/units/quantity';
 import type { EngineModel, EngineState } from './engine.js';
 import { describeEngine } from './engine-contract.js';
 import { type LlamaEngine, createLlamaEngine } from './llama-engine.js';
+import { CRASHES_TO_DOWN } from './restart-policy.js';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const PROMPT = 'Janet has 3 apples and buys 4 more. How many apples does she have now?';
@@ -32,14 +33,14 @@ const chat = (content: string) => ({ kind: 'chat' as const, messages: [{ role: '
 const MATH = modelOf('math');
 
 const engines: LlamaEngine[] = [];
-const openEngine = (watchdogMs = 10_000): LlamaEngine => {
+const openEngine = (watchdogMs = 10_000, clock: Clock = systemClock): LlamaEngine => {
   const engine = createLlamaEngine({
     threads: 1,
     sequences: 2,
     gpu: 'off',
     watchdog: milliseconds(watchdogMs),
     log: silentLogger,
-    clock: systemClock,
+    clock,
   });
   engines.push(engine);
   return engine;
@@ -88,6 +89,8 @@ async function goneSoon(pid: number): Promise<boolean> {
   return false;
 }
 
+const dataUrl = (code: string): string => `data:text/javascript,${encodeURIComponent(code)}`;
+
 const signalChild = (engine: LlamaEngine, signal: NodeJS.Signals): void => {
   if (engine.childPid !== undefined) process.kill(engine.childPid, signal);
 };
@@ -121,6 +124,59 @@ describe('LlamaEngine under faults', () => {
     expect(await goneSoon(pid)).toBe(true);
     await reached(engine, 'ready');
     await engine.load(MATH, never);
+  });
+
+  it('is down after quick crashes in a row, says why, and comes back by itself', async () => {
+    const engine = openEngine(10_000, {
+      ...systemClock,
+      after: (delay, run) => systemClock.after(milliseconds(delay / 20), run),
+    });
+    await engine.version();
+    for (let crash = 1; crash <= CRASHES_TO_DOWN; crash++) {
+      signalChild(engine, 'SIGKILL');
+      await reached(engine, crash < CRASHES_TO_DOWN ? 'restarting' : 'down');
+      if (crash < CRASHES_TO_DOWN) await reached(engine, 'ready');
+    }
+    expect(engine.state()).toMatchObject({ reason: expect.stringContaining('SIGKILL') });
+    await expect(engine.load(MATH, never)).rejects.toMatchObject({ code: 'engine.unavailable', retryable: true });
+    await reached(engine, 'ready');
+    await engine.load(MATH, never);
+  });
+
+  it('says what to do where node-llama-cpp is not installed', async () => {
+    const resolve = `export async function resolve(name, context, next) {
+      if (name === 'node-llama-cpp') throw new Error('Cannot find package');
+      return next(name, context);
+    }`;
+    const register = `import { register } from 'node:module'; register(${JSON.stringify(dataUrl(resolve))});`;
+    vi.stubEnv('NODE_OPTIONS', `--import=${dataUrl(register)}`);
+    try {
+      const engine = openEngine();
+      await expect(engine.load(MATH, never)).rejects.toMatchObject({
+        code: 'engine.unavailable',
+        hint: expect.stringContaining('npm install'),
+      });
+      expect(engine.state()).toMatchObject({ state: 'down' });
+    } finally {
+      vi.unstubAllEnvs();
+    }
+  });
+
+  it('refuses a model whose context does not fit in memory and lives on', async () => {
+    const engine = openEngine();
+    const directory = await mkdtemp(join(tmpdir(), 'fleetgate-'));
+    try {
+      const file = await readFile(MATH.path);
+      const key = 'llama.context_length';
+      file.writeUInt32LE(2 ** 31 - 1, file.indexOf(key) + key.length + 4);
+      const path = join(directory, 'long.gguf');
+      await writeFile(path, file);
+      const load = engine.load({ ...MATH, path, contextTokens: 2 ** 31 - 1 }, never);
+      await expect(load).rejects.toMatchObject({ code: 'engine.out-of-memory' });
+      await engine.load(MATH, never);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
   });
 
   it('waits with a load while it restarts', async () => {

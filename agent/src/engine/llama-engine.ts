@@ -1,11 +1,12 @@
 import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
-import { readModelFacts } from '@fleetgate/shared/gguf/disk-gguf';
+import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
+import { estimateMemory, modelFacts } from '@fleetgate/shared/gguf/facts';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { type Random, systemRandom } from '@fleetgate/shared/random';
-import { type Milliseconds, elapsed, milliseconds } from '@fleetgate/shared/units/quantity';
+import { type Bytes, type Milliseconds, elapsed, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { type Call, type CallKind, type Calls, type FromChild, fromPlainError } from './child-message.js';
 import type {
@@ -98,11 +99,15 @@ export class LlamaEngine implements Engine {
   }
 
   async load(model: EngineModel, signal: AbortSignal): Promise<LoadedModel> {
-    const facts = await readModelFacts(model.path);
+    const header = await readGguf(model.path);
+    const facts = modelFacts(header, model.path);
     if (!Number.isInteger(model.contextTokens) || model.contextTokens < 1) {
       throw new FleetError('internal.invariant', `context of ${model.contextTokens} tokens asked for`);
     }
     const contextTokens = Math.min(model.contextTokens, facts.contextTokens);
+    if (!this.#resident.has(model.variantId)) {
+      checkMemory(estimateMemory(header, contextTokens, this.#options.sequences, model.path), model.variantId);
+    }
     const child = await this.#ready(signal);
     const loaded = await this.#call<'load'>(child, { kind: 'load', model: { ...model, contextTokens } }, signal);
     if (child === this.#child) this.#resident.add(model.variantId);
@@ -280,6 +285,20 @@ export class LlamaEngine implements Engine {
     for (const wake of this.#waiting) wake();
     for (const listener of this.#listeners) listener(state);
   }
+}
+
+/**
+ * Refuses a model that the machine (or this process's memory group) cannot hold, before anything is allocated: the
+ * system hands out more memory than there is and kills when it is used.
+ */
+function checkMemory(need: Bytes, variant: VariantId): void {
+  const available = process.availableMemory();
+  if (need <= available) return;
+  throw new FleetError(
+    'engine.out-of-memory',
+    `${variant} needs an estimated ${need} bytes (weights, KV cache, compute buffers), but ${available} are available`,
+    { hint: 'unload another variant, or use a smaller one, a shorter context or fewer sequences' },
+  );
 }
 
 function closed(): FleetError {

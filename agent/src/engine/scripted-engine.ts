@@ -13,6 +13,7 @@ import type {
   LoadedModel,
   ScoreResult,
 } from './engine.js';
+import { pause } from './waiting.js';
 import { AnswerText } from './answer-text.js';
 
 export interface ScriptedEngineOptions {
@@ -200,27 +201,14 @@ export class ScriptedEngine implements Engine {
 
   /** Lets other work run even when there is nothing to wait for, as a real engine does. */
   async #wait(delay: Milliseconds, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      const done = (): void => {
-        signal.removeEventListener('abort', done);
-        cancel();
-        resolve();
-      };
-      const cancel = delay > 0 ? this.#options.clock.after(delay, done) : cancelImmediate(done);
-      signal.addEventListener('abort', done);
-    });
+    if (delay > 0) await pause(this.#options.clock, delay, signal);
+    else await new Promise((resolve) => setImmediate(resolve));
   }
 
   #setState(state: EngineState): void {
     this.#state = state;
     for (const listener of this.#listeners) listener(state);
   }
-}
-
-function cancelImmediate(run: () => void): () => void {
-  const immediate = setImmediate(run);
-  return () => clearImmediate(immediate);
 }
 
 function promptOf(input: GenerateInput): string {

@@ -44,13 +44,13 @@ export async function readExpertCard(directory: string): Promise<ExpertFolder> {
 }
 
 /**
- * All experts below a folder, by name: every subfolder with a card. Throws `expert.invalid-card` for the first bad one,
+ * All experts below a folder, by name: every subfolder (or link to a folder) with a card. Throws `expert.invalid-card` for the first bad one,
  * for a name or variant that occurs twice, and when the folder cannot be read.
  */
 export async function listExpertCards(expertsDirectory: string): Promise<readonly ExpertFolder[]> {
   const folders: ExpertFolder[] = [];
   const owners = new Map<string, string>();
-  for (const name of await subfolders(expertsDirectory)) {
+  for (const name of await namesIn(expertsDirectory)) {
     const directory = join(expertsDirectory, name);
     if ((await sizeOf(join(directory, CARD))) === undefined) continue;
     const folder = await readExpertCard(directory);
@@ -95,10 +95,9 @@ async function readYaml(file: string): Promise<unknown> {
   }
 }
 
-async function subfolders(directory: string): Promise<readonly string[]> {
+async function namesIn(directory: string): Promise<readonly string[]> {
   try {
-    const entries = await readdir(directory, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+    return await readdir(directory);
   } catch (cause) {
     throw invalid(directory, messageOf(cause));
   }
