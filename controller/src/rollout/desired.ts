@@ -53,30 +53,43 @@ export function nextDesired(
 
 /**
  * Variants that each device is to measure now: those it has not measured yet (for this digest) and that fit it, one
- * device of a machine at a time. A device that could not measure some keeps being asked for them, and no longer keeps
- * its machine's other devices waiting.
+ * device of a machine at a time.
+ *
+ * The list of whoever has the turn stays whole until all of it is done: every change of a desired document is work for
+ * the device. A device that could not measure some keeps being asked for them, and no longer keeps its machine's other
+ * devices waiting; nor does one that is away, whose list waits for it unchanged.
  */
 export function measuring(devices: Iterable<Device>, catalogue: Catalogue): ReadonlyMap<DeviceId, readonly Variant[]> {
+  const all = [...devices].sort((a, b) => (a.id < b.id ? -1 : 1));
   const turns = new Map<string, Device>();
-  const candidates = [...devices].filter(isReachable).sort((a, b) => (a.id < b.id ? -1 : 1));
-  for (const device of candidates) {
-    if (openMeasurements(device, catalogue).length === 0) continue;
-    const host = device.reported?.host.id ?? '';
-    const holder = turns.get(host);
+  for (const device of all) {
+    if (!canMeasure(device) || openMeasurements(device, catalogue).length === 0) continue;
+    const holder = turns.get(hostOf(device));
     // Whoever has begun goes on; else the first by name.
-    if (holder === undefined || (!isMeasuring(holder) && isMeasuring(device))) turns.set(host, device);
+    if (holder === undefined || (!isMeasuring(holder) && isMeasuring(device))) turns.set(hostOf(device), device);
   }
   const result = new Map<DeviceId, readonly Variant[]>();
-  for (const device of candidates) {
-    const hasTurn = turns.get(device.reported?.host.id ?? '') === device;
-    const asked = unmeasured(device, catalogue).filter((variant) => hasTurn || hasFailed(device, variant));
+  for (const device of all) {
+    const asked =
+      turns.get(hostOf(device)) === device ? askedInTurn(device, catalogue) : askedOutOfTurn(device, catalogue);
     if (asked.length > 0) result.set(device.id, asked);
   }
   return result;
 }
 
+function askedInTurn(device: Device, catalogue: Catalogue): readonly Variant[] {
+  const open = new Set(openMeasurements(device, catalogue));
+  return [...catalogue.variants.values()].filter((variant) => open.has(variant) || isAsked(device, variant));
+}
+
+function askedOutOfTurn(device: Device, catalogue: Catalogue): readonly Variant[] {
+  return unmeasured(device, catalogue).filter(
+    (variant) => isAsked(device, variant) && (hasFailed(device, variant) || !canMeasure(device)),
+  );
+}
+
 /** Variants that a device still has to measure and has not failed to: while there are any, its costs are guesses. */
-export function openMeasurements(device: Device, catalogue: Catalogue): readonly Variant[] {
+function openMeasurements(device: Device, catalogue: Catalogue): readonly Variant[] {
   return unmeasured(device, catalogue).filter((variant) => !hasFailed(device, variant));
 }
 
@@ -92,20 +105,26 @@ function unmeasured(device: Device, catalogue: Catalogue): readonly Variant[] {
   );
 }
 
+function isAsked({ desired }: Device, variant: Variant): boolean {
+  return (desired?.variants ?? []).some(({ sha256, purpose }) => sha256 === variant.sha256 && purpose === 'measure');
+}
+
 function hasFailed(device: Device, variant: Variant): boolean {
-  const { reported, desired } = device;
-  if (reported === undefined || desired === undefined) return false;
-  const asked = desired.variants.some((wanted) => wanted.sha256 === variant.sha256 && wanted.purpose === 'measure');
-  const said = reported.variants.find((reportedVariant) => reportedVariant.variantId === variant.id);
-  return asked && said?.residency === 'failed';
+  const said = device.reported?.variants.find(({ variantId }) => variantId === variant.id);
+  return isAsked(device, variant) && said?.residency === 'failed';
 }
 
 function isMeasuring(device: Device): boolean {
   return device.desired?.variants.some((variant) => variant.purpose === 'measure') ?? false;
 }
 
-function isReachable(device: Device): boolean {
-  return device.presence === 'online' && device.reported?.engine.state === 'ready';
+// An engine that restarts comes back by itself, and often because of what was being measured.
+function canMeasure(device: Device): boolean {
+  return device.presence === 'online' && device.reported !== undefined && device.reported.engine.state !== 'down';
+}
+
+function hostOf(device: Device): string {
+  return device.reported?.host.id ?? '';
 }
 
 function desiredVariant(variant: Variant, purpose: DesiredVariant['purpose'], catalogue: Catalogue): DesiredVariant {
