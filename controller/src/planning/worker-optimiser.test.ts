@@ -1,0 +1,65 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterEach, describe, expect, it } from 'vitest';
+
+import { referenceProblem } from '../../../test/fixtures/instances/reference-instances.js';
+import { WorkerOptimiser } from './worker-optimiser.js';
+
+const { problem, expected } = referenceProblem('fleet-01-plain');
+const question = { kind: 'optimise', problem, limits: { timeLimitS: 10, gap: 1e-7, method: 'auto' } } as const;
+
+const closers: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0)) await close();
+});
+
+function open(options: ConstructorParameters<typeof WorkerOptimiser>[0] = {}): WorkerOptimiser {
+  const optimiser = new WorkerOptimiser(options);
+  closers.push(() => optimiser.close());
+  return optimiser;
+}
+
+/** A thread that does what a test wants of a broken one: hang on the first question, or die of it. */
+async function brokenThread(source: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'fleetgate-worker-'));
+  closers.push(() => rm(folder, { recursive: true }));
+  const file = join(folder, 'worker.mjs');
+  await writeFile(file, `import { parentPort } from 'node:worker_threads';\n${source}`);
+  return file;
+}
+
+describe('WorkerOptimiser', () => {
+  it('answers in another thread, also questions that were asked together', async () => {
+    const optimiser = open();
+    const plans = await Promise.all([optimiser.ask(question), optimiser.ask(question)]);
+    for (const plan of plans) expect(plan.objective).toBeCloseTo(expected.objective ?? NaN, 2);
+    const rerouted = await optimiser.ask({ ...question, kind: 'route', placement: plans[0] });
+    expect(rerouted.objective).toBeCloseTo(plans[0].objective ?? NaN, 4);
+  });
+
+  it('kills a thread that hangs and says so', async () => {
+    const entry = await brokenThread(`parentPort.on('message', () => { for (;;) {} });`);
+    const optimiser = open({ entry, graceMs: 200 });
+    const hurried = { ...question, limits: { ...question.limits, timeLimitS: 0.05 } };
+    await expect(optimiser.ask(hurried)).rejects.toMatchObject({ code: 'solver.timeout', retryable: true });
+  });
+
+  it('survives a thread that dies, and asks a fresh one the next time', async () => {
+    const entry = await brokenThread(`parentPort.on('message', () => process.exit(3));`);
+    const optimiser = open({ entry });
+    await expect(optimiser.ask(question)).rejects.toMatchObject({ code: 'solver.failed' });
+    await expect(optimiser.ask(question)).rejects.toMatchObject({ code: 'solver.failed' });
+  });
+
+  it('refuses more than it can queue, and everything once closed', async () => {
+    const entry = await brokenThread(`parentPort.on('message', () => {});`);
+    const optimiser = open({ entry });
+    const waiting = Array.from({ length: 16 }, () => optimiser.ask(question).catch((error: unknown) => error));
+    await expect(optimiser.ask(question)).rejects.toThrow('16 plans are waiting');
+    await new Promise((resolve) => setImmediate(resolve));
+    await optimiser.close();
+    for (const answer of await Promise.all(waiting)) expect(answer).toMatchObject({ code: 'solver.failed' });
+  });
+});
