@@ -8,23 +8,29 @@
  * A group can be left out (`without`, for the conflict search) or made elastic (`elastic`, for repairs): then it gets
  * slack columns, and the objective becomes the smallest sum of slacks.
  */
-import { type LinearProgram, LinearProgramBuilder, type RowEntry } from './linear-program.js';
+import {
+  addDemand,
+  addDemandCeiling,
+  addDevicePower,
+  addEnergy,
+  addLatency,
+  addMemory,
+  addMove,
+  addPower,
+  addReplicas,
+  addSlots,
+  addUtilisation,
+  addVariants,
+  isElastic,
+  type ModelChange,
+  type ModelParts,
+  shareOf,
+  type Slack,
+} from './exact-rows.js';
+import { type LinearProgram, LinearProgramBuilder } from './linear-program.js';
 import { arcKey, countOf, pairKey, type Placement, weightedRate } from './placement.js';
 import type { ConstraintGroup } from './plan.js';
 import type { PlacementProblem, ProblemArc } from './problem.js';
-
-/** A slack column: by how much one bound is moved. */
-export interface Slack {
-  readonly group: ConstraintGroup;
-  /** Index of the class or device; undefined for fleet-wide bounds. */
-  readonly index: number | undefined;
-  readonly column: number;
-}
-
-export interface ModelChange {
-  readonly without?: ReadonlySet<ConstraintGroup>;
-  readonly elastic?: ReadonlySet<ConstraintGroup>;
-}
 
 export interface ExactModel {
   readonly program: LinearProgram;
@@ -38,26 +44,11 @@ export interface ExactModel {
   read(point: Float64Array): Placement;
 }
 
-interface Parts {
-  readonly problem: PlacementProblem;
-  readonly builder: LinearProgramBuilder;
-  readonly change: ModelChange;
-  /** By pairKey. */
-  readonly copies: Map<number, number>;
-  readonly pairs: readonly { readonly d: number; readonly v: number; readonly key: number }[];
-  readonly powered: readonly number[];
-  readonly shares: Map<number, number>;
-  readonly arcs: readonly ProblemArc[];
-  readonly arcsByDevice: ReadonlyMap<number, readonly ProblemArc[]>;
-  readonly arcsByClass: ReadonlyMap<number, readonly ProblemArc[]>;
-  readonly slacks: Slack[];
-}
-
 /** Builds the model. Assumes a problem that passed `problemFaults`. O(arcs). */
 export function buildExactModel(problem: PlacementProblem, change: ModelChange = {}): ExactModel {
   const parts = addColumns(problem, change);
   addUtilisation(parts);
-  const groups: readonly (readonly [ConstraintGroup, (parts: Parts) => void])[] = [
+  const groups: readonly (readonly [ConstraintGroup, (parts: ModelParts) => void])[] = [
     ['demand', addDemand],
     ['slots', addSlots],
     ['memory', addMemory],
@@ -82,9 +73,7 @@ export function buildExactModel(problem: PlacementProblem, change: ModelChange =
   };
 }
 
-const isElastic = ({ change }: Parts): boolean => change.elastic !== undefined;
-
-function addColumns(problem: PlacementProblem, change: ModelChange): Parts {
+function addColumns(problem: PlacementProblem, change: ModelChange): ModelParts {
   const builder = new LinearProgramBuilder();
   const arcsByDevice = new Map<number, ProblemArc[]>();
   const arcsByClass = new Map<number, ProblemArc[]>();
@@ -100,7 +89,7 @@ function addColumns(problem: PlacementProblem, change: ModelChange): Parts {
     push(arcsByDevice, arc.d, arc);
     push(arcsByClass, arc.k, arc);
   }
-  const parts: Parts = {
+  const parts: ModelParts = {
     problem,
     builder,
     change,
@@ -131,245 +120,7 @@ function addColumns(problem: PlacementProblem, change: ModelChange): Parts {
   return parts;
 }
 
-const rateOf = ({ problem }: Parts, arc: ProblemArc): number => problem.classes[arc.k]?.rate ?? 0;
-const shareOf = ({ problem, shares }: Parts, arc: ProblemArc): number | undefined =>
-  shares.get(arcKey(problem, arc.d, arc.v, arc.k));
-
-/** coefficient(arc) * share(arc), for the arcs that have a share. */
-function shareEntries(parts: Parts, arcs: readonly ProblemArc[], coefficient: (arc: ProblemArc) => number): RowEntry[] {
-  return arcs.flatMap((arc) => {
-    const column = shareOf(parts, arc);
-    return column === undefined ? [] : [[column, coefficient(arc)] as const];
-  });
-}
-
-/** The slack entry of an elastic bound: added to what the row allows. */
-function slackEntries(parts: Parts, group: ConstraintGroup, index: number | undefined, slack: SlackShape): RowEntry[] {
-  if (parts.change.elastic?.has(group) !== true) return [];
-  const column = parts.builder.addColumn({ cost: 1, upper: slack.upper, integer: slack.integer === true });
-  parts.slacks.push({ group, index, column });
-  return [[column, slack.sign]];
-}
-interface SlackShape {
-  /** -1 widens an upper bound, 1 lowers a floor. */
-  readonly sign: 1 | -1;
-  readonly upper: number;
-  readonly integer?: boolean;
-}
-
-const pairsOf = ({ pairs }: Parts, device: number) => pairs.filter(({ d }) => d === device);
-
-/** sum_k service * rate * f <= maxUtil * x for each (d, v); the same over all v against a. Physics: never left out. */
-function addUtilisation(parts: Parts): void {
-  const { problem, builder } = parts;
-  for (const [d, arcs] of parts.arcsByDevice) {
-    const maxUtil = problem.devices[d]?.maxUtil ?? 0;
-    const busy = (arc: ProblemArc) => arc.service_s * rateOf(parts, arc);
-    const byVariant = new Map<number, ProblemArc[]>();
-    for (const arc of arcs) byVariant.set(arc.v, [...(byVariant.get(arc.v) ?? []), arc]);
-    for (const [v, ofVariant] of byVariant) {
-      const copies = parts.copies.get(pairKey(problem, d, v)) ?? 0;
-      builder.addRow(-Infinity, 0, [...shareEntries(parts, ofVariant, busy), [copies, -maxUtil]]);
-    }
-    builder.addRow(-Infinity, 0, [...shareEntries(parts, arcs, busy), [parts.powered[d] ?? 0, -maxUtil]]);
-  }
-}
-
-/** minServed <= sum f <= 1. */
-function addDemand(parts: Parts): void {
-  parts.problem.classes.forEach((each, k) => {
-    if (each.rate === 0) return;
-    const served = shareEntries(parts, parts.arcsByClass.get(k) ?? [], () => 1);
-    const slack = slackEntries(parts, 'demand', k, { sign: 1, upper: each.minServed });
-    if (slack.length === 0) {
-      parts.builder.addRow(each.minServed, 1, served);
-    } else {
-      parts.builder.addRow(each.minServed, Infinity, [...served, ...slack]);
-      parts.builder.addRow(-Infinity, 1, served);
-    }
-  });
-}
-
-/** Without the floors, no more than the demand can be served all the same. */
-function addDemandCeiling(parts: Parts): void {
-  parts.problem.classes.forEach((_, k) => {
-    parts.builder.addRow(
-      -Infinity,
-      1,
-      shareEntries(parts, parts.arcsByClass.get(k) ?? [], () => 1),
-    );
-  });
-}
-
-/** sum_v x <= slots * a. */
-function addSlots(parts: Parts): void {
-  parts.problem.devices.forEach((device, d) => {
-    const hosted = pairsOf(parts, d).map(({ key }) => [parts.copies.get(key) ?? 0, 1] as const);
-    if (hosted.length === 0) return;
-    const most = hosted.length * countOf(parts.problem, d);
-    const slack = slackEntries(parts, 'slots', d, { sign: -1, upper: most, integer: true });
-    parts.builder.addRow(-Infinity, 0, [...hosted, [parts.powered[d] ?? 0, -device.slots], ...slack]);
-  });
-}
-
-/** sum_v mem * x <= memGiB * a. */
-function addMemory(parts: Parts): void {
-  parts.problem.devices.forEach((device, d) => {
-    const memory = (v: number) => parts.problem.variants[v]?.memGiB ?? 0;
-    const pairs = pairsOf(parts, d);
-    if (pairs.length === 0) return;
-    const most = countOf(parts.problem, d) * pairs.reduce((total, { v }) => total + memory(v), 0);
-    const slack = slackEntries(parts, 'memory', d, { sign: -1, upper: most });
-    const hosted = pairs.map(({ v, key }) => [parts.copies.get(key) ?? 0, memory(v)] as const);
-    parts.builder.addRow(-Infinity, 0, [...hosted, [parts.powered[d] ?? 0, -device.memGiB], ...slack]);
-  });
-}
-
-/** sum (value - limit) * f <= 0: the mean of `value` over the served requests of a class is at most `limit`. */
-function addMean(
-  parts: Parts,
-  group: 'latency' | 'energy',
-  k: number,
-  limit: number,
-  value: (arc: ProblemArc) => number,
-) {
-  const arcs = (parts.arcsByClass.get(k) ?? []).filter((arc) => shareOf(parts, arc) !== undefined);
-  const most = arcs.reduce((worst, arc) => Math.max(worst, value(arc) - limit), 0);
-  const slack = most === 0 ? [] : slackEntries(parts, group, k, { sign: -1, upper: most });
-  parts.builder.addRow(-Infinity, 0, [...shareEntries(parts, arcs, (arc) => value(arc) - limit), ...slack]);
-}
-
-function addLatency(parts: Parts): void {
-  parts.problem.classes.forEach((each, k) => addMean(parts, 'latency', k, each.sloMean_s, (arc) => arc.latency_s));
-}
-
-function addEnergy(parts: Parts): void {
-  parts.problem.classes.forEach((each, k) => {
-    const limit = each.maxEnergy_J;
-    if (limit !== null && limit !== undefined) addMean(parts, 'energy', k, limit, (arc) => arc.energy_J);
-  });
-}
-
-const dynamicW = (parts: Parts, arcs: readonly ProblemArc[]): RowEntry[] =>
-  shareEntries(parts, arcs, (arc) => arc.energy_J * rateOf(parts, arc));
-
-/** baseW + sum idle * a + sum energy * rate * f <= powerW. */
-function addPower(parts: Parts): void {
-  const { problem } = parts;
-  const idle = problem.devices.map((device, d) => [parts.powered[d] ?? 0, device.idleW] as const);
-  const base = problem.budgets.baseW ?? 0;
-  const slack = slackEntries(parts, 'power', undefined, { sign: -1, upper: base + fullPowerW(parts) });
-  parts.builder.addRow(-Infinity, problem.budgets.powerW - base, [...idle, ...dynamicW(parts, parts.arcs), ...slack]);
-}
-
-/** idle * a + sum energy * rate * f <= cap * a for each device that has a cap. */
-function addDevicePower(parts: Parts): void {
-  parts.problem.devices.forEach((device, d) => {
-    if (device.powerCapW === null) return;
-    const slack = slackEntries(parts, 'devpower', d, { sign: -1, upper: fullPowerW(parts) });
-    parts.builder.addRow(-Infinity, 0, [
-      [parts.powered[d] ?? 0, device.idleW - device.powerCapW],
-      ...dynamicW(parts, parts.arcsByDevice.get(d) ?? []),
-      ...slack,
-    ]);
-  });
-}
-
-/** No plan can draw more: everything on, all demand on the costliest arcs. */
-function fullPowerW({ problem }: Parts): number {
-  const idle = problem.devices.reduce((total, device, d) => total + device.idleW * countOf(problem, d), 0);
-  const worst = new Float64Array(problem.classes.length);
-  for (const arc of problem.arcs) worst[arc.k] = Math.max(worst[arc.k] ?? 0, arc.energy_J);
-  return idle + problem.classes.reduce((total, each, k) => total + each.rate * (worst[k] ?? 0), 0);
-}
-
-/** h <= a and h <= sum of fitting x, sum_d h >= minReplicas. */
-function addReplicas(parts: Parts): void {
-  const { problem, builder } = parts;
-  problem.classes.forEach((each, k) => {
-    if (each.minReplicas === 0) return;
-    const fitting = new Map<number, number[]>();
-    for (const arc of parts.arcsByClass.get(k) ?? []) {
-      const copies = parts.copies.get(pairKey(problem, arc.d, arc.v)) ?? 0;
-      fitting.set(arc.d, [...(fitting.get(arc.d) ?? []), copies]);
-    }
-    const hosts: RowEntry[] = [];
-    for (const [d, copies] of fitting) {
-      // One fitting variant on one device: x itself says whether it hosts.
-      if (copies.length === 1) {
-        hosts.push([copies[0] ?? 0, 1]);
-        continue;
-      }
-      const host = builder.addColumn({ upper: countOf(problem, d) });
-      hosts.push([host, 1]);
-      builder.addRow(-Infinity, 0, [[host, 1], ...copies.map((column) => [column, -1] as const)]);
-      builder.addRow(-Infinity, 0, [
-        [host, 1],
-        [parts.powered[d] ?? 0, -1],
-      ]);
-    }
-    const slack = slackEntries(parts, 'replicas', k, { sign: 1, upper: each.minReplicas, integer: true });
-    builder.addRow(each.minReplicas, Infinity, [...hosts, ...slack]);
-  });
-}
-
-/** x <= count * t, sum t <= maxVariants, and the strong row sum_d f <= t, which decides how fast this is solved. */
-function addVariants(parts: Parts): void {
-  const { problem, builder } = parts;
-  const most = problem.budgets.maxVariants;
-  if (most === null) return;
-  const listed = new Map<number, number>();
-  for (const { d, v, key } of parts.pairs) {
-    const column = listed.get(v) ?? builder.addColumn({ upper: 1, integer: true });
-    listed.set(v, column);
-    builder.addRow(-Infinity, 0, [
-      [parts.copies.get(key) ?? 0, 1],
-      [column, -countOf(problem, d)],
-    ]);
-  }
-  const strong = new Map<string, RowEntry[]>();
-  for (const arc of parts.arcs) {
-    const share = shareOf(parts, arc);
-    if (share === undefined) continue;
-    const key = `${arc.v},${arc.k}`;
-    const row = strong.get(key) ?? [[listed.get(arc.v) ?? 0, -1]];
-    row.push([share, 1]);
-    strong.set(key, row);
-  }
-  for (const row of strong.values()) builder.addRow(-Infinity, 0, row);
-  const slack = slackEntries(parts, 'variants', undefined, { sign: -1, upper: listed.size, integer: true });
-  builder.addRow(-Infinity, most, [...[...listed.values()].map((column) => [column, 1] as const), ...slack]);
-}
-
-/** z >= x - x0, sum mem * z <= moveGiB; every newly loaded GiB costs movePenaltyPerGiB points. */
-function addMove(parts: Parts): void {
-  const { problem, builder } = parts;
-  const budget = problem.budgets.moveGiB;
-  const penalty = isElastic(parts) ? 0 : problem.movePenaltyPerGiB;
-  if (budget === null && penalty === 0) return;
-  const held = new Map<number, number>();
-  for (const [d, v] of problem.current) {
-    const key = pairKey(problem, d, v);
-    held.set(key, (held.get(key) ?? 0) + 1);
-  }
-  const loads: RowEntry[] = [];
-  let most = 0;
-  for (const { d, v, key } of parts.pairs) {
-    const memory = problem.variants[v]?.memGiB ?? 0;
-    const fresh = builder.addColumn({ cost: -penalty * memory, upper: countOf(problem, d) });
-    builder.addRow(-Infinity, held.get(key) ?? 0, [
-      [parts.copies.get(key) ?? 0, 1],
-      [fresh, -1],
-    ]);
-    loads.push([fresh, memory]);
-    most += memory * countOf(problem, d);
-  }
-  if (budget === null) return;
-  const slack = slackEntries(parts, 'move', undefined, { sign: -1, upper: most });
-  builder.addRow(-Infinity, budget, [...loads, ...slack]);
-}
-
-function readPlacement(parts: Parts, point: Float64Array): Placement {
+function readPlacement(parts: ModelParts, point: Float64Array): Placement {
   const { problem } = parts;
   const whole = (column: number | undefined) => Math.round(point[column ?? -1] ?? 0);
   return {

@@ -32,3 +32,12 @@ export function movedGiB(problem: PlacementProblem, placement: Placement['placem
 export function objectiveOf(problem: PlacementProblem, plan: Placement): number {
   return qualityPoints(problem, plan.routing) - problem.movePenaltyPerGiB * movedGiB(problem, plan.placement);
 }
+
+/** Every class entirely on its best arc: no plan is above this. */
+export function qualityCeiling(problem: PlacementProblem): number {
+  const total = weightedRate(problem);
+  if (total === 0) return 0;
+  const best = new Float64Array(problem.classes.length);
+  for (const arc of problem.arcs) best[arc.k] = Math.max(best[arc.k] ?? 0, arc.quality);
+  return problem.classes.reduce((sum, each, k) => sum + (1000 * each.weight * each.rate * (best[k] ?? 0)) / total, 0);
+}

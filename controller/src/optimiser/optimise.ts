@@ -4,17 +4,17 @@
 import { type Clock, systemClock } from '@fleetgate/shared/clock';
 import { elapsed } from '@fleetgate/shared/units/quantity';
 
-import { findConflict } from './conflict.js';
 import { buildExactModel, type ExactModel } from './exact-model.js';
 import { explain } from './explain.js';
-import { GuardedSolver } from './guarded-solver.js';
+import { explainInfeasible } from './explain-infeasible.js';
 import { fitsTiny } from './javascript-lp-model.js';
-import { type LinearProgram, LinearProgramBuilder } from './linear-program.js';
-import { countOf, type Placement, weightedRate } from './placement.js';
-import type { PlacementPlan, Relaxation } from './plan.js';
+import { powerProgram } from './least-power.js';
+import type { LinearProgram } from './linear-program.js';
+import { qualityCeiling } from './objective.js';
+import type { Placement } from './placement.js';
+import type { PlacementPlan } from './plan.js';
 import { NO_PRICES, readPrices } from './prices.js';
 import type { PlacementProblem } from './problem.js';
-import { changeText, findRepair, relaxationOf } from './repair.js';
 import { buildRoutingModel, readRouting } from './routing-lp.js';
 import type { LinearAnswer, Solvers } from './solver.js';
 import { verify, VERIFY_TOLERANCE, verifyPlacement } from './verify.js';
@@ -60,7 +60,7 @@ async function conclude(run: Run, model: ExactModel, answer: LinearAnswer): Prom
   const ceiling = qualityCeiling(run.problem);
   switch (answer.status) {
     case 'infeasible':
-      return explainInfeasible(run);
+      return infeasible(run);
     case 'timeout':
       return withoutPlan(run, Math.min(ceiling, answer.bound), [
         `No placement was found within ${run.limits.timeLimitS} s. Give more time, or fewer devices, variants or classes.`,
@@ -168,46 +168,6 @@ async function leastPower(run: Run, model: ExactModel, answer: Answered): Promis
   return second.status === 'optimal' || second.status === 'feasible' ? second.point : answer.point;
 }
 
-/** The same program, minimising the fleet's power, with the objective turned into a floor. */
-function powerProgram(problem: PlacementProblem, model: ExactModel, objective: number): LinearProgram {
-  const { program } = model;
-  const builder = new LinearProgramBuilder();
-  const power = powerByColumn(problem, model);
-  program.cost.forEach((_, j) =>
-    builder.addColumn({
-      cost: power.get(j) ?? 0,
-      lower: program.lower[j] ?? 0,
-      upper: program.upper[j] ?? 0,
-      integer: program.integer[j] === 1,
-    }),
-  );
-  program.rowLower.forEach((lower, i) => {
-    const entries: [number, number][] = [];
-    for (let e = program.rowStarts[i] ?? 0; e < (program.rowStarts[i + 1] ?? 0); e++) {
-      entries.push([program.indices[e] ?? 0, program.values[e] ?? 0]);
-    }
-    builder.addRow(lower, program.rowUpper[i] ?? Infinity, entries);
-  });
-  const floor = objective - 0.5 * VERIFY_TOLERANCE * Math.max(1, Math.abs(objective));
-  builder.addRow(
-    floor,
-    Infinity,
-    [...program.cost].map((cost, j) => [j, cost] as const),
-  );
-  return builder.build('min');
-}
-
-function powerByColumn(problem: PlacementProblem, model: ExactModel): Map<number, number> {
-  const byColumn = new Map<number, number>();
-  // A device that is on costs a little even when it idles at 0 W, so that ties go to fewer devices.
-  problem.devices.forEach((device, d) => byColumn.set(model.powered[d] ?? -1, device.idleW + 1e-3));
-  for (const arc of problem.arcs) {
-    const column = model.shareOf(arc);
-    if (column !== undefined) byColumn.set(column, arc.energy_J * (problem.classes[arc.k]?.rate ?? 0));
-  }
-  return byColumn;
-}
-
 /** Without copies that serve nobody and devices that host nothing, as far as every bound still holds. */
 function tidied(problem: PlacementProblem, plan: Placement): Placement {
   const busy = new Set(plan.routing.map(({ d, v }) => `${d},${v}`));
@@ -222,13 +182,10 @@ function tidied(problem: PlacementProblem, plan: Placement): Placement {
   return { ...current, poweredOn: current.poweredOn.filter(([d]) => hosting.has(d)) };
 }
 
-/** Every class entirely on its best arc: no plan is above this. */
-export function qualityCeiling(problem: PlacementProblem): number {
-  const total = weightedRate(problem);
-  if (total === 0) return 0;
-  const best = new Float64Array(problem.classes.length);
-  for (const arc of problem.arcs) best[arc.k] = Math.max(best[arc.k] ?? 0, arc.quality);
-  return problem.classes.reduce((sum, each, k) => sum + (1000 * each.weight * each.rate * (best[k] ?? 0)) / total, 0);
+async function infeasible(run: Run): Promise<PlacementPlan> {
+  const limits = { timeLimitS: Math.max(1, run.left() / 4), gap: 1e-4 };
+  const why = await explainInfeasible(run.problem, run.solvers, limits);
+  return { ...withoutPlan(run, NaN, []), status: 'infeasible', ...why };
 }
 
 function withoutPlan(run: Run, bound: number, explanation: readonly string[]): PlacementPlan {
@@ -249,36 +206,6 @@ function withoutPlan(run: Run, bound: number, explanation: readonly string[]): P
     explanation,
   };
 }
-
-async function explainInfeasible(run: Run): Promise<PlacementPlan> {
-  const { problem, solvers } = run;
-  const limits = { timeLimitS: Math.max(1, run.left() / 4), gap: 1e-4 };
-  const conflict = await findConflict(problem, solvers.exact, limits);
-  const solver = new GuardedSolver(solvers);
-  const relaxations: Relaxation[] = [];
-  for (const group of conflict.groups) {
-    const repair = await findRepair(problem, new Set([group]), solver, limits);
-    if (repair !== undefined && repair.changes.length > 0) relaxations.push(relaxationOf(problem, group, repair));
-  }
-  const explanation = [
-    `No placement meets ${listed(conflict.groups)} together${conflict.isIrreducible ? ': without any one of them there is one' : ''}.`,
-    ...relaxations.map(({ text }) => `It would do to change: ${text}.`),
-  ];
-  if (relaxations.length === 0) {
-    const together = await findRepair(problem, new Set(conflict.groups), solver, limits);
-    if (together !== undefined && together.changes.length > 0) {
-      const texts = together.changes.map((change) => changeText(problem, change));
-      explanation.push(`No single bound is enough; together: ${texts.join(', ')}.`);
-    }
-  }
-  if (problem.devices.every((_, d) => countOf(problem, d) === 0) || problem.arcs.length === 0) {
-    explanation.push('No device can host any of the variants for any class.');
-  }
-  return { ...withoutPlan(run, NaN, explanation), status: 'infeasible', conflict: conflict.groups, relaxations };
-}
-
-const listed = (groups: readonly string[]): string =>
-  groups.length < 2 ? groups.join('') : `${groups.slice(0, -1).join(', ')} and ${groups.at(-1)}`;
 
 /**
  * The best routing for a placement that is kept as it is: `feasible` with its objective and prices (its bound is the

@@ -2,7 +2,8 @@
  * Smallest repairs of an infeasible problem: for each group alone, how far its bounds have to move (elastic program with
  * one slack per bound, in the bound's own unit); and together, when no group alone is enough.
  */
-import { buildExactModel, type ExactModel, type Slack } from './exact-model.js';
+import { buildExactModel, type ExactModel } from './exact-model.js';
+import type { Slack } from './exact-rows.js';
 import type { LinearProgram } from './linear-program.js';
 import type { ConstraintGroup, Relaxation } from './plan.js';
 import type { PlacementProblem } from './problem.js';
