@@ -1,8 +1,5 @@
-import { createWriteStream } from 'node:fs';
-import { readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { open, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 
 import { sha256OfFile } from '@fleetgate/shared/catalogue/disk-expert-card';
 import { sha256Schema } from '@fleetgate/shared/catalogue/expert';
@@ -96,8 +93,8 @@ export class HttpArtefactSource implements ArtefactSource {
         break;
       } catch (error) {
         signal.throwIfAborted();
-        const final = attempt >= MOST_TRIES || (isFleetError(error) && !error.retryable);
-        if (final) throw translate(error, remote.url);
+        const told = translate(error, remote.url);
+        if (attempt >= MOST_TRIES || !isFleetError(told) || !told.retryable) throw told;
         await this.#pause(attempt, signal);
       }
     }
@@ -136,19 +133,20 @@ export class HttpArtefactSource implements ArtefactSource {
       await this.#checkRoom(path, (total ?? 0) - from);
       await writeFile(validatorPath(path), strongValidator(response));
       if (response.body === null) throw new Error('the answer has no body');
+      // Chunk by chunk, so that what has come is in the file when the connection breaks: a stream would drop it.
+      const file = await open(path, partial ? 'a' : 'w');
       let done = from;
-      const meter = new Transform({
-        transform(chunk: Buffer, _encoding, pass) {
+      try {
+        onProgress(done, total);
+        for await (const chunk of response.body) {
           idle.touch();
+          await file.write(chunk);
           done += chunk.length;
           onProgress(done, total);
-          pass(null, chunk);
-        },
-      });
-      onProgress(done, total);
-      await pipeline(response.body, meter, createWriteStream(path, { flags: partial ? 'a' : 'w' }), {
-        signal: idle.signal,
-      });
+        }
+      } finally {
+        await file.close();
+      }
       if (total !== undefined && done < total) throw new Error(`the connection ended at byte ${done} of ${total}`);
     } finally {
       idle.stop();

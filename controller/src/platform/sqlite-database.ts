@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { accessSync, constants, existsSync, mkdirSync } from 'node:fs';
+import { accessSync, closeSync, constants, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 import { FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
@@ -125,7 +125,9 @@ function checkWritable(path: string): void {
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     accessSync(dirname(path), constants.W_OK);
-    if (existsSync(path)) accessSync(path, constants.R_OK | constants.W_OK);
+    // Made here, so that it is its owner's alone; SQLite gives its log the same rights.
+    closeSync(openSync(path, 'a', 0o600));
+    accessSync(path, constants.R_OK | constants.W_OK);
   } catch (cause) {
     throw notWritable(path, cause);
   }
