@@ -6,31 +6,28 @@ import { join } from 'node:path';
 
 import { loadBoards } from '@fleetgate/firmware-configs/load-board';
 import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
-import type { Clock } from '@fleetgate/shared/clock';
 import { messageOf } from '@fleetgate/shared/errors';
 import type { BoardId } from '@fleetgate/shared/ids';
-import type { Logger } from '@fleetgate/shared/logger';
-import type { Random } from '@fleetgate/shared/random';
-import { type Milliseconds, milliseconds, unixMs } from '@fleetgate/shared/units/quantity';
+import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
 
-import { BrokerSupervisor } from './broker/process-broker-supervisor.js';
 import { type OpenCatalogue, openCatalogue } from './catalogue/disk-catalogue.js';
 import { expertSchemaOfDatabase, SqliteExpertStore } from './catalogue/sqlite-expert-store.js';
-import { type ControllerConfig, databasePath } from './config/config.js';
+import { databasePath } from './config/config.js';
 import { DISPATCH_DEFAULTS } from './dispatch/dispatch-config.js';
 import type { DispatchPolicy } from './dispatch/dispatch-policy.js';
 import { Dispatcher } from './dispatch/dispatcher.js';
 import { MqttExpertLink } from './dispatch/mqtt-expert-link.js';
 import { dispatchSchema, LEDGER_DEFAULTS, SqliteLedger } from './dispatch/sqlite-ledger.js';
-import { CONTROLLER_USER, Enrolment } from './enrolment/enrolment.js';
+import type { Enrolment } from './enrolment/enrolment.js';
 import { Fleet } from './fleet/fleet.js';
-import { type CountMessage, MqttFleetLink } from './fleet/mqtt-fleet-link.js';
+import { MqttFleetLink } from './fleet/mqtt-fleet-link.js';
 import { fleetSchema, SqliteFleetStore } from './fleet/sqlite-fleet-store.js';
 import { openGate } from './gating/disk-gate-opening.js';
 import type { Gate } from './gating/gate.js';
 import { LiveGate } from './gating/live-gate.js';
 import { withUnknownExperts } from './gating/unknown-expert.js';
 import { openCosts } from './kept-costs.js';
+import { openBroker } from './open-broker.js';
 import { Demand } from './planning/demand.js';
 import { poweredOn } from './planning/plan-record.js';
 import { Planner } from './planning/planner.js';
@@ -38,28 +35,14 @@ import { planPolicy } from './planning/policy.js';
 import { planningSchema, SqliteBudgetStore, SqlitePlanStore } from './planning/sqlite-plan-store.js';
 import { WorkerOptimiser } from './planning/worker-optimiser.js';
 import type { BrokerLink } from './platform/broker-link.js';
-import type { Closers } from './platform/closers.js';
 import type { Database } from './platform/database.js';
-import { keptSecret } from './platform/disk-secret-file.js';
-import { connectBrokerLink } from './platform/mqtt-broker-link.js';
 import { openDatabase } from './platform/sqlite-database.js';
 import type { PlannedResidency } from './rollout/desired.js';
 import { MqttDesiredStateLink } from './rollout/mqtt-desired-state-link.js';
 import { Rollout } from './rollout/rollout.js';
+import type { Surroundings } from './surroundings.js';
 import { openSqliteTelemetryStore } from './telemetry/sqlite-telemetry-store.js';
 import type { TelemetryStore } from './telemetry/telemetry-store.js';
-
-const TOKEN_CHARACTERS = 43;
-
-export interface Surroundings {
-  readonly config: ControllerConfig;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Logger;
-  readonly closers: Closers;
-  /** Counts messages of devices. */
-  readonly count: CountMessage;
-}
 
 /** Everything that the HTTP API shows and acts on. */
 export interface ControllerParts extends OpenCatalogue {
@@ -148,65 +131,6 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   };
 }
 
-async function openBroker(
-  { config, clock, random, log, closers }: Surroundings,
-  fleet: Fleet,
-  boards: ReadonlyMap<BoardId, BoardProfile>,
-  telemetryPath: string,
-): Promise<{ readonly broker: BrokerLink; readonly enrolment: Enrolment; readonly mqttUrl: string }> {
-  const { brokerUrl, brokerUsername, brokerPassword } = config;
-  const credentials = {
-    ...(brokerUsername === undefined ? {} : { username: brokerUsername }),
-    ...(brokerPassword === undefined ? {} : { password: brokerPassword }),
-  };
-  const supervisor = new BrokerSupervisor({
-    host: config.host,
-    port: config.mqttPort,
-    fleet: config.fleet,
-    telemetryPath,
-    retention: days(config.retentionDays),
-    log,
-    clock,
-    ...(brokerUrl === undefined ? {} : { external: { url: brokerUrl, ...credentials } }),
-  });
-  // New at every start: nobody but this process needs it.
-  const controllerSecret = random.token(TOKEN_CHARACTERS);
-  const enrolment = new Enrolment({
-    fleet,
-    boards,
-    joinToken: keptSecret(join(config.dataDir, 'join-token'), () => random.token(TOKEN_CHARACTERS)),
-    controllerSecret,
-    setUsers: (users) => supervisor.setUsers(users),
-    random,
-    clock,
-    log,
-  });
-  await enrolment.pushUsers();
-  const { host, port } = await supervisor.start();
-  closers.add('broker', () => supervisor.stop());
-  const mqttUrl = brokerUrl ?? `mqtt://${reachable(host)}:${port}`;
-  const broker = connectBrokerLink({
-    url: mqttUrl,
-    clientId: `fleetgate-controller-${config.fleet}`,
-    log,
-    ...(brokerUrl === undefined ? { username: CONTROLLER_USER, password: controllerSecret } : credentials),
-  });
-  closers.add('broker link', () => broker.close());
-  supervisor.observations$.subscribe((observations) => {
-    for (const { deviceId, epoch, last, sampledAtMs, receivedAtMs } of observations) {
-      fleet.record({
-        kind: 'observed',
-        deviceId,
-        epoch,
-        last,
-        sampledAt: unixMs(sampledAtMs),
-        at: unixMs(receivedAtMs),
-      });
-    }
-  });
-  return { broker, enrolment, mqttUrl };
-}
-
 /** The gate in use; undefined while the first one is being trained, so that no plan is made for classes of no meaning. */
 function startGate(
   { config, log, closers }: Surroundings,
@@ -288,13 +212,6 @@ function byPlan<T>(
     if (last?.id !== record.id) last = { id: record.id, value: derive(record) };
     return last.value;
   };
-}
-
-/** An address that listens on all interfaces is reached by one of them. */
-function reachable(host: string): string {
-  if (host === '0.0.0.0') return '127.0.0.1';
-  if (host === '::') return '[::1]';
-  return host.includes(':') ? `[${host}]` : host;
 }
 
 function days(count: number): Milliseconds {

@@ -182,7 +182,7 @@ describe('a running controller', () => {
     await start();
     const { client } = await connect(await enrol('pi'), 1);
     client.options.reconnectPeriod = 0;
-    const closed = new Promise((resolve) => client.once('close', resolve));
+    const closed = new Promise<void>((resolve) => client.once('close', () => resolve()));
     expect((await send('/api/v1/devices/pi', 'DELETE')).status).toBe(204);
     await closed;
     expect((await send('/api/v1/devices/pi', 'DELETE')).status).toBe(404);

@@ -12,7 +12,8 @@ import {
 } from '../../controller/dashboard/src/chat/exchange.js';
 import { groupModels, samplePrompts } from '../../controller/dashboard/src/chat/models.js';
 import { deviation, expertOnDevice, rankCandidates } from '../../controller/dashboard/src/record/record-words.js';
-import { candidatesFor, expertViews } from '../support/dashboard-fixture-fleet.js';
+import { expertViews } from '../support/dashboard-fixture-fleet.js';
+import { candidatesFor } from '../support/dashboard-fixture-requests.js';
 import { SeededRandom } from '@fleetgate/shared/random';
 
 const begun = beginExchange(1, 'auto', 'Hi');

@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 
 import { fleetFigures, meanEnergyJ, sparkline, standing } from '../../controller/dashboard/src/fleet/fleet-figures.js';
 import { powerSeries, requestSeries } from '../../controller/dashboard/src/requests/series.js';
-import { DEVICES, deviceView, endedRequest } from '../support/dashboard-fixture-fleet.js';
+import { DEVICES, deviceView } from '../support/dashboard-fixture-fleet.js';
+import { endedRequest } from '../support/dashboard-fixture-requests.js';
 
 const NOW = 1_700_000_000_000;
 const views = (over: readonly Partial<DeviceView>[]): readonly DeviceView[] =>

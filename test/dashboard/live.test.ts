@@ -15,14 +15,9 @@ import {
   refusedPlan,
   type Snapshot,
 } from '../../controller/dashboard/src/state/live.js';
-import {
-  DEVICES,
-  deviceView,
-  endedRequest,
-  expertViews,
-  planFor,
-  START_BUDGETS,
-} from '../support/dashboard-fixture-fleet.js';
+import { DEVICES, deviceView, expertViews } from '../support/dashboard-fixture-fleet.js';
+import { planFor, START_BUDGETS } from '../support/dashboard-fixture-plan.js';
+import { endedRequest } from '../support/dashboard-fixture-requests.js';
 
 const NOW = 1_700_000_000_000;
 

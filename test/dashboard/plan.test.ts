@@ -17,7 +17,8 @@ import {
 } from '../../controller/dashboard/src/plan/plan-words.js';
 import { placementMatrix } from '../../controller/dashboard/src/plan/placement.js';
 import { applySnapshot, emptyFleet } from '../../controller/dashboard/src/state/live.js';
-import { DEVICES, deviceView, expertViews, planFor, START_BUDGETS } from '../support/dashboard-fixture-fleet.js';
+import { DEVICES, deviceView, expertViews } from '../support/dashboard-fixture-fleet.js';
+import { planFor, START_BUDGETS } from '../support/dashboard-fixture-plan.js';
 
 const NOW = 1_700_000_000_000;
 const plain = (text: string | null): string | null => text?.replaceAll('\u00a0', ' ') ?? null;

@@ -18,18 +18,9 @@ import type {
 import { systemClock } from '@fleetgate/shared/clock';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
-import {
-  chooseExpert,
-  DEVICES,
-  deviceView,
-  endedRequest,
-  EXPERTS,
-  expertViews,
-  planFor,
-  sampleOf,
-  START_BUDGETS,
-  variantOf,
-} from './dashboard-fixture-fleet.js';
+import { DEVICES, deviceView, EXPERTS, expertViews, sampleOf, variantOf } from './dashboard-fixture-fleet.js';
+import { planFor, START_BUDGETS } from './dashboard-fixture-plan.js';
+import { chooseExpert, endedRequest } from './dashboard-fixture-requests.js';
 
 const PAGE = new URL('../../controller/dist/dashboard/', import.meta.url).pathname;
 const TYPES: Readonly<Record<string, string>> = {

@@ -8,7 +8,6 @@ import { FleetError } from '@fleetgate/shared/errors';
 
 import { type Listening, LocalFleet } from './local-fleet.js';
 import { countOption, portOption } from './options.js';
-import { run } from './output.js';
 
 interface UpOptions {
   readonly data: string;
@@ -39,7 +38,7 @@ export function registerUp(program: Command): void {
     )
     .option('--log-level <level>', 'error, warn, info or debug; logs are kept in DIR/logs', 'info')
     .option('--json', 'print the ready line as one JSON document')
-    .action((options: UpOptions) => run(() => up(options)));
+    .action((options: UpOptions) => up(options));
 }
 
 async function up(options: UpOptions): Promise<void> {

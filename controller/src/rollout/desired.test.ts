@@ -143,7 +143,7 @@ describe('the desired documents of any fleet', () => {
     { selector: ({ id }) => id, minLength: 1 },
   );
   const aPlan = fc.option(fc.dictionary(fc.constantFrom('a', 'b', 'c'), fc.subarray(experts)), { nil: undefined });
-  const fleetOf = (specs: fc.InferValue<typeof aFleet>): Device[] =>
+  const fleetOf = (specs: typeof aFleet extends fc.Arbitrary<infer Specs> ? Specs : never): Device[] =>
     specs.map(({ id, host, measured, failed, presence, engine, silent }) => {
       const reported = aReported({
         measurements: measured.map(measurement),

@@ -1,0 +1,253 @@
+import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
+import type { Clock } from '@fleetgate/shared/clock';
+import { FleetError, messageOf } from '@fleetgate/shared/errors';
+import type { Logger } from '@fleetgate/shared/logger';
+import type { DesiredVariant, Measurement, Reported } from '@fleetgate/shared/protocol/twin';
+import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
+import { type Bytes, milliseconds } from '@fleetgate/shared/units/quantity';
+
+import type { ArtefactStore } from './artefacts/artefact-store.js';
+import { diskReadRate } from './artefacts/disk-read-rate.js';
+import type { Engine, EngineState, LoadedModel } from './engine/engine.js';
+import { measureVariant } from './jobs/enrolment-benchmark.js';
+import { JobOutbox } from './jobs/job-outbox.js';
+import { JobRunner } from './jobs/job-runner.js';
+import type { ControllerLink, Incoming, LinkState } from './link/controller-link.js';
+import { EnergyMeter } from './sensors/energy-meter.js';
+import type { Sensors } from './sensors/sensors.js';
+import { DeviceEvents } from './telemetry/device-events.js';
+import { Reporter } from './telemetry/reporter.js';
+import { type BatchBuffer, TelemetrySender } from './telemetry/telemetry-sender.js';
+import type { KeptMeasurements } from './twin/disk-measurements.js';
+import { ReportLine } from './twin/report-line.js';
+import { Twin } from './twin/twin.js';
+
+/** Wait for last words to reach the broker at shutdown. */
+const LAST_WORDS_MS = 1500;
+const POLL = milliseconds(20);
+const VERSION_DEADLINE = milliseconds(10_000);
+
+export interface AgentParts {
+  readonly board: BoardProfile;
+  readonly host: Reported['host'];
+  readonly engine: Engine;
+  readonly artefacts: ArtefactStore;
+  readonly link: ControllerLink;
+  readonly sensors: Sensors;
+  readonly buffer: BatchBuffer & { close(): void };
+  readonly memoryBudget: Bytes;
+  readonly concurrency: number;
+  readonly queueCapacity: number;
+  readonly agentVersion: string;
+  readonly kept: KeptMeasurements;
+  /** Writes measurements down for the next start. */
+  readonly keep: (kept: KeptMeasurements) => void;
+  readonly estimateMemory: (path: string) => Promise<number | undefined>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/**
+ * The parts of a device's daemon, tied together: messages go to the twin and the job runner, what they say goes out.
+ * Decides nothing itself.
+ */
+export class Agent {
+  readonly #parts: AgentParts;
+  readonly #meter: EnergyMeter;
+  readonly #runner: JobRunner;
+  readonly #outbox: JobOutbox;
+  readonly #twin: Twin;
+  readonly #reportLine: ReportLine;
+  readonly #reporter: Reporter;
+  readonly #sender: TelemetrySender;
+  readonly #events: DeviceEvents;
+  #readBytesPerS: number | undefined;
+  #engineVersion = 'unknown';
+  #powerFrom = '';
+  #settleReady: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
+  #stopListening = (): void => {};
+
+  constructor(parts: AgentParts) {
+    this.#parts = parts;
+    const { board, engine, artefacts, link, sensors, clock, log } = parts;
+    const { idleW, loadW, standbyW } = board.power;
+    this.#readBytesPerS = parts.kept.readBytesPerS;
+    this.#meter = new EnergyMeter({ idleW: idleW.value, loadW: loadW.value, standbyW: standbyW.value }, clock);
+    this.#events = new DeviceEvents(clock, (event) => link.send({ kind: 'event', event }));
+    this.#sender = new TelemetrySender(parts.buffer, (telemetry) => link.send({ kind: 'telemetry', telemetry }), clock);
+    this.#outbox = new JobOutbox({
+      send: (jobId, out) => link.send({ kind: 'job-out', jobId, out }),
+      clock,
+      onGiveUp: () => this.#runner.cancelAll(),
+    });
+    this.#runner = new JobRunner({
+      engine,
+      concurrency: parts.concurrency,
+      capacity: parts.queueCapacity,
+      serves: (variantId) => this.#twin.serves(variantId),
+      energy: this.#meter,
+      emit: (jobId, out) => this.#outbox.push(jobId, out),
+      clock,
+      log,
+    });
+    this.#twin = new Twin({
+      engine,
+      artefacts,
+      memoryBudgetBytes: parts.memoryBudget,
+      slots: board.slots,
+      clock,
+      log,
+      measurements: parts.kept.measurements,
+      drain: (variantId, signal) => this.#runner.drain(variantId, signal),
+      measure: (variant, loaded, signal) => this.#measure(variant, loaded, signal),
+      estimateMemory: parts.estimateMemory,
+      onMeasured: (measurements) => parts.keep({ readBytesPerS: this.#readBytesPerS, measurements }),
+      onChange: (what) => this.#reportLine.mark(what),
+    });
+    this.#reportLine = new ReportLine(clock, () => this.#publishReport());
+    this.#reporter = new Reporter({
+      sensors,
+      meter: this.#meter,
+      clock,
+      activity: () => ({
+        queuedJobs: this.#runner.queuedJobs,
+        runningJobs: this.#runner.runningJobs,
+        outputTokens: this.#runner.outputTokens,
+        engineMemoryBytes: this.#twin.usedMemoryBytes,
+        standby: this.#twin.desired?.state === 'standby' && this.#twin.residentCount === 0,
+      }),
+      onBatch: (batch) => {
+        this.#sender.push(batch);
+        this.#noticePowerSource();
+      },
+    });
+  }
+
+  /** Begins to serve. The promise resolves once presence was published. */
+  start(): Promise<void> {
+    const { engine, link } = this.#parts;
+    this.#stopListening = engine.onState((state) => this.#onEngine(state));
+    this.#powerFrom = this.#meter.origin.from;
+    this.#reporter.start();
+    void this.#learnVersion();
+    const ready = new Promise<void>((resolve, reject) => {
+      this.#settleReady = { resolve, reject };
+    });
+    // Whoever does not wait for it must not be ended by its rejection.
+    ready.catch(() => {});
+    link.start({ onMessage: (message) => this.#onMessage(message), onState: (state) => this.#onLink(state) });
+    return ready;
+  }
+
+  async stop(): Promise<void> {
+    const { link, engine, buffer } = this.#parts;
+    this.#settleReady?.reject(new FleetError('controller.unreachable', 'stopped before the broker was reached'));
+    this.#stopListening();
+    this.#reporter.stop();
+    await Promise.all([this.#runner.stop(), this.#twin.stop()]);
+    await this.#lastWords();
+    this.#reportLine.stop();
+    this.#sender.stop();
+    this.#outbox.stop();
+    await link.close();
+    await engine.close();
+    buffer.close();
+  }
+
+  #onMessage(message: Incoming): void {
+    const { log } = this.#parts;
+    switch (message.kind) {
+      case 'desired': {
+        const { desired } = message;
+        if (!this.#twin.takeUp(desired)) return;
+        log.info('desired.taken', { generation: desired.generation, variants: desired.variants.length });
+        this.#reporter.setPace(desired.telemetry.sampleMs, desired.telemetry.batchMs);
+        return;
+      }
+      case 'job':
+        this.#runner.accept(message.job);
+        return;
+      case 'cancel':
+        this.#runner.cancel(message.cancel.jobId);
+        return;
+      case 'refused': {
+        const { code, message: what } = message.error;
+        log.warn('message.refused', { channel: message.channel, code, reason: what });
+        this.#events.tell('warn', code, `${message.channel}: ${what}`);
+      }
+    }
+  }
+
+  #onLink({ state, epoch }: LinkState): void {
+    const session = state === 'connected' ? epoch : undefined;
+    this.#outbox.onLink(state);
+    this.#events.onLink(session);
+    this.#sender.onLink(session);
+    if (session === undefined) return;
+    this.#settleReady?.resolve();
+    this.#reportLine.flush();
+  }
+
+  #onEngine(state: EngineState): void {
+    if (state.state === 'ready') this.#events.tell('info', 'engine.restarted', 'the engine is ready again');
+    else this.#events.tell('error', `engine.${state.state}`, state.reason);
+    if (this.#engineVersion === 'unknown') void this.#learnVersion();
+  }
+
+  async #learnVersion(): Promise<void> {
+    const { engine, clock } = this.#parts;
+    const deadline = new Promise<undefined>((resolve) => clock.after(VERSION_DEADLINE, () => resolve(undefined)));
+    const version = await Promise.race([engine.version().catch(() => undefined), deadline]);
+    if (version === undefined) return;
+    this.#engineVersion = version;
+    this.#reportLine.mark('change');
+  }
+
+  async #measure(variant: DesiredVariant, loaded: LoadedModel, signal: AbortSignal): Promise<Measurement> {
+    const { engine, artefacts, clock } = this.#parts;
+    this.#readBytesPerS ??= await diskReadRate(artefacts.path(variant.sha256));
+    return measureVariant(variant, loaded, { engine, energy: this.#meter, clock }, signal);
+  }
+
+  async #publishReport(): Promise<void> {
+    const { board, host, engine, artefacts, link, agentVersion } = this.#parts;
+    const freeBytes = await artefacts.free().catch(() => 0);
+    const engineState = engine.state();
+    const { idleW, loadW, standbyW } = board.power;
+    const readBytesPerS = this.#readBytesPerS;
+    const reported: Reported = {
+      v: PROTOCOL_VERSION,
+      epoch: Math.max(1, link.state().epoch),
+      board: board.id,
+      agentVersion,
+      host,
+      engine: { kind: engine.kind, version: this.#engineVersion, ...engineState },
+      storage: { freeBytes, ...(readBytesPerS === undefined ? {} : { readBytesPerS }) },
+      slots: board.slots,
+      power: { ...this.#meter.origin, idleW: idleW.value, loadW: loadW.value, standbyW: standbyW.value },
+      ...this.#twin.report(),
+    };
+    try {
+      await link.send({ kind: 'reported', reported });
+    } catch (error) {
+      this.#parts.log.debug('reported.unsent', { reason: messageOf(error) });
+      throw error;
+    }
+  }
+
+  /** The reported document says where power comes from: a sensor that came or went changes it. */
+  #noticePowerSource(): void {
+    const { from } = this.#meter.origin;
+    if (from === this.#powerFrom) return;
+    this.#powerFrom = from;
+    this.#reportLine.mark('change');
+  }
+
+  async #lastWords(): Promise<void> {
+    const { clock, link } = this.#parts;
+    const until = clock.now() + LAST_WORDS_MS;
+    while (this.#outbox.waiting > 0 && link.state().state === 'connected' && clock.now() < until) {
+      await new Promise<void>((resolve) => clock.after(POLL, resolve));
+    }
+  }
+}

@@ -1,0 +1,42 @@
+import { Command, CommanderError } from 'commander';
+
+import { isFleetError, messageOf } from '@fleetgate/shared/errors';
+
+import { agentVersion } from '../config/config.js';
+import { registerAgent } from './agent.js';
+import { registerDoctor } from './doctor.js';
+import { registerOutcomes } from './outcomes.js';
+
+/**
+ * Runs a command of the agent (`agent`, `outcomes`, `doctor`); `argv` is what follows the program's name.
+ *
+ * Resolves with the exit code: 0 done, 1 failed, 2 bad input or usage. Prints what went wrong, never a stack trace.
+ */
+export async function runAgentCli(argv: readonly string[]): Promise<number> {
+  const program = new Command('fleetgate').version(agentVersion()).exitOverride().allowExcessArguments(false);
+  registerAgent(program);
+  registerOutcomes(program);
+  registerDoctor(program);
+  // Commands inherit neither: each has to be told not to end the process by itself.
+  for (const command of program.commands) command.exitOverride().allowExcessArguments(false);
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return typeof process.exitCode === 'number' ? process.exitCode : 0;
+  } catch (error) {
+    // Commander has printed its own message by then, and help and version end this way too.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    return fail(error, argv.includes('--json') ? 'json' : 'text');
+  }
+}
+
+function fail(error: unknown, form: 'json' | 'text'): number {
+  const known = isFleetError(error);
+  const code = known ? error.code : 'internal.invariant';
+  const hint = known ? error.hint : 'please report this';
+  if (form === 'json') {
+    process.stdout.write(`${JSON.stringify({ error: { code, message: messageOf(error), hint } })}\n`);
+  } else {
+    process.stderr.write(`fleetgate: ${messageOf(error)} [${code}]\n${hint === undefined ? '' : `hint: ${hint}\n`}`);
+  }
+  return known && error.kind === 'input' ? 2 : 1;
+}

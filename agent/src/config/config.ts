@@ -1,0 +1,67 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+
+import { z } from 'zod';
+
+import { check } from '@fleetgate/shared/check';
+import { deviceIdSchema } from '@fleetgate/shared/ids';
+
+const httpUrl = z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL' });
+
+const engineSchema = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('llama'),
+    /** Unset: the board's, at most the cores that are there. */
+    threads: z.number().int().min(1).max(256).optional(),
+    gpu: z.enum(['off', 'auto']).default('off'),
+  }),
+  z.object({
+    kind: z.literal('http'),
+    baseUrl: httpUrl,
+    /** Model name at the server by variant; a variant without one goes by its own name. */
+    models: z.record(z.string(), z.string()).default({}),
+    apiKey: z.string().min(1).optional(),
+  }),
+]);
+
+export const agentConfigSchema = z
+  .object({
+    controllerUrl: httpUrl,
+    /** A board id, or `auto` to recognise this machine. */
+    board: z.string().min(1),
+    name: deviceIdSchema,
+    /** This agent's own folder. */
+    dataDir: z.string().min(1),
+    /** Needed once, for enrolment. Secret. */
+    token: z.string().min(1).optional(),
+    engine: engineSchema,
+    logLevel: z.enum(['error', 'warn', 'info', 'debug', 'silent']).default('info'),
+  })
+  .strict();
+export type AgentConfig = z.infer<typeof agentConfigSchema>;
+
+/** Parses what the command line and the environment gave. Throws `config.invalid` with every fault. */
+export function parseAgentConfig(value: unknown): AgentConfig {
+  const config = check<AgentConfig>(agentConfigSchema, value, 'config.invalid', 'agent', {
+    hint: 'see fleetgate agent --help',
+  });
+  return Object.freeze({ ...config, dataDir: resolve(config.dataDir) });
+}
+
+/** The join token and the engine's key come by environment, so that no process list shows them. */
+export function secretsFromEnvironment(): { readonly token?: string; readonly apiKey?: string } {
+  const { FLEETGATE_JOIN_TOKEN: token, FLEETGATE_ENGINE_API_KEY: apiKey } = process.env;
+  return {
+    ...(token === undefined || token === '' ? {} : { token }),
+    ...(apiKey === undefined || apiKey === '' ? {} : { apiKey }),
+  };
+}
+
+/** Termux sets PREFIX. */
+export const environmentPrefix = (): string | undefined => process.env['PREFIX'];
+
+/** Version of this package. */
+export function agentVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return z.object({ version: z.string() }).parse(JSON.parse(text)).version;
+}

@@ -1,0 +1,189 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { loadBoard, loadBoards } from '@fleetgate/firmware-configs/load-board';
+import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
+import { type Clock, systemClock } from '@fleetgate/shared/clock';
+import { claimDataDir } from '@fleetgate/shared/disk-data-dir';
+import { FleetError } from '@fleetgate/shared/errors';
+import { readModelFacts } from '@fleetgate/shared/gguf/disk-gguf';
+import type { DeviceId, VariantId } from '@fleetgate/shared/ids';
+import type { Logger } from '@fleetgate/shared/logger';
+import { type Random, systemRandom } from '@fleetgate/shared/random';
+import { milliseconds } from '@fleetgate/shared/units/quantity';
+
+import { Agent } from './agent.js';
+import { DiskArtefactStore } from './artefacts/disk-artefact-store.js';
+import { httpArtefactSource } from './artefacts/http-artefact-source.js';
+import { type AgentConfig, agentVersion, environmentPrefix } from './config/config.js';
+import type { Engine } from './engine/engine.js';
+import { createHttpEngine } from './engine/http-engine.js';
+import { createLlamaEngine } from './engine/llama-engine.js';
+import { diskEpochs, readIdentity, writeIdentity } from './link/disk-identity.js';
+import { enrol, lookUpBroker } from './link/http-enrolment.js';
+import type { Identity } from './link/identity.js';
+import { MqttControllerLink } from './link/mqtt-controller-link.js';
+import { boardSensors } from './sensors/board-sensors.js';
+import { detectBoard } from './sensors/detect-board.js';
+import { readBoardFacts } from './sensors/linux-board-facts.js';
+import { describeHost } from './sensors/linux-host.js';
+import { runCommand } from './sensors/process-command.js';
+import { DiskOfflineBuffer } from './telemetry/disk-offline-buffer.js';
+import { readMeasurements, writeMeasurements } from './twin/disk-measurements.js';
+import { memoryBudget } from './twin/memory-budget.js';
+
+/** An engine child that says nothing for this long hangs: a batch of prefill on the slowest board takes seconds. */
+const ENGINE_WATCHDOG = milliseconds(60_000);
+/** ggml's threads spin at barriers: two evaluations that share cores are slower than one after the other. */
+const LLAMA_CONCURRENCY = 1;
+/** A server behind HTTP batches by itself. */
+const HTTP_CONCURRENCY = 4;
+/** Jobs that wait: more would wait longer than a person does. */
+const QUEUE_CAPACITY = 32;
+
+export interface RunningAgent {
+  readonly deviceId: DeviceId;
+  readonly board: BoardProfile;
+  /** Resolves when presence was published for the first time; rejects when the agent was stopped before. */
+  readonly ready: Promise<void>;
+  /** Ends jobs, says goodbye, ends every child, gives the data directory back. Idempotent; takes a few seconds at most. */
+  stop(): Promise<void>;
+}
+
+export interface AgentSurroundings {
+  readonly log: Logger;
+  /** Ends a wait for the controller at enrolment. */
+  readonly signal?: AbortSignal;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  /** In place of the configured engine; the agent closes it. */
+  readonly engine?: Engine;
+}
+
+/**
+ * Starts the daemon of one device: recognises the board, enrols where that was not done yet, and serves.
+ *
+ * Throws `data-dir.not-writable`, `data-dir.in-use`, `board.unknown`, `config.invalid`, `enrol.*`, `store.corrupt`,
+ * `controller.unreachable` (aborted while waiting).
+ */
+export async function runAgent(config: AgentConfig, surroundings: AgentSurroundings): Promise<RunningAgent> {
+  const release = claimDataDir(config.dataDir);
+  try {
+    return await start(config, surroundings, release);
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+async function start(config: AgentConfig, around: AgentSurroundings, release: () => void): Promise<RunningAgent> {
+  const { log, clock = systemClock, random = systemRandom } = around;
+  const signal = around.signal ?? new AbortController().signal;
+  const board = await chooseBoard(config.board);
+  const identity = await identify(config, board, { clock, random, log, signal });
+  const host = await describeHost('/');
+  const threads = threadsOf(config, board, host.cores);
+  const artefacts = await DiskArtefactStore.open({
+    folder: join(config.dataDir, 'artefacts'),
+    source: httpArtefactSource(config.controllerUrl, `${identity.deviceId}:${identity.secret}`),
+    log,
+  });
+  const telemetryFolder = join(config.dataDir, 'telemetry');
+  mkdirSync(telemetryFolder, { recursive: true, mode: 0o700 });
+  const version = agentVersion();
+  const conditions = `${board.id} ${config.engine.kind} ${threads} threads, agent ${version}`;
+  const measurementFile = join(config.dataDir, 'measurements.json');
+  const engine = around.engine ?? createEngine(config, threads, log, clock);
+  let known = identity.mqttUrl;
+  const link = new MqttControllerLink({
+    identity,
+    brokerUrl: async () => (known = (await lookUpBroker(config.controllerUrl, identity, signal)) ?? known),
+    epochs: diskEpochs(config.dataDir, clock),
+    agentVersion: version,
+    clock,
+    random,
+    log,
+  });
+  const agent = new Agent({
+    board,
+    host,
+    engine,
+    artefacts,
+    link,
+    sensors: boardSensors(board, { root: '/', run: runCommand, clock }, log),
+    buffer: new DiskOfflineBuffer(telemetryFolder, log),
+    memoryBudget: memoryBudget(board, host.memoryBytes),
+    concurrency: config.engine.kind === 'http' ? HTTP_CONCURRENCY : LLAMA_CONCURRENCY,
+    queueCapacity: QUEUE_CAPACITY,
+    agentVersion: version,
+    kept: readMeasurements(measurementFile, conditions, log),
+    keep: (kept) => writeMeasurements(measurementFile, conditions, kept),
+    estimateMemory: async (path) => (await readModelFacts(path)).memoryBytes,
+    clock,
+    log,
+  });
+  log.info('agent.started', {
+    deviceId: identity.deviceId,
+    fleet: identity.fleet,
+    boardId: board.id,
+    engine: engine.kind,
+    threads,
+    rssBytes: process.memoryUsage.rss(),
+  });
+  const ready = agent.start();
+  let stopping: Promise<void> | undefined;
+  return {
+    deviceId: identity.deviceId,
+    board,
+    ready,
+    stop: () => (stopping ??= agent.stop().finally(release)),
+  };
+}
+
+async function chooseBoard(id: string): Promise<BoardProfile> {
+  if (id !== 'auto') return loadBoard(id);
+  const facts = await readBoardFacts('/', environmentPrefix());
+  const board = detectBoard((await loadBoards()).values(), facts);
+  if (board !== undefined) return board;
+  throw new FleetError('board.unknown', `no board profile fits this machine (${facts.arch})`, {
+    hint: 'choose the nearest one with --board, or add a profile (firmware-configs/README.md)',
+  });
+}
+
+async function identify(
+  config: AgentConfig,
+  board: BoardProfile,
+  around: { clock: Clock; random: Random; log: Logger; signal: AbortSignal },
+): Promise<Identity> {
+  const known = readIdentity(config.dataDir);
+  if (known !== undefined) {
+    if (known.deviceId === config.name) return known;
+    const found = `${config.dataDir} belongs to device "${known.deviceId}", expected "${config.name}"`;
+    throw new FleetError('config.invalid', found, { hint: `use --name ${known.deviceId} or another --data directory` });
+  }
+  if (config.token === undefined) {
+    throw new FleetError('config.invalid', `device "${config.name}" is not enrolled yet and there is no join token`, {
+      hint: 'give the token that the controller printed, with --token or FLEETGATE_JOIN_TOKEN',
+    });
+  }
+  const { controllerUrl, token, name } = config;
+  const identity = await enrol({ controllerUrl, token, name, board: board.id }, around);
+  writeIdentity(config.dataDir, identity);
+  around.log.info('enrol.done', { deviceId: identity.deviceId, fleet: identity.fleet });
+  return identity;
+}
+
+function threadsOf(config: AgentConfig, board: BoardProfile, cores: number): number {
+  const wanted = config.engine.kind === 'llama' ? config.engine.threads : undefined;
+  return wanted ?? Math.max(1, Math.min(board.engineThreads, cores));
+}
+
+function createEngine({ engine }: AgentConfig, threads: number, log: Logger, clock: Clock): Engine {
+  if (engine.kind === 'llama') {
+    const { gpu } = engine;
+    return createLlamaEngine({ threads, sequences: LLAMA_CONCURRENCY, gpu, watchdog: ENGINE_WATCHDOG, log, clock });
+  }
+  const { baseUrl, models, apiKey } = engine;
+  const modelOf = (variantId: VariantId): string => models[variantId] ?? variantId;
+  return createHttpEngine({ baseUrl, modelOf, log, clock, ...(apiKey === undefined ? {} : { apiKey }) });
+}
