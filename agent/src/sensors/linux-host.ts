@@ -12,7 +12,10 @@ import { parseMemory } from './linux-proc.js';
  */
 export async function describeHost(root: string): Promise<Reported['host']> {
   const machine = (await readText(root, 'etc/machine-id')) || (await readText(root, 'proc/sys/kernel/random/boot_id'));
-  const id = createHash('sha256').update(`fleetgate ${machine ?? hostname()}`).digest('hex').slice(0, 16);
+  const id = createHash('sha256')
+    .update(`fleetgate ${machine ?? hostname()}`)
+    .digest('hex')
+    .slice(0, 16);
   return {
     id,
     os: `${osType()} ${release()}`,
