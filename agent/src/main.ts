@@ -175,7 +175,7 @@ async function identify(
 
 function threadsOf(config: AgentConfig, board: BoardProfile, cores: number): number {
   const wanted = config.engine.kind === 'llama' ? config.engine.threads : undefined;
-  return wanted ?? Math.max(1, Math.min(board.engineThreads, cores));
+  return wanted ?? Math.max(1, Math.min(board.engineThreads, cores - 1));
 }
 
 function createEngine({ engine }: AgentConfig, threads: number, log: Logger, clock: Clock): Engine {

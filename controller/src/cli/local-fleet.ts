@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { createWriteStream, mkdirSync, readFileSync, statSync, truncateSync, type WriteStream } from 'node:fs';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -110,6 +111,8 @@ export class LocalFleet {
       );
     });
     const token = readFileSync(join(dataDir, 'controller', 'join-token'), 'utf8').trim();
+    // The agents share this machine's cores: llama.cpp's threads spin at barriers, and more of them than cores cost dearly.
+    const threads = Math.max(1, Math.floor(cpus().length / (devices + 1)));
     for (let i = 0; i < devices; i++) {
       const { name, board } = localDevice(i);
       this.#run(
@@ -124,6 +127,8 @@ export class LocalFleet {
           name,
           '--data',
           join(dataDir, 'agents', name),
+          '--threads',
+          String(threads),
           '--log-level',
           this.#options.logLevel,
         ],

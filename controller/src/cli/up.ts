@@ -59,18 +59,20 @@ async function up(options: UpOptions): Promise<void> {
     process.once('SIGTERM', () => done('interrupted'));
     process.once('disconnect', () => done('interrupted'));
   });
+  const over = new AbortController();
   try {
     const started = Date.now();
     const listening = await Promise.race([fleet.start(), fleet.failed, interrupted]);
     if (listening === 'interrupted') return;
     say(`controller listens on ${listening.httpUrl}`);
     const expected = options.fleet === 'none' ? 0 : options.fleet;
-    const ready = await Promise.race([untilReady(listening, expected, say), fleet.failed, interrupted]);
+    const ready = await Promise.race([untilReady(listening, expected, say, over.signal), fleet.failed, interrupted]);
     if (ready === 'interrupted') return;
     announce(listening, ready, Date.now() - started, options.json === true);
     await Promise.race([interrupted, fleet.failed]);
     say('stopping');
   } finally {
+    over.abort();
     await fleet.stop();
     release();
   }
@@ -81,10 +83,11 @@ async function untilReady(
   listening: Listening,
   expected: number,
   say: (text: string) => void,
+  over: AbortSignal,
 ): Promise<PlanView | undefined> {
   const deadline = Date.now() + READY_DEADLINE_MS;
   const told = new Map<string, string>();
-  while (Date.now() < deadline) {
+  while (Date.now() < deadline && !over.aborted) {
     const status = await read<StatusView>(`${listening.httpUrl}/api/v1/status`);
     const devices = (await read<ListBody<DeviceView>>(`${listening.httpUrl}/api/v1/devices`))?.items ?? [];
     for (const device of devices) {
@@ -99,6 +102,7 @@ async function untilReady(
     }
     await new Promise((done) => setTimeout(done, POLL_MS));
   }
+  if (over.aborted) return undefined;
   throw new FleetError('dispatch.no-plan', `no plan was active within ${READY_DEADLINE_MS / 60_000} minutes`, {
     hint: 'look at DIR/logs and at `fleetgate devices`',
   });
