@@ -55,33 +55,34 @@ export function classMeans(set: TrainingSet, target: Float64Array, without?: num
   return sums.map((sum, index) => sum / Math.max(1, counts[index] ?? 0));
 }
 
-/** How far a centred target follows its ridge prediction and its class means; the rest of it is taken as 0. */
+/** The part of a centred target that its classes explain, for each row by the folds that have not seen it. */
+export function heldOutClassPart(set: TrainingSet, target: Float64Array, probabilities: Matrix): Float64Array {
+  const means = Array.from({ length: FOLDS }, (_, fold) => classMeans(set, target, fold));
+  return target.map((_, row) => {
+    const own = means[set.foldOf[row] ?? 0];
+    return rowOf(probabilities, row).reduce((sum, share, index) => sum + share * (own?.[index] ?? 0), 0);
+  });
+}
+
+/** How far targets follow their class means and the ridge prediction of what those leave over, 0..1 each. */
 export interface Shares {
-  readonly ridge: number;
   readonly byClass: number;
+  readonly ridge: number;
 }
 
-export interface Blend extends Shares {
-  /** The blended prediction of each row by fits that have not seen it; one array per target. */
-  readonly heldOut: readonly Float64Array[];
-}
-
-/** The shares, common to all targets, with the least squared error on held-out folds. */
-export function blendOf(
-  set: TrainingSet,
+/** The shares, common to all targets, with the least squared error on held-out folds. NaN values are unknown. */
+export function sharesOf(
   targets: readonly Float64Array[],
-  fits: readonly RidgeFit[],
-  probabilities: Matrix,
-): Blend {
-  const byClass = targets.map((target) => heldOutClassPart(set, target, probabilities));
-  // The squared error is a quadratic form in the shares: six sums give it for every pair of shares.
-  const sums = { tt: 0, tr: 0, tc: 0, rr: 0, rc: 0, cc: 0 };
+  byClass: readonly Float64Array[],
+  ridge: readonly RidgeFit[],
+): Shares {
+  // The squared error is a quadratic form in the shares: five sums give it for every pair of shares.
+  const sums = { tr: 0, tc: 0, rr: 0, rc: 0, cc: 0 };
   targets.forEach((target, at) => {
     target.forEach((value, row) => {
-      const r = fits[at]?.heldOut[row] ?? NaN;
+      const r = ridge[at]?.heldOut[row] ?? NaN;
       const c = byClass[at]?.[row] ?? 0;
       if (Number.isNaN(value) || Number.isNaN(r)) return;
-      sums.tt += value * value;
       sums.tr += value * r;
       sums.tc += value * c;
       sums.rr += r * r;
@@ -91,25 +92,13 @@ export function blendOf(
   });
   let best = { ridge: 0, byClass: 0, error: Infinity };
   for (let step = 0; step <= SHARE_STEPS; step++) {
-    for (let other = 0; step + other <= SHARE_STEPS; other++) {
+    for (let other = 0; other <= SHARE_STEPS; other++) {
       const [a, b] = [step / SHARE_STEPS, other / SHARE_STEPS];
-      const error =
-        sums.tt - 2 * a * sums.tr - 2 * b * sums.tc + a * a * sums.rr + 2 * a * b * sums.rc + b * b * sums.cc;
+      const error = a * a * sums.rr + 2 * a * b * sums.rc + b * b * sums.cc - 2 * a * sums.tr - 2 * b * sums.tc;
       if (error < best.error - 1e-12) best = { ridge: a, byClass: b, error };
     }
   }
-  const heldOut = targets.map((target, at) =>
-    target.map((_, row) => best.ridge * (fits[at]?.heldOut[row] ?? 0) + best.byClass * (byClass[at]?.[row] ?? 0)),
-  );
-  return { ridge: best.ridge, byClass: best.byClass, heldOut };
-}
-
-function heldOutClassPart(set: TrainingSet, target: Float64Array, probabilities: Matrix): Float64Array {
-  const means = Array.from({ length: FOLDS }, (_, fold) => classMeans(set, target, fold));
-  return target.map((_, row) => {
-    const own = means[set.foldOf[row] ?? 0];
-    return rowOf(probabilities, row).reduce((sum, share, index) => sum + share * (own?.[index] ?? 0), 0);
-  });
+  return { ridge: best.ridge, byClass: best.byClass };
 }
 
 /** How wrong held-out predictions of one expert were. */

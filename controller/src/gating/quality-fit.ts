@@ -1,4 +1,4 @@
-import { blendOf, classMeans, type Residuals, residualsOf } from './blend-predictions.js';
+import { classMeans, heldOutClassPart, type Residuals, residualsOf, sharesOf } from './blend-predictions.js';
 import type { Matrix } from './linear-algebra.js';
 import { fitRidge } from './ridge.js';
 import { FOLDS, type TrainingSet } from './training-set.js';
@@ -13,43 +13,61 @@ export interface QualityFit {
 
 /**
  * Splits each outcome into the expert's mean, what all experts have in common on the prompt (how hard it is) and what is
- * the expert's own, and predicts the last two apart.
+ * the expert's own, and predicts the last two apart: from the prompt's classes first, then what those leave over from
+ * its features.
  *
  * The experts' own parts are shrunk by one common measure. A choice between experts depends on differences only; were
  * each expert shrunk by its own best measure, the common part would leak into the differences, and the expert with the
  * least shrinkage would win every easy prompt.
  */
 export function fitQuality(set: TrainingSet, scores: Matrix, probabilities: Matrix): readonly QualityFit[] {
-  const folds = { of: set.foldOf, count: FOLDS };
   const means = set.quality.map((quality) => meanOf(knownOf(quality)));
   const common = commonPart(set.quality, means);
   const own = set.quality.map((quality, expert) =>
     quality.map((value, row) => value - (means[expert] ?? 0) - (common[row] ?? 0)),
   );
-  const [commonFit] = fitRidge(scores, [common], folds, 'each');
-  const ownFits = fitRidge(scores, own, folds, 'shared');
-  const commonBlend = blendOf(set, [common], commonFit === undefined ? [] : [commonFit], probabilities);
-  const ownBlend = blendOf(set, own, ownFits, probabilities);
-  const commonMeans = classMeans(set, common);
+  const [commonFit] = fitParts(set, scores, probabilities, [common]);
+  const ownFits = fitParts(set, scores, probabilities, own);
   return set.quality.map((quality, expert) => {
     const mean = means[expert] ?? 0;
-    const ownFit = ownFits[expert];
-    const ownMeans = classMeans(set, own[expert] ?? new Float64Array());
-    const predicted = quality.map((_, row) =>
-      clamp01(mean + (commonBlend.heldOut[0]?.[row] ?? 0) + (ownBlend.heldOut[expert]?.[row] ?? 0)),
-    );
+    const parts = [commonFit, ownFits[expert]].filter((part) => part !== undefined);
+    const total = (of: (part: PartFit) => number): number => parts.reduce((sum, part) => sum + of(part), 0);
+    const predicted = quality.map((_, row) => clamp01(mean + total((part) => part.heldOut[row] ?? 0)));
     return {
-      intercept: mean + commonBlend.ridge * (commonFit?.intercept ?? 0) + ownBlend.ridge * (ownFit?.intercept ?? 0),
-      coefficients: new Float64Array(scores.columns).map(
-        (_, at) =>
-          commonBlend.ridge * (commonFit?.coefficients[at] ?? 0) + ownBlend.ridge * (ownFit?.coefficients[at] ?? 0),
-      ),
-      offsets: commonMeans.map(
-        (value, index) => commonBlend.byClass * value + ownBlend.byClass * (ownMeans[index] ?? 0),
-      ),
+      intercept: mean + total((part) => part.intercept),
+      coefficients: new Float64Array(scores.columns).map((_, at) => total((part) => part.coefficients[at] ?? 0)),
+      offsets: new Float64Array(set.classes.length).map((_, index) => total((part) => part.offsets[index] ?? 0)),
       residuals: residualsOf(set, quality, predicted, probabilities),
     };
   });
+}
+
+interface PartFit {
+  readonly intercept: number;
+  readonly coefficients: Float64Array;
+  readonly offsets: Float64Array;
+  readonly heldOut: Float64Array;
+}
+
+/** Fits targets of mean 0 with one strength and one pair of shares for all. */
+function fitParts(
+  set: TrainingSet,
+  scores: Matrix,
+  probabilities: Matrix,
+  targets: readonly Float64Array[],
+): readonly PartFit[] {
+  const byClass = targets.map((target) => heldOutClassPart(set, target, probabilities));
+  const rest = targets.map((target, at) => target.map((value, row) => value - (byClass[at]?.[row] ?? 0)));
+  const ridge = fitRidge(scores, rest, { of: set.foldOf, count: FOLDS }, 'shared');
+  const shares = sharesOf(targets, byClass, ridge);
+  return targets.map((target, at) => ({
+    intercept: shares.ridge * (ridge[at]?.intercept ?? 0),
+    coefficients: (ridge[at]?.coefficients ?? new Float64Array(scores.columns)).map((value) => shares.ridge * value),
+    offsets: classMeans(set, target).map((value) => shares.byClass * value),
+    heldOut: target.map(
+      (_, row) => shares.ridge * (ridge[at]?.heldOut[row] ?? 0) + shares.byClass * (byClass[at]?.[row] ?? 0),
+    ),
+  }));
 }
 
 /** Per prompt: the mean over its measured experts of quality less the expert's mean. */

@@ -20,7 +20,7 @@ const RANK = 192;
 /** Answer length assumed when the outcomes have none, tokens. */
 const UNKNOWN_OUTPUT_TOKENS = 128;
 /** Share of the training prompts that count as unlike the rest. */
-const UNFAMILIAR_SHARE = 0.02;
+const UNFAMILIAR_SHARE = 0.01;
 
 export interface TrainingOptions {
   readonly seed?: number;
@@ -79,7 +79,7 @@ function trainOn(set: TrainingSet, options: TrainingOptions): GateModel {
   progress('weights', 0.95);
   const centroids = centroidsOf(set);
   const fits = [...quality.map((fit) => fit.coefficients), ...[...lengths, ...classes].map((fit) => fit.coefficients)];
-  const packed = quantise(weightColumns(basis, fits, centroids));
+  const packed = quantise(weightColumns(basis, fits, centroids.directions));
   progress('done', 1);
   return {
     featuresVersion: FEATURES_VERSION,
@@ -158,31 +158,42 @@ function classExpert(set: TrainingSet, expert: number, index: number, quality: Q
   };
 }
 
-/** Unit vectors, classes x features: the mean direction of each class's prompts. */
-function centroidsOf(set: TrainingSet): Matrix {
-  const centroids = matrix(set.classes.length, FEATURE_COUNT);
-  set.rows.forEach((row, at) => {
-    const into = rowOf(centroids, set.classOf[at] ?? 0);
-    row.indices.forEach((index, k) => (into[index] = (into[index] ?? 0) + (row.values[k] ?? 0)));
-  });
-  for (let at = 0; at < centroids.rows; at++) {
-    const row = rowOf(centroids, at);
-    const norm = Math.sqrt(row.reduce((sum, value) => sum + value * value, 0));
-    if (norm > 0) row.forEach((value, index) => (row[index] = value / norm));
-  }
-  return centroids;
+interface Centroids {
+  /** Unit vectors, classes x features: the mean direction of each class's prompts. */
+  readonly directions: Matrix;
+  /** Length of each class's sum of prompts. */
+  readonly norms: readonly number[];
 }
 
-function familiarityOf(set: TrainingSet, centroids: Matrix): number {
-  const nearest = set.rows.map((row) => {
-    let best = 0;
-    for (let at = 0; at < centroids.rows; at++) {
-      const centroid = rowOf(centroids, at);
-      let sum = 0;
-      for (let k = 0; k < row.indices.length; k++) sum += (row.values[k] ?? 0) * (centroid[row.indices[k] ?? 0] ?? 0);
-      best = Math.max(best, sum);
-    }
-    return best;
+function centroidsOf(set: TrainingSet): Centroids {
+  const directions = matrix(set.classes.length, FEATURE_COUNT);
+  set.rows.forEach((row, at) => {
+    const into = rowOf(directions, set.classOf[at] ?? 0);
+    row.indices.forEach((index, k) => (into[index] = (into[index] ?? 0) + (row.values[k] ?? 0)));
+  });
+  const norms = set.classes.map((_, at) => {
+    const row = rowOf(directions, at);
+    const norm = Math.sqrt(row.reduce((sum, value) => sum + value * value, 0));
+    row.forEach((value, index) => (row[index] = norm > 0 ? value / norm : 0));
+    return norm;
+  });
+  return { directions, norms };
+}
+
+/** Similarity to the nearest centroid that all but a small share of the prompts reach, each left out of its centroid. */
+function familiarityOf(set: TrainingSet, centroids: Centroids): number {
+  const nearest = set.rows.map((row, own) => {
+    const ownSquare = row.values.reduce((sum, value) => sum + value * value, 0);
+    return centroids.norms.reduce((best, norm, at) => {
+      const centroid = rowOf(centroids.directions, at);
+      let product = 0;
+      for (let k = 0; k < row.indices.length; k++) {
+        product += (row.values[k] ?? 0) * (centroid[row.indices[k] ?? 0] ?? 0) * norm;
+      }
+      if (set.classOf[own] !== at) return Math.max(best, product / norm);
+      const rest = Math.sqrt(Math.max(0, norm * norm - 2 * product + ownSquare));
+      return rest > 1e-9 ? Math.max(best, (product - ownSquare) / rest) : best;
+    }, 0);
   });
   return nearest.sort((a, b) => a - b)[Math.floor(UNFAMILIAR_SHARE * nearest.length)] ?? 0;
 }
