@@ -205,7 +205,7 @@ export class Agent {
 
   async #measure(variant: DesiredVariant, loaded: LoadedModel, signal: AbortSignal): Promise<Measurement> {
     const { engine, artefacts, clock } = this.#parts;
-    this.#readBytesPerS ??= await diskReadRate(artefacts.path(variant.sha256));
+    this.#readBytesPerS ??= await diskReadRate(artefacts.path(variant.sha256), clock);
     return measureVariant(variant, loaded, { engine, energy: this.#meter, clock }, signal);
   }
 

@@ -14,7 +14,7 @@ import { CatalogueController } from './catalogue/catalogue.controller.js';
 import { ExpertAdditions } from './catalogue/expert-additions.js';
 import { ExpertRegistry } from './catalogue/expert-registry.js';
 import type { ControllerParts } from './compose.js';
-import { dispatchModule, readJsonBodies } from './dispatch/dispatch.module.js';
+import { dispatchModule, MAX_BODY_BYTES, readJsonBodies } from './dispatch/dispatch.module.js';
 import { EnrolmentController, FleetAddress } from './enrolment/enrolment.controller.js';
 import { Enrolment } from './enrolment/enrolment.js';
 import { Fleet } from './fleet/fleet.js';
@@ -29,6 +29,7 @@ import { Planner } from './planning/planner.js';
 import type { AccessPolicy } from './platform/access.js';
 import { ErrorFilter } from './platform/error-filter.js';
 import { guardAccess } from './platform/http-access.js';
+import { limitBodies } from './platform/http-body-limit.js';
 import { Metrics } from './platform/metrics.js';
 
 export interface AppParts extends ControllerParts {
@@ -56,6 +57,7 @@ export async function createApp(parts: AppParts): Promise<NestFastifyApplication
   });
   const server = app.getHttpAdapter().getInstance();
   guardAccess(server, parts.access);
+  limitBodies(server, MAX_BODY_BYTES);
   await app.register(helmet, {
     contentSecurityPolicy: {
       useDefaults: false,

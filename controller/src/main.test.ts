@@ -233,6 +233,8 @@ describe('a running controller', () => {
     expect((await fetch(url('/api/v1/telemetry?device=pi&metric=powerW'))).status).toBe(404);
     expect((await fetch(url('/api/v1/telemetry?device=pi'))).status).toBe(400);
     expect((await fetch(url('/readyz'))).status).toBe(503);
+    const huge = await send('/v1/chat/completions', 'POST', { model: 'auto', text: 'x'.repeat(10 * 1024 * 1024) });
+    expect([huge.status, await huge.json()]).toMatchObject([413, { error: { code: 'request.too-large' } }]);
     const openApi = await get<{ readonly paths: object }>('/api/openapi.json');
     expect(Object.keys(openApi.paths)).toEqual(expect.arrayContaining(['/v1/chat/completions', '/api/v1/budgets']));
     expect((await fetch(url('/healthz'))).headers.get('content-security-policy')).toContain("default-src 'self'");

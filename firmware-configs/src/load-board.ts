@@ -1,5 +1,3 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { parse } from 'yaml';
@@ -9,13 +7,14 @@ import { check } from '@fleetgate/shared/check';
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 import { type BoardId } from '@fleetgate/shared/ids';
 
+import { type BoardFile, readBoardFiles } from './disk-board-files.js';
+
 /** `boards/` beside this package's `src` and `dist`: both are one level below it. */
 const BOARDS = fileURLToPath(new URL('../boards/', import.meta.url));
 
 /** Every board profile that ships with Fleetgate, by id. Throws `board.invalid`, naming the file and all its faults. */
 export async function loadBoards(folder: string = BOARDS): Promise<ReadonlyMap<BoardId, BoardProfile>> {
-  const files = (await readdir(folder)).filter((name) => name.endsWith('.yaml')).sort();
-  const boards = await Promise.all(files.map((name) => readBoard(folder, name)));
+  const boards = (await readBoardFiles(folder)).map(parseBoard);
   return new Map(boards.map((board) => [board.id, board]));
 }
 
@@ -32,16 +31,16 @@ export async function loadBoard(id: string, folder: string = BOARDS): Promise<Bo
   );
 }
 
-async function readBoard(folder: string, name: string): Promise<BoardProfile> {
-  const where = `board profile ${name}`;
+function parseBoard({ name, text }: BoardFile): BoardProfile {
+  const where = `board profile ${name}.yaml`;
   let value: unknown;
   try {
-    value = parse(await readFile(`${folder}/${name}`, 'utf8'));
+    value = parse(text);
   } catch (cause) {
     throw new FleetError('board.invalid', `${where}: not readable as YAML: ${messageOf(cause)}`, { cause });
   }
   const board = check<BoardProfile>(boardProfileSchema, value, 'board.invalid', where);
-  if (board.id !== basename(name, '.yaml')) {
+  if (board.id !== name) {
     throw new FleetError('board.invalid', `${where}: id is "${board.id}", expected the file's name`);
   }
   return board;

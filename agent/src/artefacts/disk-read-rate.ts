@@ -1,6 +1,8 @@
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 
+import type { Clock } from '@fleetgate/shared/clock';
+
 const BLOCK = 4 * 1024 * 1024;
 const MOST_BYTES = 64 * 1024 * 1024;
 const LONGEST_MS = 500;
@@ -11,7 +13,7 @@ const PAGE = 4096;
  * Read speed of the disk under `path`, bytes per second, past the page cache; undefined where the file system cannot
  * read past it (a figure out of memory would be a lie) or the file is too small to tell. Reads at most 64 MiB, 0.5 s.
  */
-export async function diskReadRate(path: string): Promise<number | undefined> {
+export async function diskReadRate(path: string, clock: Clock): Promise<number | undefined> {
   try {
     const file = await open(path, constants.O_RDONLY | constants.O_DIRECT);
     try {
@@ -20,16 +22,16 @@ export async function diskReadRate(path: string): Promise<number | undefined> {
       const buffer = Buffer.allocUnsafeSlow(BLOCK + PAGE);
       const shift = await alignment(file, buffer);
       if (shift === undefined) return undefined;
-      const startedAt = performance.now();
+      const startedAt = clock.now();
       let done = 0;
-      while (done < Math.min(size, MOST_BYTES) && performance.now() - startedAt < LONGEST_MS) {
-        const { bytesRead } = await file.read(buffer, shift, BLOCK, done);
-        if (bytesRead === 0) break;
+      // A small file is read over and over: the clock counts whole milliseconds.
+      for (let at = 0; done < MOST_BYTES && clock.now() - startedAt < LONGEST_MS;) {
+        const { bytesRead } = await file.read(buffer, shift, BLOCK, at);
         done += bytesRead;
-        if (bytesRead % PAGE !== 0) break;
+        at = at + bytesRead >= size || bytesRead % PAGE !== 0 ? 0 : at + bytesRead;
       }
-      const seconds = (performance.now() - startedAt) / 1000;
-      return done > 0 && seconds > 0 ? done / seconds : undefined;
+      const elapsedMs = clock.now() - startedAt;
+      return elapsedMs > 0 ? (done * 1000) / elapsedMs : undefined;
     } finally {
       await file.close();
     }

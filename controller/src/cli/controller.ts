@@ -42,6 +42,15 @@ export function registerController(program: Command): void {
 }
 
 async function runController(options: ControllerOptions): Promise<void> {
+  try {
+    await serve(options);
+  } finally {
+    // An IPC channel to a supervisor would keep this process alive, also when it could not start.
+    if (process.connected) process.disconnect();
+  }
+}
+
+async function serve(options: ControllerOptions): Promise<void> {
   // Loaded here: a controller brings Nest and TypeORM, which no other command should wait for.
   const [{ loadConfig }, { startController }] = await Promise.all([
     import('../config/config.js'),
@@ -80,6 +89,4 @@ async function runController(options: ControllerOptions): Promise<void> {
   );
   await ended;
   await controller.stop();
-  // An IPC channel to the supervisor would keep this process alive.
-  if (process.connected) process.disconnect();
 }
