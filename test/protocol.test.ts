@@ -2,6 +2,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { z } from 'zod';
 
 import { deviceId, fleetId, jobId } from '@fleetgate/shared/ids';
 import { decode, encode } from '@fleetgate/shared/protocol/codec';
@@ -18,6 +19,7 @@ import { MAX_MESSAGE_BYTES } from '@fleetgate/shared/protocol/version';
 
 const FIXTURES = new URL('fixtures/protocol/v1/', import.meta.url);
 const names = Object.keys(MESSAGE_SCHEMAS) as MessageName[];
+const schemaOf = (name: MessageName): z.ZodType<object> => MESSAGE_SCHEMAS[name];
 const fixture = (name: string): Buffer => readFileSync(new URL(`${name}.json`, FIXTURES));
 
 describe('messages', () => {
@@ -26,17 +28,17 @@ describe('messages', () => {
   });
 
   it.each(names)('still decodes the %s of version 1, and gives back what it encoded', (name) => {
-    const first = decode(MESSAGE_SCHEMAS[name], fixture(name));
+    const first = decode(schemaOf(name), fixture(name));
     if (!first.ok) throw first.error;
     expect(first.message).toEqual(JSON.parse(fixture(name).toString('utf8')));
-    const second = decode(MESSAGE_SCHEMAS[name], encode(first.message));
+    const second = decode(schemaOf(name), encode(first.message));
     expect(second).toEqual(first);
   });
 
   it.each(names)('ignores unknown fields of a %s and refuses another major version', (name) => {
     const message = JSON.parse(fixture(name).toString('utf8')) as object;
-    expect(decode(MESSAGE_SCHEMAS[name], encode({ ...message, later: true })).ok).toBe(true);
-    const future = decode(MESSAGE_SCHEMAS[name], encode({ ...message, v: 2 }));
+    expect(decode(schemaOf(name), encode({ ...message, later: true })).ok).toBe(true);
+    const future = decode(schemaOf(name), encode({ ...message, v: 2 }));
     expect(future.ok ? undefined : future.error.code).toBe('protocol.unsupported-version');
   });
 
@@ -47,7 +49,7 @@ describe('messages', () => {
   it('answers random bytes with a reason and nothing else', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 400 }), fc.constantFrom(...names), (bytes, name) => {
-        const result = decode(MESSAGE_SCHEMAS[name], bytes);
+        const result = decode(schemaOf(name), bytes);
         expect(result.ok || result.error.code.startsWith('protocol.')).toBe(true);
       }),
     );
@@ -58,14 +60,14 @@ describe('messages', () => {
       fc.property(fc.constantFrom(...names), fc.nat(), fc.integer({ min: 0, max: 255 }), (name, at, byte) => {
         const payload = Buffer.from(fixture(name));
         payload[at % payload.length] = byte;
-        expect(() => decode(MESSAGE_SCHEMAS[name], payload)).not.toThrow();
+        expect(() => decode(schemaOf(name), payload)).not.toThrow();
       }),
     );
   });
 
   it('refuses what the broker would refuse, before sending and before parsing', () => {
     expect(() => encode({ text: 'x'.repeat(MAX_MESSAGE_BYTES) })).toThrow(/expected at most/);
-    const received = decode(MESSAGE_SCHEMAS.presence, Buffer.alloc(MAX_MESSAGE_BYTES + 1, 0x20));
+    const received = decode(schemaOf('presence'), Buffer.alloc(MAX_MESSAGE_BYTES + 1, 0x20));
     expect(received.ok ? undefined : received.error.code).toBe('protocol.too-large');
   });
 });

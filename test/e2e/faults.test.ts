@@ -214,7 +214,7 @@ describe('faults of a running fleet', () => {
   }, 120_000);
 
   it('answers bad prompts with a reason', async () => {
-    const post = (body: string | Uint8Array) =>
+    const post = (body: string | Uint8Array<ArrayBuffer>) =>
       fetch(`${fleet.url}/v1/chat/completions`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
@@ -228,7 +228,7 @@ describe('faults of a running fleet', () => {
     const chat = (content: unknown) => JSON.stringify({ model: 'auto', messages: [{ role: 'user', content }] });
     expect(await statusOf(await post(chat('')))).toBe(400);
     expect(await statusOf(await post(chat('x'.repeat(10 * 1024 * 1024))))).toBe(413);
-    expect(await statusOf(await post(Buffer.from([0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d])))).toBe(400);
+    expect(await statusOf(await post(Uint8Array.from([0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d])))).toBe(400);
     expect(await statusOf(await post(chat('word '.repeat(5000))))).toBe(400);
     expect(await statusOf(await post('{'))).toBe(400);
     expect(
