@@ -42,7 +42,8 @@ export interface AgentParts {
   readonly kept: KeptMeasurements;
   /** Writes measurements down for the next start. */
   readonly keep: (kept: KeptMeasurements) => void;
-  readonly estimateMemory: (path: string) => Promise<number | undefined>;
+  /** Memory that a stored model will take, by its file. Throws `gguf.malformed`. */
+  readonly estimateMemory: (path: string, contextTokens: number) => Promise<number>;
   readonly clock: Clock;
   readonly log: Logger;
 }

@@ -6,7 +6,8 @@ import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
 import { type Clock, systemClock } from '@fleetgate/shared/clock';
 import { claimDataDir } from '@fleetgate/shared/disk-data-dir';
 import { FleetError } from '@fleetgate/shared/errors';
-import { readModelFacts } from '@fleetgate/shared/gguf/disk-gguf';
+import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
+import { estimateMemory } from '@fleetgate/shared/gguf/facts';
 import type { DeviceId, VariantId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import { type Random, systemRandom } from '@fleetgate/shared/random';
@@ -118,7 +119,8 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
     agentVersion: version,
     kept: readMeasurements(measurementFile, conditions, log),
     keep: (kept) => writeMeasurements(measurementFile, conditions, kept),
-    estimateMemory: async (path) => (await readModelFacts(path)).memoryBytes,
+    estimateMemory: async (path, contextTokens) =>
+      estimateMemory(await readGguf(path), contextTokens, LLAMA_CONCURRENCY, path),
     clock,
     log,
   });

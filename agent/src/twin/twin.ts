@@ -31,8 +31,8 @@ export interface TwinOptions {
   /** Resolves when no job of the variant runs or waits any more. */
   drain(variantId: VariantId, signal: AbortSignal): Promise<void>;
   measure(variant: DesiredVariant, loaded: LoadedModel, signal: AbortSignal): Promise<Measurement>;
-  /** Memory that the file says it needs; undefined when it says nothing. Throws `gguf.malformed`. */
-  estimateMemory(path: string): Promise<number | undefined>;
+  /** Memory that a model file will take. Throws `gguf.malformed`. */
+  estimateMemory(path: string, contextTokens: number): Promise<number>;
   onMeasured(measurements: readonly Measurement[]): void;
   /** The report changed; `progress`: only in how far a download is. */
   onChange(what: 'change' | 'progress'): void;
@@ -49,7 +49,8 @@ export class Twin {
   readonly #resident = new Map<VariantId, ResidentVariant>();
   readonly #loaded = new Map<VariantId, LoadedModel>();
   readonly #measurements = new Map<string, Measurement>();
-  readonly #memoryBySha256 = new Map<string, number>();
+  /** By digest and context: estimated from the file, then as loaded. */
+  readonly #memory = new Map<string, number>();
   readonly #failures = new Failures();
   readonly #unevictable = new Set<string>();
   readonly #context: StepContext;
@@ -255,14 +256,14 @@ export class Twin {
   }
 
   async #estimate(variant: DesiredVariant): Promise<void> {
-    const memory = await this.#options.estimateMemory(this.#options.artefacts.path(variant.sha256));
-    if (memory !== undefined) this.#memoryBySha256.set(variant.sha256, memory);
+    const path = this.#options.artefacts.path(variant.sha256);
+    this.#memory.set(memoryKey(variant), await this.#options.estimateMemory(path, variant.contextTokens));
   }
 
   #onLoaded(variant: DesiredVariant, loaded: LoadedModel): void {
     const { variantId, sha256, contextTokens } = variant;
     this.#loaded.set(variantId, loaded);
-    this.#memoryBySha256.set(sha256, loaded.memory);
+    this.#memory.set(memoryKey(variant), loaded.memory);
     this.#resident.set(variantId, { sha256, contextTokens, memoryBytes: loaded.memory });
   }
 
@@ -272,7 +273,7 @@ export class Twin {
   }
 
   #memoryOf(variant: DesiredVariant): number {
-    const known = this.#memoryBySha256.get(variant.sha256) ?? this.#measurements.get(variant.sha256)?.memoryBytes;
+    const known = this.#memory.get(memoryKey(variant)) ?? this.#measurements.get(variant.sha256)?.memoryBytes;
     // Weights, and a guess at buffers and cache until the file or the engine says more.
     return known ?? variant.sizeBytes * 1.15 + 32 * 1024 * 1024;
   }
@@ -286,6 +287,10 @@ export class Twin {
         .map((artefact) => [artefact.sha256, artefact]),
     );
   }
+}
+
+function memoryKey({ sha256, contextTokens }: DesiredVariant): string {
+  return `${sha256} ${contextTokens}`;
 }
 
 /** Whether a running step is still on the way to `desired`. Giving bytes back always is. */
