@@ -263,7 +263,7 @@ describe('faults of a running fleet', () => {
       ],
       { FLEETGATE_JOIN_TOKEN: token },
     );
-    expect(twin.code).toBe(1);
+    expect(twin.code).toBe(2);
     expect(twin.stderr).toMatch(/pi/);
   }, 60_000);
 

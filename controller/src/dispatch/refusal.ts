@@ -54,7 +54,7 @@ export function refusalFor(candidates: readonly Candidate[], limits: PromptLimit
     );
   }
   if (by('context-too-small').length > 0) {
-    return new FleetError('request.too-large', `the prompt is longer than the context of every expert of ${model}`, {
+    return new FleetError('request.invalid', `the prompt is longer than the context of every expert of ${model}`, {
       hint: 'shorten the prompt',
       context: { param: 'messages' },
     });

@@ -95,6 +95,7 @@ export function actualCost(
     outputTokens: usage.outputTokens,
     ttftMs: firstTokenAt === undefined ? null : elapsed(receivedAt, firstTokenAt),
     energySource: usage.energySource,
+    engine: { queueMs: usage.queueMs, prefillMs: usage.prefillMs, decodeMs: usage.decodeMs },
   };
 }
 

@@ -197,6 +197,8 @@ export interface RequestView {
         readonly outputTokens: number;
         readonly ttftMs: number | null;
         readonly energySource: PowerSource;
+        /** Of the last attempt, as its device says: waiting, reading the prompt, writing the answer. */
+        readonly engine?: { readonly queueMs: number; readonly prefillMs: number; readonly decodeMs: number };
       })
     | null;
   readonly finishReason: string | null;
