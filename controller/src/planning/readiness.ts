@@ -1,5 +1,6 @@
 import type { Device, FleetSnapshot } from '../fleet/device.js';
 import type { Catalogue } from '../catalogue/catalogue.js';
+import { isMeasuredAtEnrolment } from '../catalogue/enrolment-measuring.js';
 
 /** Whether variants may be placed on a device now: it is there, has said what it is, and has an engine. */
 export function isPlaceable(device: Device): boolean {
@@ -9,7 +10,7 @@ export function isPlaceable(device: Device): boolean {
 }
 
 /**
- * Variants that a device could host but has neither measured nor failed to: while there are any, its costs are
+ * Variants that a device is asked to measure but has neither measured nor failed to: while there are any, its costs are
  * predictions, and a plan made now would soon be made again.
  */
 export function unmeasured(device: Device, catalogue: Catalogue): number {
@@ -22,7 +23,7 @@ export function unmeasured(device: Device, catalogue: Catalogue): number {
   let count = 0;
   for (const variant of catalogue.variants.values()) {
     const fits = variant.facts.memoryBytes <= reported.memory.budgetBytes;
-    if (fits && !measured.has(variant.sha256) && !failed.has(variant.id)) count++;
+    if (fits && isMeasuredAtEnrolment(variant) && !measured.has(variant.sha256) && !failed.has(variant.id)) count++;
   }
   return count;
 }
