@@ -1,0 +1,177 @@
+import { fileURLToPath } from 'node:url';
+
+import { FleetError } from '@fleetgate/shared/errors';
+import { Argument, type Command, InvalidArgumentError } from 'commander';
+
+import { agentBench } from '../bench/agent-bench.js';
+import type { BenchReport } from '../bench/bench-report.js';
+import { budgetBench } from '../bench/budget-bench.js';
+import { dispatchBench } from '../bench/dispatch-bench.js';
+import { readValidationPairs, type ValidationPair } from '../bench/disk-validation-pairs.js';
+import { gateBench } from '../bench/gate-bench.js';
+import { HttpFleetClient } from '../bench/http-fleet-client.js';
+import { scoreOffline } from '../bench/process-offline-scores.js';
+import { printJson, printLine, printNote, printTable, run, styled } from './output.js';
+
+const BENCHES = ['agent', 'dispatch', 'gate', 'budget'] as const;
+type Bench = (typeof BENCHES)[number];
+const DEFAULT_URL = 'http://127.0.0.1:8080';
+const BUNDLED_EXPERTS = fileURLToPath(new URL('../../../experts', import.meta.url));
+const BUNDLED_PROMPTS = fileURLToPath(new URL('../../../experts/data', import.meta.url));
+
+interface BenchOptions {
+  readonly url?: string;
+  readonly key?: string;
+  readonly limit: number;
+  readonly prompts: string;
+  readonly experts: string;
+  readonly power: readonly number[];
+  readonly remote?: boolean;
+  readonly json?: boolean;
+}
+
+/** `fleetgate bench`: figures of a running system, each beside its peer's or limit's from the same run. */
+export function registerBench(program: Command): void {
+  program
+    .command('bench')
+    .description('measure a running system; each figure beside that of a peer or a limit from the same run')
+    .addArgument(
+      new Argument(
+        '[what]',
+        'agent: memory; dispatch: added latency; gate: choice of experts; budget: power against quality',
+      )
+        .choices([...BENCHES, 'all'])
+        .default('all'),
+    )
+    .option('--url <url>', `controller to measure (default: FLEETGATE_URL, or ${DEFAULT_URL})`)
+    .option('--key <key>', 'API key (default: FLEETGATE_API_KEY)')
+    .option('--limit <n>', 'prompts of each domain', promptCount, 20)
+    .option('--prompts <dir>', 'folder of <domain>.valid.jsonl files', BUNDLED_PROMPTS)
+    .option('--experts <dir>', 'folder of expert cards, for experts that the plan serves nowhere', BUNDLED_EXPERTS)
+    .option(
+      '--power <watts>',
+      'fleet power budgets of `budget`, separated by commas (default: two that are met)',
+      powers,
+      [],
+    )
+    .option('--remote', 'allow a controller on another machine; `budget` changes its budgets for some minutes')
+    .option('--json', 'print one JSON document')
+    .action((what: Bench | 'all', options: BenchOptions) => run(() => bench(what, options)));
+}
+
+async function bench(what: Bench | 'all', options: BenchOptions): Promise<void> {
+  const client = new HttpFleetClient(addressOf(options), options.key ?? process.env['FLEETGATE_API_KEY']);
+  const interrupted = new AbortController();
+  const interrupt = () =>
+    interrupted.abort(new FleetError('job.cancelled', 'interrupted', { hint: 'budgets are put back as they were' }));
+  process.once('SIGINT', interrupt);
+  process.once('SIGTERM', interrupt);
+  const reports: BenchReport[] = [];
+  try {
+    for (const one of what === 'all' ? BENCHES : [what]) {
+      const report = await runBench(one, client, options, interrupted.signal);
+      reports.push(report);
+      if (options.json !== true) printReport(report);
+    }
+  } finally {
+    process.off('SIGINT', interrupt);
+    process.off('SIGTERM', interrupt);
+  }
+  if (options.json === true) printJson({ url: client.url, limit: options.limit, reports });
+}
+
+async function runBench(
+  what: Bench,
+  client: HttpFleetClient,
+  options: BenchOptions,
+  signal: AbortSignal,
+): Promise<BenchReport> {
+  const pairs = () => readValidationPairs(options.prompts, options.limit);
+  switch (what) {
+    case 'agent':
+      return agentBench();
+    case 'dispatch':
+      return dispatchBench(client, await pairs(), printNote, signal);
+    case 'gate':
+      return gateBenchOf(client, await pairs(), options, signal);
+    case 'budget':
+      return budgetBench(client, await pairs(), options.power, printNote, signal);
+  }
+}
+
+function gateBenchOf(
+  client: HttpFleetClient,
+  pairs: readonly ValidationPair[],
+  options: BenchOptions,
+  signal: AbortSignal,
+): Promise<BenchReport> {
+  return gateBench(client, pairs, () => scoreOffline(pairs, options.experts, signal), printNote, signal);
+}
+
+function addressOf(options: BenchOptions): string {
+  const url = options.url ?? process.env['FLEETGATE_URL'] ?? DEFAULT_URL;
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  if (parsed === undefined || !/^https?:$/.test(parsed.protocol)) {
+    throw new FleetError('usage.invalid', `--url: expected an http or https address, got ${JSON.stringify(url)}`, {
+      hint: `for example --url ${DEFAULT_URL}`,
+    });
+  }
+  const isLoopback = /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/.test(parsed.hostname);
+  if (!isLoopback && options.remote !== true) {
+    throw new FleetError('usage.invalid', `--url: ${parsed.hostname} is not this machine`, {
+      hint: 'benchmarks load the fleet they measure; --remote allows it',
+    });
+  }
+  return url;
+}
+
+function printReport(report: BenchReport): void {
+  printLine(styled('bold', report.name));
+  if (report.figures.length > 0) {
+    printTable(
+      [
+        { title: 'figure', value: (row) => row.what },
+        { title: 'ours', value: (row) => number(row.ours), align: 'right' },
+        { title: 'unit', value: (row) => row.unit },
+        { title: 'other', value: (row) => (row.other === null ? '-' : number(row.other)), align: 'right' },
+        { title: 'ratio', value: (row) => (row.ratio === null ? '-' : number(row.ratio)), align: 'right' },
+        { title: 'other is', value: (row) => row.otherName },
+      ],
+      report.figures,
+    );
+  }
+  for (const table of report.tables) {
+    printLine();
+    printLine(table.title);
+    printTable(
+      table.columns.map((title, at) => ({
+        title,
+        value: (row: readonly (string | number)[]) => String(row[at] ?? ''),
+        align: at === 0 ? ('left' as const) : ('right' as const),
+      })),
+      table.rows,
+    );
+  }
+  for (const note of report.notes) printLine(styled('dim', `- ${note}`));
+  printLine();
+}
+
+function number(value: number): string {
+  return Number.isFinite(value) ? String(Number(value.toPrecision(4))) : '-';
+}
+
+function promptCount(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < 1 || value > 10_000) {
+    throw new InvalidArgumentError(`expected 1 to 10000, got ${text}.`);
+  }
+  return value;
+}
+
+function powers(text: string): readonly number[] {
+  const values = text.split(',').map(Number);
+  if (values.some((value) => !(value > 0) || !Number.isFinite(value))) {
+    throw new InvalidArgumentError(`expected watts separated by commas, got ${text}.`);
+  }
+  return values;
+}
