@@ -2,7 +2,7 @@ import type { RequestView } from '@fleetgate/shared/api/operations';
 import { FleetError } from '@fleetgate/shared/errors';
 import { jobId, type RequestId } from '@fleetgate/shared/ids';
 import type { JobOut, JobUsage } from '@fleetgate/shared/protocol/job';
-import { elapsed, milliseconds } from '@fleetgate/shared/units/quantity';
+import { elapsed, milliseconds, unixMs } from '@fleetgate/shared/units/quantity';
 import type { Subscription } from 'rxjs';
 
 import { decide, type Decision, fetchProgress } from './decide.js';
@@ -181,7 +181,11 @@ export class Dispatcher {
     const { clock, costs } = this.#parts;
     const { usage } = out;
     // A scored job has no decoding: it would teach the estimator nothing about answers.
-    if (out.kind === 'done') costs.observeJob(choice.deviceId, choice.variantId, usage);
+    if (out.kind === 'done') {
+      const sentAt = request.record.attempts.at(-1)?.startedAtMs;
+      const latency = sentAt === undefined ? undefined : elapsed(unixMs(sentAt), clock.now());
+      costs.observeJob(choice.deviceId, choice.variantId, usage, latency);
+    }
     const finishReason = out.kind === 'done' && out.finishReason === 'length' ? 'length' : 'stop';
     request.record = {
       ...withOutcome(request.record, 'succeeded'),

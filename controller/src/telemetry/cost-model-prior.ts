@@ -8,7 +8,8 @@ export interface CostFigures {
   readonly decodeMs: LogFigure;
   readonly prefillW: LogFigure;
   readonly decodeW: LogFigure;
-  readonly overheadMs: number;
+  /** Per job: messages, scheduling, tokenising. */
+  readonly overheadMs: LogFigure;
 }
 
 /** Unmeasured predictions are off by a factor of two as often as not. */
@@ -22,7 +23,7 @@ const PREFILL_SPEED_UP = 6;
 /** Work per token that does not grow with the file: kernel launches, sampling, per layer. */
 const FIXED_MS_PER_LAYER = 0.04;
 const FIXED_MS = 0.2;
-const OVERHEAD_MS = 20;
+const OVERHEAD_MS = 10;
 /** Share of a mixture-of-experts file that is slabs; attention, embeddings and the router are read for every token. */
 const SLAB_SHARE = 0.75;
 /** A device's boards are never so wrong that the correction may exceed this factor. */
@@ -49,7 +50,7 @@ export function predictedFigures(
     decodeMs: guess(decodeMs, PREDICTED_SD),
     prefillW: guess(aboveIdleW, POWER_SD),
     decodeW: guess(aboveIdleW, POWER_SD),
-    overheadMs: OVERHEAD_MS,
+    overheadMs: guess(OVERHEAD_MS, PREDICTED_SD),
   };
 }
 
@@ -70,6 +71,6 @@ export function scaledBy(
     decodeMs: corrected(plain.decodeMs, (figures) => figures.decodeMs),
     prefillW: corrected(plain.prefillW, (figures) => figures.prefillW),
     decodeW: corrected(plain.decodeW, (figures) => figures.decodeW),
-    overheadMs: others.reduce((sum, { seen }) => sum + seen.overheadMs, 0) / others.length,
+    overheadMs: corrected(plain.overheadMs, (figures) => figures.overheadMs),
   };
 }

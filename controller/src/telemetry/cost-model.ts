@@ -6,10 +6,11 @@ import { check } from '@fleetgate/shared/check';
 import { type DeviceId, deviceIdSchema, type VariantId, variantIdSchema } from '@fleetgate/shared/ids';
 import type { JobUsage } from '@fleetgate/shared/protocol/job';
 import type { Measurement } from '@fleetgate/shared/protocol/twin';
-import { joules, milliseconds } from '@fleetgate/shared/units/quantity';
+import { joules, type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { CostEstimate, CostEstimator, Workload } from './cost.js';
-import { known, type LogFigure, merged, relativeSdOf, updated, valueOf } from './cost-model-figure.js';
+import { known, type LogFigure, merged, valueOf } from './cost-model-figure.js';
+import { energyPart, learn, learnEnergy, learnOverhead, LEAST_OVERHEAD_MS, part } from './cost-model-learning.js';
 import { type CostFigures, predictedFigures, scaledBy } from './cost-model-prior.js';
 
 /** Pairs of device and variant that are remembered; the one not touched for longest is forgotten first. */
@@ -20,9 +21,7 @@ const BENCHMARK_WEIGHT = 8;
 const BENCHMARK_LEAST_SD = 0.1;
 /** Stands in for a power above idle of which nothing at all is known, watts. */
 const UNKNOWN_W = 1;
-/** Tokens at which half of a job's figure is trusted: per-token times of very short jobs are mostly fixed cost. */
-const HALF_TRUST_TOKENS = 8;
-
+const OVERHEAD_SD = 0.7;
 export interface CostSources {
   boardOf(device: DeviceId): BoardProfile | undefined;
   variantOf(variant: VariantId): Variant | undefined;
@@ -48,7 +47,7 @@ const recordSchema = z.object({
         decodeMs: figureSchema,
         prefillW: figureSchema,
         decodeW: figureSchema,
-        overheadMs: z.number().nonnegative(),
+        overheadMs: figureSchema,
         measuredAtMs: z.number(),
         jobs: z.number().int().nonnegative(),
       }),
@@ -96,14 +95,15 @@ export class CostModel implements CostEstimator {
     const figures = entry ?? this.#prior(device, variant);
     if (figures === undefined) return undefined;
     const { promptTokens, outputTokens } = workload;
+    const overhead = part(figures.overheadMs, 1);
     const prefill = part(figures.prefillMs, promptTokens);
     const decode = part(figures.decodeMs, outputTokens);
     const prefillJ = energyPart(prefill, figures.prefillW);
     const decodeJ = energyPart(decode, figures.decodeW);
     return {
-      latency: milliseconds(figures.overheadMs + prefill.mean + decode.mean),
-      latencySd: milliseconds(Math.hypot(prefill.sd, decode.sd)),
-      firstToken: milliseconds(figures.overheadMs + prefill.mean + (outputTokens > 0 ? valueOf(figures.decodeMs) : 0)),
+      latency: milliseconds(overhead.mean + prefill.mean + decode.mean),
+      latencySd: milliseconds(Math.hypot(overhead.sd, prefill.sd, decode.sd)),
+      firstToken: milliseconds(overhead.mean + prefill.mean + (outputTokens > 0 ? valueOf(figures.decodeMs) : 0)),
       energy: joules(prefillJ.mean + decodeJ.mean),
       energySd: joules(Math.hypot(prefillJ.sd, decodeJ.sd)),
       basis: entry === undefined ? 'predicted' : 'measured',
@@ -128,14 +128,19 @@ export class CostModel implements CostEstimator {
       decodeMs: figure(1000 / measurement.decodeTokensPerS, prior?.decodeMs),
       prefillW: figure(measurement.prefillJPerToken * measurement.prefillTokensPerS, prior?.prefillW),
       decodeW: figure(measurement.decodeJPerToken * measurement.decodeTokensPerS, prior?.decodeW),
-      overheadMs: measurement.overheadMs,
+      // The device's own part only: what messages add shows in jobs.
+      overheadMs: entry?.overheadMs ?? known(Math.max(LEAST_OVERHEAD_MS, measurement.overheadMs), OVERHEAD_SD, 0),
       measuredAtMs,
       jobs: entry?.jobs ?? 0,
     });
   }
 
-  /** Learns from a finished (also cancelled) generation; parts without tokens or time say nothing and are left out. */
-  observeJob(device: DeviceId, variant: VariantId, usage: JobUsage): void {
+  /**
+   * Learns from a finished (also cancelled) generation; parts without tokens or time say nothing and are left out.
+   * `latency` is from sending the job to its end, as the controller saw it: what the device does not account for is
+   * overhead.
+   */
+  observeJob(device: DeviceId, variant: VariantId, usage: JobUsage, latency?: Milliseconds): void {
     const entry = this.#devices.get(device)?.get(variant) ?? this.#first(device, variant);
     if (entry === undefined) return;
     const { promptTokens, outputTokens, prefillMs, decodeMs } = usage;
@@ -144,6 +149,7 @@ export class CostModel implements CostEstimator {
       ...learnEnergy(entry, usage),
       prefillMs: learn(entry.prefillMs, prefillMs, promptTokens),
       decodeMs: learn(entry.decodeMs, decodeMs, outputTokens),
+      overheadMs: learnOverhead(entry.overheadMs, usage, latency),
       jobs: entry.jobs + 1,
     });
   }
@@ -205,41 +211,4 @@ export class CostModel implements CostEstimator {
     if (variant !== undefined && variants.delete(variant)) this.#size--;
     if (variants.size === 0) this.#devices.delete(device);
   }
-}
-
-function part(figure: LogFigure, tokens: number): { readonly mean: number; readonly sd: number } {
-  const mean = valueOf(figure) * Math.max(0, tokens);
-  return { mean, sd: mean * relativeSdOf(figure) };
-}
-
-function learn(figure: LogFigure, timeMs: number, tokens: number): LogFigure {
-  if (!(timeMs > 0) || !(tokens > 0) || !Number.isFinite(timeMs)) return figure;
-  return updated(figure, Math.log(timeMs / tokens) - figure.mean, tokens / (tokens + HALF_TRUST_TOKENS));
-}
-
-/** Mean and sd of power times time, in joules. */
-function energyPart(time: { readonly mean: number; readonly sd: number }, power: LogFigure): typeof time {
-  const mean = (time.mean * valueOf(power)) / 1000;
-  const relativeTimeSd = time.mean > 0 ? time.sd / time.mean : 0;
-  return { mean, sd: mean * Math.hypot(relativeTimeSd, relativeSdOf(power)) };
-}
-
-// One reading for two unknowns (watts above idle while reading the prompt and while writing): each takes the error in
-// proportion to its share of the energy (normalised least mean squares), so jobs of different shapes tell them apart.
-function learnEnergy(entry: Entry, usage: JobUsage): Pick<Entry, 'prefillW' | 'decodeW'> {
-  const { prefillW, decodeW } = entry;
-  const prefill = valueOf(prefillW) * usage.prefillMs;
-  const decode = valueOf(decodeW) * usage.decodeMs;
-  const predictedJ = (prefill + decode) / 1000;
-  if (!(usage.energyJ > 0) || !(predictedJ > 0) || !Number.isFinite(usage.energyJ)) return { prefillW, decodeW };
-  const error = Math.log(usage.energyJ / predictedJ);
-  const prefillShare = prefill / (prefill + decode);
-  const decodeShare = 1 - prefillShare;
-  const scale = prefillShare ** 2 + decodeShare ** 2;
-  const tokens = usage.promptTokens + usage.outputTokens;
-  const trust = tokens / (tokens + HALF_TRUST_TOKENS);
-  return {
-    prefillW: updated(prefillW, error / scale, trust * prefillShare),
-    decodeW: updated(decodeW, error / scale, trust * decodeShare),
-  };
 }

@@ -26,5 +26,6 @@ export interface Workload {
 export interface CostEstimator {
   estimate(device: DeviceId, variant: VariantId, workload: Workload): CostEstimate | undefined;
   observeMeasurement(device: DeviceId, measurement: Measurement): void;
-  observeJob(device: DeviceId, variant: VariantId, usage: JobUsage): void;
+  /** `latency`: from sending the job to its end, as the controller saw it. */
+  observeJob(device: DeviceId, variant: VariantId, usage: JobUsage, latency?: Milliseconds): void;
 }

@@ -1,0 +1,60 @@
+/** One step of learning, and what a figure says of an amount. Pure. */
+import type { JobUsage } from '@fleetgate/shared/protocol/job';
+import type { Milliseconds } from '@fleetgate/shared/units/quantity';
+
+import { type LogFigure, relativeSdOf, updated, valueOf } from './cost-model-figure.js';
+import type { CostFigures } from './cost-model-prior.js';
+
+/** Nothing is carried to a device and back in less. */
+export const LEAST_OVERHEAD_MS = 0.5;
+/** Tokens at which half of a job's figure is trusted: per-token times of very short jobs are mostly fixed cost. */
+const HALF_TRUST_TOKENS = 8;
+
+/** Mean and sd of a figure times a count. */
+export function part(figure: LogFigure, tokens: number): { readonly mean: number; readonly sd: number } {
+  const mean = valueOf(figure) * Math.max(0, tokens);
+  return { mean, sd: mean * relativeSdOf(figure) };
+}
+
+/** The figure after `timeMs` for `tokens`. */
+export function learn(figure: LogFigure, timeMs: number, tokens: number): LogFigure {
+  if (!(timeMs > 0) || !(tokens > 0) || !Number.isFinite(timeMs)) return figure;
+  return updated(figure, Math.log(timeMs / tokens) - figure.mean, tokens / (tokens + HALF_TRUST_TOKENS));
+}
+
+/** Mean and sd of power times time, in joules. */
+export function energyPart(time: { readonly mean: number; readonly sd: number }, power: LogFigure): typeof time {
+  const mean = (time.mean * valueOf(power)) / 1000;
+  const relativeTimeSd = time.mean > 0 ? time.sd / time.mean : 0;
+  return { mean, sd: mean * Math.hypot(relativeTimeSd, relativeSdOf(power)) };
+}
+
+/** The overhead after a job that took `latency` in all. */
+export function learnOverhead(figure: LogFigure, usage: JobUsage, latency: Milliseconds | undefined): LogFigure {
+  if (latency === undefined) return figure;
+  const unaccounted = latency - usage.queueMs - usage.prefillMs - usage.decodeMs;
+  return updated(figure, Math.log(Math.max(LEAST_OVERHEAD_MS, unaccounted)) - figure.mean, 1);
+}
+
+// One reading for two unknowns (watts above idle while reading the prompt and while writing): each takes the error in
+// proportion to its share of the energy (normalised least mean squares), so jobs of different shapes tell them apart.
+export function learnEnergy(
+  entry: Pick<CostFigures, 'prefillW' | 'decodeW'>,
+  usage: JobUsage,
+): Pick<CostFigures, 'prefillW' | 'decodeW'> {
+  const { prefillW, decodeW } = entry;
+  const prefill = valueOf(prefillW) * usage.prefillMs;
+  const decode = valueOf(decodeW) * usage.decodeMs;
+  const predictedJ = (prefill + decode) / 1000;
+  if (!(usage.energyJ > 0) || !(predictedJ > 0) || !Number.isFinite(usage.energyJ)) return { prefillW, decodeW };
+  const error = Math.log(usage.energyJ / predictedJ);
+  const prefillShare = prefill / (prefill + decode);
+  const decodeShare = 1 - prefillShare;
+  const scale = prefillShare ** 2 + decodeShare ** 2;
+  const tokens = usage.promptTokens + usage.outputTokens;
+  const trust = tokens / (tokens + HALF_TRUST_TOKENS);
+  return {
+    prefillW: updated(prefillW, error / scale, trust * prefillShare),
+    decodeW: updated(decodeW, error / scale, trust * decodeShare),
+  };
+}
