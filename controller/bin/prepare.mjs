@@ -15,7 +15,7 @@ const DASHBOARD_STAMP = join(ROOT, 'controller/dist/.dashboard');
 const INSTALL_BYTES = 1.2e9;
 const TOO_OLD = [20, 19];
 
-main();
+await main();
 
 async function main() {
   checkNode();

@@ -1,12 +1,15 @@
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import type { DeviceView, ListBody, PlanView, RequestView } from '@fleetgate/shared/api/operations';
 
+import { NO_CHROMIUM, findChromium, openChromium } from '../support/chromium.ts';
+import { clickThrough } from '../support/dashboard-click-through.ts';
 import { type RunningFleet, fleetgate, getJson, startFleet } from '../support/running-fleet.ts';
 
+const chromium = findChromium();
 const DOMAINS = ['math', 'code', 'medical', 'finance', 'story', 'dialogue'];
 
 /** The first validation prompts of a domain: never used for training. */
@@ -134,4 +137,33 @@ describe('the main job, end to end, on real models', () => {
       expect((await fetch(fleet.url + path)).status, path).toBe(200);
     expect(await (await fetch(`${fleet.url}/metrics`)).text()).toMatch(/^fleetgate_[a-z_]+/m);
   });
+
+  describe.skipIf(chromium === null)(
+    chromium === null ? `in a browser (skipped: ${NO_CHROMIUM})` : 'in a browser',
+    () => {
+      it.each([
+        { name: 'real-desktop', viewport: { width: 1440, height: 900 } },
+        { name: 'real-phone', viewport: { width: 360, height: 740 } },
+      ])(
+        'shows devices, streams an answer with its record, refuses an impossible budget ($name)',
+        async ({ name, viewport }) => {
+          const pictures = new URL('../artefacts', import.meta.url).pathname;
+          mkdirSync(pictures, { recursive: true });
+          const browser = await openChromium(chromium ?? '', { viewport });
+          try {
+            const page = browser.context.pages()[0] ?? (await browser.context.newPage());
+            const seen = await clickThrough(page, fleet.url, { name, pictures, patienceMs: 60_000 });
+            expect(seen.devices.toSorted()).toEqual(['jetson', 'phone', 'pi']);
+            expect(seen.answer.length).toBeGreaterThan(0);
+            expect(seen.planAfter).toBe(seen.planBefore);
+            expect(seen.refusal).not.toBe('');
+            expect(seen.overflowPx).toBe(0);
+          } finally {
+            await browser.close();
+          }
+        },
+        180_000,
+      );
+    },
+  );
 });

@@ -236,7 +236,7 @@ export class MqttControllerLink implements ControllerLink {
       const full = `${session.waitingBytes} bytes wait for the broker, expected at most ${MOST_WAITING_BYTES}`;
       return Promise.reject(new FleetError('broker.unreachable', full, { retryable: true }));
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
   }
 

@@ -29,13 +29,13 @@ export interface TwinOptions {
   /** Measurements of earlier runs on the same board and engine. */
   readonly measurements: readonly Measurement[];
   /** Resolves when no job of the variant runs or waits any more. */
-  drain(variantId: VariantId, signal: AbortSignal): Promise<void>;
+  readonly drain: (variantId: VariantId, signal: AbortSignal) => Promise<void>;
   measure(variant: DesiredVariant, loaded: LoadedModel, signal: AbortSignal): Promise<Measurement>;
   /** Memory that a model file will take. Throws `gguf.malformed`. */
   estimateMemory(path: string, contextTokens: number): Promise<number>;
   onMeasured(measurements: readonly Measurement[]): void;
   /** The report changed; `progress`: only in how far a download is. */
-  onChange(what: 'change' | 'progress'): void;
+  readonly onChange: (what: 'change' | 'progress') => void;
 }
 
 /**
