@@ -2,7 +2,8 @@ import type { Budgets, DeviceView, ListBody, PlanView, StatusView } from '@fleet
 import { FleetError } from '@fleetgate/shared/errors';
 
 import { type BenchReport, figure, type Progress } from './bench-report.js';
-import { type BudgetPoint, chooseBudgets, planPowerW, type Proposed } from './budget-figures.js';
+import { type BudgetPoint, planEnergyJ, sameBudgets } from './budget-figures.js';
+import { type NamedBudgets, tighterBudgets } from './budget-search.js';
 import type { ValidationPair } from './disk-validation-pairs.js';
 import { meanOf } from './distribution.js';
 import { ask, scoreAnswer } from './fleet-client.js';
@@ -13,13 +14,11 @@ const PLAN_DEADLINE_MS = 120_000;
 /** The planner takes up a changed budget by itself; when it has seen no reason to move by then, it is told to. */
 const NUDGE_AFTER_MS = 15_000;
 const POLL_MS = 500;
-/** Shares of the present plan's power that are tried as budgets, tightest last. */
-const TRIED_SHARES = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2] as const;
 
 /**
- * Quality against power, from the running system: the same prompts under the present budgets and under two tighter fleet
- * power budgets (or those given). Sets budgets, waits until the new plan is in force and loaded, and puts the budgets
- * back at the end, also when it fails or is interrupted.
+ * Quality against energy, from the running system: the same prompts under the present budgets and under two tighter ones,
+ * either for the energy of a request (searched) or for the power of the fleet (`givenPowerW`). Sets budgets, waits until
+ * the new plan is in force and loaded, and puts the budgets back at the end, also when it fails or is interrupted.
  */
 export async function budgetBench(
   client: HttpFleetClient,
@@ -31,14 +30,17 @@ export async function budgetBench(
   const before = await client.get<Budgets>('/api/v1/budgets');
   const points: BudgetPoint[] = [];
   try {
-    progress('budget: present plan');
-    points.push(await measure(client, await inForce(client, before, signal), pairs, progress, signal));
-    const budgets =
-      givenPowerW.length > 0 ? givenPowerW : await feasibleBudgets(client, before, points[0]?.planW ?? NaN);
-    for (const fleetPowerW of budgets) {
-      progress(`budget: fleet power at most ${fleetPowerW.toFixed(1)} W`);
-      const wanted = await client.put<Budgets>('/api/v1/budgets', { ...before, fleetPowerW });
-      points.push(await measure(client, await inForce(client, wanted, signal), pairs, progress, signal));
+    const present = await inForce(client, before, signal);
+    progress('budget: present budgets');
+    points.push(await measure(client, 'present', present, pairs, progress, signal));
+    const tighter: readonly NamedBudgets[] =
+      givenPowerW.length > 0
+        ? givenPowerW.map((watts) => ({ name: `${watts} W`, budgets: { ...before, fleetPowerW: watts } }))
+        : await tighterBudgets(client, before, present, progress, signal);
+    for (const { name, budgets } of tighter) {
+      progress(`budget: ${name}`);
+      const wanted = await client.put<Budgets>('/api/v1/budgets', budgets);
+      points.push(await measure(client, name, await inForce(client, wanted, signal), pairs, progress, signal));
     }
   } finally {
     await client.put('/api/v1/budgets', before);
@@ -56,7 +58,7 @@ async function inForce(client: HttpFleetClient, budgets: Budgets, signal: AbortS
     signal.throwIfAborted();
     const waited = performance.now() - started;
     const plan = await activePlan(client);
-    if (plan !== undefined && plan.budgets.fleetPowerW === budgets.fleetPowerW) {
+    if (plan !== undefined && sameBudgets(plan.budgets, budgets)) {
       const { items } = await client.get<ListBody<DeviceView>>('/api/v1/devices');
       if (isHeld(plan, items)) return plan;
     } else if (waited > NUDGE_AFTER_MS && !isNudged) {
@@ -64,18 +66,18 @@ async function inForce(client: HttpFleetClient, budgets: Budgets, signal: AbortS
       const proposed = await client.post('/api/v1/plans/propose', {});
       if (proposed.ok) {
         const { id, status } = (await proposed.response.json()) as PlanView;
-        if (status === 'infeasible') throw notInForce(budgets, 'no plan meets it');
+        if (status === 'infeasible') throw notInForce('no plan meets them');
         await client.post(`/api/v1/plans/${id}/apply`, {});
       }
     }
-    if (waited > PLAN_DEADLINE_MS) throw notInForce(budgets, `it was not in force after ${PLAN_DEADLINE_MS / 1000} s`);
+    if (waited > PLAN_DEADLINE_MS) throw notInForce(`not in force after ${PLAN_DEADLINE_MS / 1000} s`);
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }
 
-function notInForce(budgets: Budgets, what: string): FleetError {
-  return new FleetError('plan.infeasible', `fleet power budget ${budgets.fleetPowerW ?? 'none'} W: ${what}`, {
-    hint: 'give reachable budgets with --power, for example --power 20,14',
+function notInForce(what: string): FleetError {
+  return new FleetError('plan.infeasible', `budgets of the benchmark: ${what}`, {
+    hint: 'fleetgate plan show says why; --power 20,14 gives budgets of your own',
   });
 }
 
@@ -92,20 +94,9 @@ function isHeld(plan: PlanView, devices: readonly DeviceView[]): boolean {
   );
 }
 
-async function feasibleBudgets(client: HttpFleetClient, before: Budgets, presentW: number): Promise<readonly number[]> {
-  const proposed: Proposed[] = [];
-  for (const share of TRIED_SHARES) {
-    const powerW = share * presentW;
-    const posted = await client.post('/api/v1/plans/propose', { budgets: { ...before, fleetPowerW: powerW } });
-    if (!posted.ok) continue;
-    const plan = (await posted.response.json()) as PlanView;
-    if (plan.objective !== null) proposed.push({ powerW, objective: plan.objective });
-  }
-  return chooseBudgets(proposed);
-}
-
 async function measure(
   client: HttpFleetClient,
+  name: string,
   plan: PlanView,
   pairs: readonly ValidationPair[],
   progress: Progress,
@@ -128,16 +119,15 @@ async function measure(
     const { items } = await client.get<ListBody<DeviceView>>('/api/v1/devices');
     watts.push(items.reduce((sum, device) => sum + (device.last.powerW ?? 0), 0));
   }
-  const { items } = await client.get<ListBody<DeviceView>>('/api/v1/devices');
   return {
-    budgetW: plan.budgets.fleetPowerW,
-    planW: planPowerW(plan, items),
-    reportedW: meanOf(watts),
+    name,
+    planJ: planEnergyJ(plan),
+    objective: plan.objective,
     joulesPerRequest: meanOf(energies),
     tokensPerRequest: tokens / Math.max(1, pairs.length),
     bitsPerByte: bits / bytes,
-    objective: plan.objective,
-    devicesOn: plan.poweredOn.length,
+    reportedW: meanOf(watts),
+    placements: plan.placements.length,
     experts: [...experts].sort(([, a], [, b]) => b - a).map(([expert, count]) => `${expert} ${count}`),
   };
 }
@@ -145,48 +135,44 @@ async function measure(
 function report(points: readonly BudgetPoint[], prompts: number): BenchReport {
   const [first] = points;
   const last = points.at(-1);
-  const peer = (value: number | undefined) => ({ name: 'present budgets', value: value ?? NaN });
+  const peer = (value: number) => ({ name: 'present budgets', value });
   return {
     name: 'budget',
     figures:
       first === undefined || last === undefined || points.length < 2
         ? []
         : [
-            figure('fleet power under the tightest budget, as reported', 'W', last.reportedW, peer(first.reportedW)),
-            figure('energy above idle per request under it', 'J', last.joulesPerRequest, peer(first.joulesPerRequest)),
-            figure('mean bits per byte under it', 'bit/byte', last.bitsPerByte, peer(first.bitsPerByte)),
+            figure(
+              'energy above idle per request, tightest budget',
+              'J',
+              last.joulesPerRequest,
+              peer(first.joulesPerRequest),
+            ),
+            figure('mean bits per byte, tightest budget', 'bit/byte', last.bitsPerByte, peer(first.bitsPerByte)),
+            figure('fleet power as reported, tightest budget', 'W', last.reportedW, peer(first.reportedW)),
           ],
     tables: [
       {
-        title: 'trade-off: same prompts under each budget',
-        columns: [
-          'budget W',
-          'plan W',
-          'reported W',
-          'devices on',
-          'J/request',
-          'tokens/request',
-          'bit/byte',
-          'plan points',
-          'experts',
-        ],
+        title: 'trade-off: the same prompts under each budget',
+        columns: ['budget', 'plan J', 'J/request', 'tokens', 'bit/byte', 'plan points', 'fleet W', 'copies', 'experts'],
         rows: points.map((point) => [
-          point.budgetW === null ? 'none' : point.budgetW.toFixed(1),
-          point.planW.toFixed(2),
-          point.reportedW.toFixed(2),
-          point.devicesOn,
+          point.name,
+          point.planJ.toFixed(3),
           point.joulesPerRequest.toFixed(3),
           point.tokensPerRequest.toFixed(1),
           point.bitsPerByte.toFixed(3),
           point.objective === null ? '-' : point.objective.toFixed(1),
+          point.reportedW.toFixed(2),
+          point.placements,
           point.experts.join(', '),
         ]),
       },
     ],
     notes: [
       `${prompts} validation prompts at each point, at most ${ANSWER_TOKENS} tokens each, one at a time`,
-      'plan W: idle power of the devices that are on and the energy of the planned demand; reported W: sum of what the devices report, mean over the run',
+      'plan J: planned energy of a request above idle, with answers of their full expected length; fleet W: sum of what the devices report, mean over the run',
       'bit/byte: reference answers under the expert that was chosen, over all prompts together',
+      ...(points.length < 2 ? ['no tighter budget was found that a plan meets'] : []),
     ],
   };
 }

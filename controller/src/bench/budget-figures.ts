@@ -1,40 +1,65 @@
-import type { DeviceView, PlanView } from '@fleetgate/shared/api/operations';
+/** Which budgets show the trade-off, and what a plan means in watts. Pure. */
+import type { Budgets, PlanView } from '@fleetgate/shared/api/operations';
 
 /** One point of the trade-off curve. */
 export interface BudgetPoint {
-  readonly budgetW: number | null;
-  readonly planW: number;
-  readonly reportedW: number;
+  readonly name: string;
+  /** Planned energy of a request above idle, mean over the planned demand. */
+  readonly planJ: number;
+  readonly objective: number | null;
   readonly joulesPerRequest: number;
   readonly tokensPerRequest: number;
   readonly bitsPerByte: number;
-  readonly objective: number | null;
-  readonly devicesOn: number;
+  /** Sum of what the devices report, mean over the run. */
+  readonly reportedW: number;
+  readonly placements: number;
   readonly experts: readonly string[];
 }
 
-/** A budget that a plan was found for. */
-export interface Proposed {
-  readonly powerW: number;
-  readonly objective: number;
+/** Energy above idle of a request by class, as planned: mean over the class's routes. */
+export function classEnergies(plan: PlanView): ReadonlyMap<string, number> {
+  const energies = new Map<string, number>();
+  for (const classId of new Set(plan.routing.map((route) => route.classId))) {
+    energies.set(classId, meanEnergy(plan.routing.filter((route) => route.classId === classId)));
+  }
+  return energies;
 }
 
-/** Mean power that a plan means: idle of what is on and the energy of its demand. */
-export function planPowerW(plan: PlanView, devices: readonly DeviceView[]): number {
-  const on = new Set(plan.poweredOn);
-  const idle = devices.reduce((sum, device) => sum + (on.has(device.id) ? (device.power?.idleW ?? 0) : 0), 0);
-  return idle + plan.routing.reduce((sum, route) => sum + route.ratePerS * route.energyJ, 0);
+/** Mean planned energy of a request over all classes. */
+export function planEnergyJ(plan: PlanView): number {
+  return meanEnergy(plan.routing);
 }
 
-/** Two budgets that show the trade-off: the tightest one, and the one whose plan lies nearest to half-way in quality. */
-export function chooseBudgets(proposed: readonly Proposed[]): readonly number[] {
-  const sorted = [...proposed].sort((a, b) => b.powerW - a.powerW);
-  const tightest = sorted.at(-1);
-  const loosest = sorted[0];
-  if (tightest === undefined || loosest === undefined) return [];
-  const middle = (tightest.objective + loosest.objective) / 2;
-  const between = sorted
-    .filter((one) => one !== tightest)
-    .sort((a, b) => Math.abs(a.objective - middle) - Math.abs(b.objective - middle) || a.powerW - b.powerW)[0];
-  return between === undefined ? [tightest.powerW] : [between.powerW, tightest.powerW];
+function meanEnergy(routes: PlanView['routing']): number {
+  const rate = routes.reduce((sum, route) => sum + route.ratePerS, 0);
+  return rate > 0 ? routes.reduce((sum, route) => sum + route.ratePerS * route.energyJ, 0) / rate : NaN;
+}
+
+/** `budgets` with the energy of a request bounded class by class. */
+export function withClassEnergies(budgets: Budgets, energies: ReadonlyMap<string, number>): Budgets {
+  const bounded = [...energies].map(
+    ([classId, energyJ]) => [classId, { ...budgets.classes[classId], energyJ }] as const,
+  );
+  return { ...budgets, classes: { ...budgets.classes, ...Object.fromEntries(bounded) } };
+}
+
+/** Energies `share` of the way from `low` to `high`, class by class. */
+export function between(
+  low: ReadonlyMap<string, number>,
+  high: ReadonlyMap<string, number>,
+  share: number,
+): ReadonlyMap<string, number> {
+  return new Map([...low].map(([classId, value]) => [classId, value + share * ((high.get(classId) ?? value) - value)]));
+}
+
+/** Equal whatever the order of keys; numbers as JSON gives them. */
+export function sameBudgets(a: Budgets, b: Budgets): boolean {
+  return canonical(a) === canonical(b);
+}
+
+function canonical(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${entries.map(([key, entry]) => `${JSON.stringify(key)}:${canonical(entry)}`).join(',')}}`;
 }
