@@ -40,6 +40,10 @@ describe('claimDataDir', () => {
     claimDataDir(folder)();
   });
 
+  it('refuses a folder below one that cannot hold any', () => {
+    expect(codeOf(() => claimDataDir('/proc/fleetgate'))).toBe('data-dir.not-writable');
+  });
+
   it('refuses a path that cannot be a folder', () => {
     writeFileSync(join(folder, 'file'), '');
     expect(codeOf(() => claimDataDir(join(folder, 'file', 'below')))).toBe('data-dir.not-writable');

@@ -1,5 +1,5 @@
-import { accessSync, closeSync, constants, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import { accessSync, closeSync, constants, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 
 import { FleetError, messageOf } from './errors.js';
 
@@ -12,7 +12,7 @@ import { FleetError, messageOf } from './errors.js';
 export function claimDataDir(path: string): () => void {
   const lock = join(path, 'lock');
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeFolder(path);
     accessSync(path, constants.W_OK | constants.R_OK);
   } catch (cause) {
     throw notWritable(path, cause);
@@ -37,6 +37,17 @@ export function claimDataDir(path: string): () => void {
   throw new FleetError('data-dir.in-use', `data directory ${path} is being claimed by another process`, {
     retryable: true,
   });
+}
+
+/** Not `recursive: true`: below a folder that cannot hold any (/proc), Node 20 tries for ever. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  makeFolder(dirname(path));
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if (!isCode(error, 'EEXIST')) throw error;
+  }
 }
 
 function notWritable(path: string, cause: unknown): FleetError {
