@@ -31,7 +31,9 @@ export async function trainGateInWorker(run: TrainingRun): Promise<GateModel> {
   const { signal, onProgress } = run;
   if (signal?.aborted === true) throw cancelled();
   const task: TrainingTask = { outcomesPath: run.outcomesPath, gatePath: run.gatePath, seed: run.seed ?? 1 };
-  const worker = new Worker(processEntry(import.meta.url, './worker-gate-training-main.js'), { workerData: task });
+  const program = processEntry(import.meta.url, './worker-gate-training-main.js');
+  // Loader options of the process (test runners set some) are not the thread's.
+  const worker = new Worker(program, { workerData: task, execArgv: [] });
   const detach: (() => void)[] = [];
   try {
     await new Promise<void>((resolve, reject) => {
