@@ -197,8 +197,11 @@ export class Agent {
 
   async #learnVersion(): Promise<void> {
     const { engine, clock } = this.#parts;
-    const deadline = new Promise<undefined>((resolve) => clock.after(VERSION_DEADLINE, () => resolve(undefined)));
-    const version = await Promise.race([engine.version().catch(() => undefined), deadline]);
+    const version = await new Promise<string | undefined>((resolve) => {
+      const cancel = clock.after(VERSION_DEADLINE, () => resolve(undefined));
+      const tell = (answer: string | undefined): void => (cancel(), resolve(answer));
+      engine.version().then(tell, () => tell(undefined));
+    });
     if (version === undefined) return;
     this.#engineVersion = version;
     this.#reportLine.mark('change');

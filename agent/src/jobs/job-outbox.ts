@@ -37,6 +37,7 @@ export class JobOutbox {
   #entries: Entry[] = [];
   #bytes = 0;
   #connected = false;
+  #stopped = false;
   #cancelGrace: (() => void) | undefined;
   #cancelRetry: (() => void) | undefined;
   /** Jobs of which something was dropped: the rest would have a gap. Ends with their last message. */
@@ -64,6 +65,7 @@ export class JobOutbox {
   }
 
   onLink(state: 'connected' | 'disconnected'): void {
+    if (this.#stopped) return;
     this.#cancelGrace?.();
     this.#cancelGrace = undefined;
     this.#connected = state === 'connected';
@@ -72,7 +74,9 @@ export class JobOutbox {
     else this.#cancelGrace = this.#options.clock.after(GRACE, () => this.#giveUp());
   }
 
+  /** Sends and waits no more. */
   stop(): void {
+    this.#stopped = true;
     this.#cancelGrace?.();
     this.#cancelRetry?.();
   }
@@ -86,7 +90,7 @@ export class JobOutbox {
         entry.isSent = false;
         // A message that no broker takes never gets through; its job must not wait for it.
         if (isFleetError(error) && !error.retryable) this.#drop(entry);
-        else if (this.#connected) this.#retryLater();
+        else if (this.#connected && !this.#stopped) this.#retryLater();
       },
     );
   }
