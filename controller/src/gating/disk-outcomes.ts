@@ -45,9 +45,19 @@ export async function writeJsonLines(
       : pipeline(source, file, options));
     await rename(temporary, path);
     return count;
+  } catch (cause) {
+    if (!isSystemError(cause) || signal?.aborted === true) throw cause;
+    throw new FleetError('data-dir.not-writable', `${path} cannot be written: ${cause.message}`, {
+      hint: 'give a file in a folder that exists and that you may write to',
+      cause,
+    });
   } finally {
     await rm(temporary, { force: true });
   }
+}
+
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'syscall' in error;
 }
 
 interface NumberedLine {

@@ -1,0 +1,78 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+
+import { writeJsonLines } from '../gating/disk-outcomes.js';
+import { syntheticOutcomes } from '../gating/outcomes.fixture.js';
+import { runCli } from './main.js';
+
+let folder = '';
+let out = '';
+let err = '';
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'fleetgate-cli-gate-'));
+  out = '';
+  err = '';
+  vi.spyOn(process.stdout, 'write').mockImplementation((text) => ((out += String(text)), true));
+  vi.spyOn(process.stderr, 'write').mockImplementation((text) => ((err += String(text)), true));
+  await writeJsonLines(file('outcomes.jsonl.gz'), syntheticOutcomes(60));
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await rm(folder, { recursive: true, force: true });
+});
+const file = (name: string) => join(folder, name);
+const train = () => runCli(['gate', 'train', file('outcomes.jsonl.gz'), '--out', file('gate.json'), '--json']);
+
+describe('fleetgate gate', () => {
+  test('train, predict on prompts without labels, eval', async () => {
+    expect(await train()).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ trainedOn: 60, models: ['code', 'generalist', 'math', 'story'] });
+    await writeFile(
+      file('prompts.jsonl'),
+      '{"id":"a","prompt":"python function","prompt_tok":4}\n{"id":"b","prompt":""}\n',
+    );
+    out = '';
+    const predict = ['gate', 'predict', file('gate.json'), file('prompts.jsonl'), '--out', file('p.jsonl'), '--json'];
+    expect(await runCli(predict)).toBe(0);
+    const lines = (await readFile(file('p.jsonl'), 'utf8'))
+      .trim()
+      .split('\n')
+      .map((line): unknown => JSON.parse(line));
+    const perModel = { code: expect.any(Number), generalist: expect.any(Number), math: expect.any(Number) };
+    expect(lines).toMatchObject([
+      { id: 'a', p: perModel, sd: perModel, out_tok: perModel },
+      { id: 'b', p: perModel, sd: perModel, out_tok: perModel },
+    ]);
+    out = '';
+    expect(await runCli(['gate', 'eval', file('gate.json'), file('outcomes.jsonl.gz'), '--json'])).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ prompts: 60, bestSingle: { model: 'generalist' } });
+  });
+
+  test('train reports held-out figures when asked to', async () => {
+    const command = ['gate', 'train', file('outcomes.jsonl.gz'), '--out', file('gate.json'), '--cross-validate', '2'];
+    expect(await runCli(command)).toBe(0);
+    expect(out).toMatch(/On prompts held out \(2 folds\)/);
+    expect(out).toMatch(/captured/);
+    expect(err).toMatch(/fold 2 of 2/);
+  });
+
+  test('bad input exits with 2 and says where it is', async () => {
+    await writeFile(file('bad.jsonl'), '{"id":"a","prompt":"x","y":{"m":2}}\n');
+    expect(await runCli(['gate', 'train', file('bad.jsonl'), '--out', file('g.json')])).toBe(2);
+    expect(err).toMatch(/bad\.jsonl line 1: y\.m/);
+    expect(await runCli(['gate', 'train', file('none.jsonl'), '--out', file('g.json')])).toBe(2);
+    await writeFile(file('g.json'), 'no gate');
+    expect(await runCli(['gate', 'predict', file('g.json'), file('bad.jsonl'), '--out', file('p.jsonl')])).toBe(2);
+    expect(await runCli(['gate', 'eval', file('g.json'), file('bad.jsonl')])).toBe(2);
+    expect(await runCli(['gate', 'train', file('bad.jsonl')])).toBe(2);
+    await train();
+    await writeFile(file('prompts.jsonl'), '{"id":"a","prompt":"x"}\n');
+    const nowhere = ['gate', 'predict', file('gate.json'), file('prompts.jsonl'), '--out', file('no/such/p.jsonl')];
+    expect(await runCli(nowhere)).toBe(1);
+    expect(err).toMatch(/p\.jsonl cannot be written/);
+    expect(err).not.toMatch(/\n\s+at /);
+  });
+});
