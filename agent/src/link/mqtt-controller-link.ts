@@ -1,3 +1,5 @@
+import { Socket } from 'node:net';
+
 import { connect, type IClientOptions, type MqttClient } from 'mqtt';
 
 import type { Clock } from '@fleetgate/shared/clock';
@@ -153,7 +155,11 @@ export class MqttControllerLink implements ControllerLink {
     const client = connect(url, options);
     const session: Session = { client, epoch, waiting: new Set(), waitingBytes: 0, refused: false, reason: 'closed' };
     this.#session = session;
-    client.on('connect', () => void this.#greet(session));
+    client.on('connect', () => {
+      // mqtt.js leaves Nagle's algorithm on: a small packet would wait 40 ms for the other side's delayed acknowledgement.
+      if (client.stream instanceof Socket) client.stream.setNoDelay(true);
+      void this.#greet(session);
+    });
     client.on('message', (topic, payload) => this.#receive(topic, payload));
     client.on('error', (error) => {
       session.reason = messageOf(error);

@@ -1,3 +1,5 @@
+import { Socket } from 'node:net';
+
 import { ErrorWithReasonCode, type MqttClient, connect } from 'mqtt';
 import { BehaviorSubject, Observable, Subject, distinctUntilChanged } from 'rxjs';
 
@@ -83,6 +85,8 @@ class MqttBrokerLink implements BrokerLink {
       client.options.reconnectPeriod = Math.min(2 * (client.options.reconnectPeriod ?? FIRST_RECONNECT_MS), longest);
     });
     client.on('connect', () => {
+      // mqtt.js leaves Nagle's algorithm on: a small packet would wait 40 ms for the other side's delayed acknowledgement.
+      if (client.stream instanceof Socket) client.stream.setNoDelay(true);
       client.options.reconnectPeriod = FIRST_RECONNECT_MS;
       options.log.info('broker-link.connected', { clientId: options.clientId });
       for (const filter of this.#filters.keys()) this.#subscribe(filter);
