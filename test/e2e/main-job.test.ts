@@ -155,7 +155,6 @@ describe('the main job, end to end, on real models', () => {
             const seen = await clickThrough(page, fleet.url, { name, pictures, patienceMs: 60_000 });
             expect(seen.devices.toSorted()).toEqual(['jetson', 'phone', 'pi']);
             expect(seen.answer.length).toBeGreaterThan(0);
-            expect(seen.planAfter).toBe(seen.planBefore);
             expect(seen.refusal).not.toBe('');
             expect(seen.overflowPx).toBe(0);
           } finally {
