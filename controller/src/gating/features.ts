@@ -48,8 +48,10 @@ export class FeatureExtractor {
     const words = wordsOf(text);
     let previous = 0;
     for (const word of words) {
-      this.#add(word, 0, WORD_BUCKETS);
-      if (previous !== 0) this.#add(Math.imul(previous, 0x9e3779b1) ^ word, 0, WORD_BUCKETS);
+      add(this.#counts, this.#touched, word, 0, WORD_BUCKETS);
+      if (previous !== 0) {
+        add(this.#counts, this.#touched, Math.imul(previous, 0x9e3779b1) ^ word, 0, WORD_BUCKETS);
+      }
       previous = word;
     }
     this.#addCharacterGrams(text);
@@ -61,21 +63,15 @@ export class FeatureExtractor {
   }
 
   #addCharacterGrams(text: string): void {
+    const [counts, touched] = [this.#counts, this.#touched];
     for (let start = 0; start + SHORTEST_GRAM <= text.length; start++) {
       let hash = 0x811c9dc5;
       const end = Math.min(text.length, start + LONGEST_GRAM);
       for (let at = start; at < end; at++) {
         hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
-        if (at - start + 1 >= SHORTEST_GRAM) this.#add(hash, WORD_BUCKETS, CHAR_BUCKETS);
+        if (at - start + 1 >= SHORTEST_GRAM) add(counts, touched, hash, WORD_BUCKETS, CHAR_BUCKETS);
       }
     }
-  }
-
-  #add(hash: number, offset: number, buckets: number): void {
-    const mixed = mix(hash);
-    const index = offset + ((mixed >>> 1) & (buckets - 1));
-    if (this.#counts[index] === 0) this.#touched.push(index);
-    this.#counts[index] = (this.#counts[index] ?? 0) + ((mixed & 1) === 0 ? 1 : -1);
   }
 
   #set(index: number, value: number): void {
@@ -100,6 +96,14 @@ export class FeatureExtractor {
     this.#touched.length = 0;
     return { indices: indices.subarray(0, length), values: values.subarray(0, length) };
   }
+}
+
+function add(counts: Float32Array, touched: number[], hash: number, offset: number, buckets: number): void {
+  const mixed = mix(hash);
+  const index = offset + ((mixed >>> 1) & (buckets - 1));
+  const count = counts[index] ?? 0;
+  if (count === 0) touched.push(index);
+  counts[index] = count + ((mixed & 1) === 0 ? 1 : -1);
 }
 
 /** Weights counts by `idf` (one per feature) and scales words, n-grams and shape to their shares of a unit vector. */
@@ -172,26 +176,22 @@ function isWordUnit(unit: number): boolean {
   return unit >= 0xaa && !(unit >= 0x2000 && unit <= 0x206f) && !(unit >= 0x3000 && unit <= 0x303f);
 }
 
+/** Kinds of characters whose share tells one sort of prompt from another, by code unit. */
+const KINDS = ['digit', 'operator', 'bracket', 'quote', 'line', 'question', 'stop'] as const;
+const KIND_OF = new Uint8Array(128);
+for (const [kind, characters] of ['0123456789', '+-*/=<>%$^\\', '()[]{}', '"\'`', '\n', '?', '.,;'].entries()) {
+  for (const character of characters) KIND_OF[character.charCodeAt(0)] = kind + 1;
+}
+
 function shapeOf(text: string, chars: number, words: number): readonly number[] {
-  let digits = 0;
-  let operators = 0;
-  let brackets = 0;
-  let quotes = 0;
-  let lines = 0;
-  let questions = 0;
-  let stops = 0;
+  const counts = new Float64Array(KINDS.length + 1);
   let foreign = 0;
   for (let at = 0; at < text.length; at++) {
     const unit = text.charCodeAt(at);
-    if (unit >= 0x30 && unit <= 0x39) digits++;
-    else if (unit === 0x0a) lines++;
-    else if (unit === 0x3f) questions++;
-    else if (unit === 0x2e || unit === 0x2c || unit === 0x3b) stops++;
-    else if (unit === 0x22 || unit === 0x27 || unit === 0x60) quotes++;
-    else if ('+-*/=<>%$^\\'.includes(text[at] ?? ' ')) operators++;
-    else if ('()[]{}'.includes(text[at] ?? ' ')) brackets++;
-    else if (unit >= 0x80) foreign++;
+    if (unit >= 0x80) foreign++;
+    else counts[KIND_OF[unit] ?? 0] = (counts[KIND_OF[unit] ?? 0] ?? 0) + 1;
   }
+  const [, digits = 0, operators = 0, brackets = 0, quotes = 0, lines = 0, questions = 0, stops = 0] = counts;
   const share = (count: number) => Math.sqrt(count / Math.max(1, text.length));
   return [
     1,

@@ -30,10 +30,7 @@ export class LinearScorer {
   constructor(model: GateModel) {
     this.model = model;
     this.#columns = columnsOf(model.experts.length, model.classes.length);
-    this.#weights = Float32Array.from(
-      model.weights,
-      (value, cell) => value * (model.scales[cell % this.#columns] ?? 0),
-    );
+    this.#weights = unpacked(model.weights, model.scales);
     this.#sums = new Float64Array(this.#columns);
   }
 
@@ -41,13 +38,14 @@ export class LinearScorer {
   score(prompt: string): LinearScore {
     const { counts, promptTokens } = this.#extractor.extract(prompt);
     const { indices, values } = weighted(counts, this.model.idf);
-    const sums = this.#sums;
+    // Locals, not fields: this loop is most of the work.
+    const [sums, weights, columns] = [this.#sums, this.#weights, this.#columns];
     sums.fill(0);
     for (let at = 0; at < indices.length; at++) {
       const value = values[at] ?? 0;
-      const base = (indices[at] ?? 0) * this.#columns;
-      for (let column = 0; column < this.#columns; column++) {
-        sums[column] = (sums[column] ?? 0) + value * (this.#weights[base + column] ?? 0);
+      const base = (indices[at] ?? 0) * columns;
+      for (let column = 0; column < columns; column++) {
+        sums[column] = (sums[column] ?? 0) + value * (weights[base + column] ?? 0);
       }
     }
     this.model.intercepts.forEach((intercept, column) => (sums[column] = (sums[column] ?? 0) + intercept));
@@ -88,6 +86,16 @@ export class LinearScorer {
       novelty,
     };
   }
+}
+
+function unpacked(packed: Int16Array, scales: readonly number[]): Float32Array {
+  const weights = new Float32Array(packed.length);
+  for (let base = 0; base < packed.length; base += scales.length) {
+    for (let column = 0; column < scales.length; column++) {
+      weights[base + column] = (packed[base + column] ?? 0) * (scales[column] ?? 0);
+    }
+  }
+  return weights;
 }
 
 /** The gate of a model whose experts are fleet experts; throws `gate.invalid-model` for a name that is no expert id. */
