@@ -32,7 +32,7 @@ export class EnergyMeter {
   readonly #running = new Map<string, Account>();
   #cut: UnixMs;
   #measured: { readonly powerW: number; readonly from: string; readonly at: UnixMs } | undefined;
-  #standby = true;
+  #standby = false;
   #windowStart: UnixMs;
   #busyMs = 0;
 
