@@ -97,7 +97,14 @@ async function composeApp(
   });
   const { fleet, planner, gate, boards, broker, ledger, mqttUrl, enrolment } = composed;
   broker.connected$.subscribe(connected);
-  ledger.changes$.subscribe((record) => observe(metrics, record));
+  const counted = new Set<string>();
+  ledger.changes$.subscribe((record) => {
+    // A cancelled request is put again when its job says what it used: count it once all the same.
+    if (!TERMINAL_STATES.has(record.state) || counted.has(record.id)) return;
+    counted.add(record.id);
+    for (const oldest of counted) if (counted.size > MOST_COUNTED) counted.delete(oldest);
+    observe(metrics, record);
+  });
   planner.changes$.subscribe((record) => {
     if (record.state === 'active') metrics.countPlan(record.solution.status);
   });
@@ -188,8 +195,10 @@ function deviceFigures({ id, presence, last, reported }: Device): DeviceFigures 
   };
 }
 
+/** Ended requests that may still be put again. */
+const MOST_COUNTED = 1000;
+
 function observe(metrics: Metrics, record: RequestView): void {
-  if (!TERMINAL_STATES.has(record.state)) return;
   const { actual, expertId, deviceId, endedAtMs, receivedAtMs, state } = record;
   metrics.observeRequest({
     state,

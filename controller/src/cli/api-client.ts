@@ -125,7 +125,19 @@ function errorBodyOf(text: string): ErrorBody | undefined {
   }
 }
 
+/** Codes that OpenAI's clients know, which the controller sends in place of its own. */
+const WIRE_CODES: Readonly<Record<string, ErrorCode>> = {
+  model_not_found: 'model.unknown',
+  model_loading: 'dispatch.loading',
+  energy_budget_exceeded: 'dispatch.over-budget',
+  latency_budget_exceeded: 'dispatch.over-latency',
+  rate_limit_exceeded: 'dispatch.no-capacity',
+  device_lost: 'device.lost',
+};
+
 function codeOf(code: string | null, status: number): ErrorCode {
+  const known = code === null ? undefined : WIRE_CODES[code];
+  if (known !== undefined) return known;
   if (code !== null && Object.hasOwn(ERROR_KINDS, code)) return code as ErrorCode;
   if (status === 401) return 'auth.invalid';
   if (status === 404) return 'request.not-found';
