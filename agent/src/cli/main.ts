@@ -3,9 +3,15 @@ import { Command, CommanderError } from 'commander';
 import { isFleetError, messageOf } from '@fleetgate/shared/errors';
 
 import { agentVersion } from '../config/config.js';
-import { registerAgent } from './agent.js';
-import { registerDoctor } from './doctor.js';
-import { registerOutcomes } from './outcomes.js';
+
+type Register = (program: Command) => void;
+
+/** Only what is asked for is loaded: a daemon should not carry the other commands in memory. */
+const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
+  agent: async () => (await import('./agent.js')).registerAgent,
+  outcomes: async () => (await import('./outcomes.js')).registerOutcomes,
+  doctor: async () => (await import('./doctor.js')).registerDoctor,
+};
 
 /**
  * Runs a command of the agent (`agent`, `outcomes`, `doctor`); `argv` is what follows the program's name.
@@ -14,9 +20,8 @@ import { registerOutcomes } from './outcomes.js';
  */
 export async function runAgentCli(argv: readonly string[]): Promise<number> {
   const program = new Command('fleetgate').version(agentVersion()).exitOverride().allowExcessArguments(false);
-  registerAgent(program);
-  registerOutcomes(program);
-  registerDoctor(program);
+  const wanted = COMMANDS[argv[0] ?? ''];
+  for (const load of wanted === undefined ? Object.values(COMMANDS) : [wanted]) (await load())(program);
   // Commands inherit neither: each has to be told not to end the process by itself.
   for (const command of program.commands) command.exitOverride().allowExcessArguments(false);
   try {
