@@ -30,7 +30,7 @@ import { parseTermuxStatus } from './termux-status.js';
 import { parsePmicPower, parseTemperature, parseThrottled } from './vcgencmd.js';
 
 const TREES = fileURLToPath(new URL('../../../test/fixtures/sensors/', import.meta.url));
-const captured = (name: string): string => readFileSync(`${TREES}commands/${name}`, 'utf8');
+const sample = (name: string): string => readFileSync(`${TREES}commands/${name}`, 'utf8');
 const missing: CommandRunner = (command) =>
   Promise.reject(Object.assign(new Error(`spawn ${command} ENOENT`), { code: 'ENOENT' }));
 const saying =
@@ -74,7 +74,7 @@ describe('Jetson power rails', () => {
 
 describe('tegrastats', () => {
   it('reads a line of JetPack 6', () => {
-    expect(parseTegrastats(captured('tegrastats-jetpack6.txt'))).toEqual({
+    expect(parseTegrastats(sample('tegrastats-jetpack6.txt'))).toEqual({
       powerW: 4.6,
       powerFrom: 'jetson-tegrastats VDD_IN',
       temperatureC: 47.5,
@@ -84,7 +84,7 @@ describe('tegrastats', () => {
   });
 
   it('reads a line of JetPack 4, without units and with the PMIC placeholder', () => {
-    expect(parseTegrastats(captured('tegrastats-jetpack4.txt'))).toMatchObject({
+    expect(parseTegrastats(sample('tegrastats-jetpack4.txt'))).toMatchObject({
       powerW: 1.897,
       powerFrom: 'jetson-tegrastats POM_5V_IN',
       temperatureC: 41,
@@ -100,7 +100,7 @@ describe('tegrastats', () => {
 describe('Raspberry Pi', () => {
   it('sums volts times amperes over complete rails and applies the fit', () => {
     const rails = 0.00390372 * 3.644 + 0.122 * 3.31 + 1.11625 * 0.7494498;
-    expect(parsePmicPower(captured('pmic_read_adc.txt'))).toBeCloseTo(1.1451 * rails + 0.5879, 9);
+    expect(parsePmicPower(sample('pmic_read_adc.txt'))).toBeCloseTo(1.1451 * rails + 0.5879, 9);
     expect(parsePmicPower('error=1 error_msg="Command not registered"')).toBeUndefined();
   });
 
@@ -137,7 +137,7 @@ describe('Termux battery', () => {
     });
 
   it('takes current times voltage as power while unplugged', () => {
-    expect(parseTermuxStatus(captured('termux-unplugged.json'))).toEqual({
+    expect(parseTermuxStatus(sample('termux-unplugged.json'))).toEqual({
       batteryRatio: 0.81,
       temperatureC: 31.5,
       powerW: expect.closeTo(4.021 * 0.8234, 9) as number,

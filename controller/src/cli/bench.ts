@@ -11,7 +11,7 @@ import { readValidationPairs, type ValidationPair } from '../bench/disk-validati
 import { gateBench } from '../bench/gate-bench.js';
 import { HttpFleetClient } from '../bench/http-fleet-client.js';
 import { scoreOffline } from '../bench/process-offline-scores.js';
-import { printJson, printLine, printNote, printTable, run, styled } from './output.js';
+import { printJson, printLine, printNote, printTable, styled } from './output.js';
 
 const BENCHES = ['agent', 'dispatch', 'gate', 'budget'] as const;
 type Bench = (typeof BENCHES)[number];
@@ -56,7 +56,7 @@ export function registerBench(program: Command): void {
     )
     .option('--remote', 'allow a controller on another machine; `budget` changes its budgets for some minutes')
     .option('--json', 'print one JSON document')
-    .action((what: Bench | 'all', options: BenchOptions) => run(() => bench(what, options)));
+    .action((what: Bench | 'all', options: BenchOptions) => bench(what, options));
 }
 
 async function bench(what: Bench | 'all', options: BenchOptions): Promise<void> {

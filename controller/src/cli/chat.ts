@@ -5,7 +5,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { MODES } from '../dispatch/prompt.js';
 import { ApiClient, type ConnectOptions, withConnection } from './api-client.js';
 import { ChatStreamReader } from './chat-stream.js';
-import { printJson, printLine, run, showNumber, styled } from './output.js';
+import { printJson, printLine, showNumber, styled } from './output.js';
 
 interface ChatOptions extends ConnectOptions {
   readonly model: string;
@@ -36,7 +36,7 @@ export function registerChat(program: Command): void {
     .option('--energy <joules>', 'refuse when no expert can answer with so little energy', positive)
     .option('--latency <ms>', 'refuse when no expert can answer so soon', positive)
     .addHelpText('after', '\nExample: fleetgate chat --mode eco "What is 12 times 12?"');
-  withConnection(command).action((prompt: string, options: ChatOptions) => run(() => chat(prompt, options)));
+  withConnection(command).action((prompt: string, options: ChatOptions) => chat(prompt, options));
 }
 
 async function chat(prompt: string, options: ChatOptions): Promise<void> {

@@ -8,7 +8,7 @@ import { evaluateGate, type GateEvaluation, type Prediction } from '../gating/ev
 import { LinearScorer } from '../gating/linear-gate.js';
 import type { Outcome } from '../gating/outcomes.js';
 import { trainGateInWorker } from '../gating/worker-gate-training.js';
-import { printJson, printLine, printNote, printTable, run, showNumber } from './output.js';
+import { printJson, printLine, printNote, printTable, showNumber } from './output.js';
 
 interface TrainOptions {
   readonly out: string;
@@ -32,7 +32,7 @@ export function registerGate(program: Command): void {
     .option('--seed <n>', 'same outcomes and seed give the same gate', wholeNumber, 1)
     .option('--cross-validate <folds>', 'also report how well prompts that were held out are predicted', foldCount)
     .option('--json', 'print one JSON document')
-    .action((outcomes: string, options: TrainOptions) => run(() => train(outcomes, options)));
+    .action((outcomes: string, options: TrainOptions) => train(outcomes, options));
   gate
     .command('predict')
     .description('predict quality, uncertainty and answer length; reads only id, prompt and prompt_tok')
@@ -41,7 +41,7 @@ export function registerGate(program: Command): void {
     .requiredOption('--out <file>', 'predictions: {"id","p","sd","out_tok"} a line')
     .option('--json', 'print one JSON document')
     .action((file: string, prompts: string, options: { readonly out: string; readonly json?: boolean }) =>
-      run(() => predict(file, prompts, options)),
+      predict(file, prompts, options),
     );
   gate
     .command('eval')
@@ -50,7 +50,7 @@ export function registerGate(program: Command): void {
     .argument('<outcomes>', 'outcome file; prompts the gate was trained on flatter it')
     .option('--json', 'print one JSON document')
     .action((file: string, outcomes: string, options: { readonly json?: boolean }) =>
-      run(() => evaluate(file, outcomes, options)),
+      evaluate(file, outcomes, options),
     );
 }
 

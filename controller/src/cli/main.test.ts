@@ -19,7 +19,17 @@ describe('runCli', () => {
 
   it('lists every command, those of the agent too, for --help', async () => {
     expect(await runCli(['--help'])).toBe(0);
-    for (const name of ['devices', 'experts', 'plan', 'budget', 'requests', 'controller', 'agent', 'gguf', 'doctor']) {
+    for (const name of [
+      'devices',
+      'experts',
+      'plan',
+      'budget',
+      'requests',
+      'controller',
+      'agent',
+      'outcomes',
+      'doctor',
+    ]) {
       expect(shown.out).toMatch(new RegExp(`^  ${name} `, 'm'));
     }
   });

@@ -19,19 +19,13 @@ const COMMANDS: readonly { readonly name: string; readonly load: () => Promise<R
   { name: 'requests', load: async () => (await import('./requests.js')).registerRequests },
   { name: 'solve', load: async () => (await import('./solve.js')).registerSolve },
   { name: 'gate', load: async () => (await import('./gate.js')).registerGate },
-  { name: 'bench', load: async () => registerOf('./bench.js', 'registerBench') },
+  { name: 'bench', load: async () => (await import('./bench.js')).registerBench },
 ];
-
-async function registerOf(file: string, name: string): Promise<Register> {
-  const module = (await import(file).catch(() => ({}))) as Readonly<Record<string, Register | undefined>>;
-  return module[name] ?? (() => {});
-}
 
 /** Commands that run on devices; the `fleetgate` program hands them to the agent before this one starts. */
 const AGENT_COMMANDS = [
   ['agent', 'run the agent of one device'],
   ['outcomes', "measure every expert's bits per byte on reference answers"],
-  ['gguf', 'look into model files'],
   ['doctor', 'check this machine: sensors, engine, disk, memory, broker, clock'],
 ] as const;
 

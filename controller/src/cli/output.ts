@@ -135,8 +135,3 @@ export function showAge(fromMs: number | null, nowMs: number): string {
   if (seconds < 172_800) return `${Math.round(seconds / 3600)} h ago`;
   return `${Math.round(seconds / 86_400)} d ago`;
 }
-
-/** Runs a command's work; what it throws is shown by `runCli`, which also picks the exit status. */
-export async function run(work: () => Promise<void>): Promise<void> {
-  await work();
-}

@@ -15,7 +15,7 @@ import type { PlacementPlan } from '../optimiser/plan.js';
 import { type PlacementProblem, placementProblemSchema } from '../optimiser/problem.js';
 import { problemFaults } from '../optimiser/problem-faults.js';
 import { bestSubset } from '../optimiser/subset.js';
-import { printJson, run } from './output.js';
+import { printJson } from './output.js';
 
 /** Larger files cannot be parsed as one JSON text within a sensible heap. */
 const LARGEST_FILE_BYTES = 400 * 2 ** 20;
@@ -40,7 +40,7 @@ export function registerSolve(program: Command): void {
         .default('auto'),
     )
     .option('--json', 'the answer is JSON with or without this')
-    .action((file: string, options: SolveOptions) => run(() => solve(file, options)));
+    .action((file: string, options: SolveOptions) => solve(file, options));
 }
 
 async function solve(file: string, options: SolveOptions): Promise<void> {
