@@ -165,6 +165,7 @@ export function aPolicy(devices: Iterable<Device>, prices: Partial<DispatchPolic
   return {
     planId: planId('plan-1'),
     placements,
+    qualityPerJouleByClass: new Map(),
     qualityPerJoule: 0,
     qualityPerSecond: new Map(),
     limits: new Map(),

@@ -6,7 +6,9 @@ export interface DispatchPolicy {
   readonly planId: PlanId;
   /** Variants a prompt may be sent to, by device. What is resident but not placed is on its way out. */
   readonly placements: ReadonlyMap<DeviceId, ReadonlySet<VariantId>>;
-  /** Quality (0..1) that a joule above idle has to earn; 0 when no energy budget binds. */
+  /** Quality (0..1) that a joule above idle has to earn, by class; 0 when no energy budget of it binds. */
+  readonly qualityPerJouleByClass: ReadonlyMap<ClassId, number>;
+  /** The same for a request of no known class: the mean over the planned demand. */
   readonly qualityPerJoule: number;
   /** Quality that a second of latency has to earn, by class; 0 when the class's bound does not bind. */
   readonly qualityPerSecond: ReadonlyMap<ClassId, number>;

@@ -131,6 +131,9 @@ describe('select', () => {
     const free = aPolicy([]);
     expect(pricesFor('auto', free, any)).toEqual({ qualityPerJoule: 0, qualityPerSecond: 0 });
     expect(pricesFor('eco', free, any).qualityPerJoule).toBe(ECO_FLOOR_PER_JOULE);
+    const own = aPolicy([], { qualityPerJoule: 0.5, qualityPerJouleByClass: new Map([[any, 0.02]]) });
+    expect(pricesFor('auto', own, any).qualityPerJoule).toBe(0.02);
+    expect(pricesFor('auto', own, undefined).qualityPerJoule).toBe(0.5);
     const tight = aPolicy([], { qualityPerJoule: 0.01, qualityPerSecond: new Map([[any, 0.03]]) });
     expect(pricesFor('eco', tight, any)).toEqual({ qualityPerJoule: 0.04, qualityPerSecond: 0.03 });
     expect(pricesFor('fast', tight, any)).toEqual({ qualityPerJoule: 0.01, qualityPerSecond: 0.12 });

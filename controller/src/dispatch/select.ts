@@ -22,7 +22,8 @@ export const FAST_FLOOR_PER_SECOND = 0.05;
 
 /** Prices of a mode: those of the plan, with one of them raised (`eco`, `fast`), or none at all (`best`). */
 export function pricesFor(mode: Mode, policy: DispatchPolicy, classId: ClassId | undefined): Prices {
-  const qualityPerJoule = policy.qualityPerJoule;
+  const ofClass = classId === undefined ? undefined : policy.qualityPerJouleByClass.get(classId);
+  const qualityPerJoule = ofClass ?? policy.qualityPerJoule;
   const qualityPerSecond = (classId === undefined ? undefined : policy.qualityPerSecond.get(classId)) ?? 0;
   switch (mode) {
     case 'auto':

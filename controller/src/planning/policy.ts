@@ -8,7 +8,9 @@ import { placementsOf, type PlanRecord } from './plan-record.js';
 export interface PlanPolicy {
   readonly planId: PlanId;
   readonly placements: ReadonlyMap<DeviceId, ReadonlySet<VariantId>>;
-  /** Quality (0..1) that a joule above idle has to earn; 0 when no energy budget binds. */
+  /** Quality (0..1) that a joule above idle has to earn, by class; 0 when no energy budget of it binds. */
+  readonly qualityPerJouleByClass: ReadonlyMap<ClassId, number>;
+  /** The same for a request of no known class: the mean over the planned demand. */
   readonly qualityPerJoule: number;
   /** Quality that a second of latency has to earn, by class; 0 when the class's bound does not bind. */
   readonly qualityPerSecond: ReadonlyMap<ClassId, number>;
@@ -20,7 +22,7 @@ export interface PlanPolicy {
  *
  * One request/s of class k with quality q earns 1000 w_k q / W points and costs nu * e points for power; so a joule has
  * to earn nu * W / (1000 w_k) of quality. The latency and energy prices are per unit of a bound on a mean: divided by
- * the served rate they are per request. Power and energy make one price for the fleet, the mean over requests.
+ * the served rate they are per request. Each class pays the fleet's price of power and its own price of energy.
  */
 export function planPolicy(record: PlanRecord): PlanPolicy {
   const { problem, solution } = record;
@@ -36,14 +38,15 @@ export function planPolicy(record: PlanRecord): PlanPolicy {
     return price === undefined || rate <= 0 ? 0 : quality(price / rate, k);
   };
   const rateSum = served.reduce((sum, rate) => sum + rate, 0);
-  const perJoule = problem.classes.reduce((sum, _, k) => {
-    const price = quality(solution.prices.power?.value ?? 0, k) + perRequest(solution.prices.energy[String(k)], k);
-    return sum + price * (served[k] ?? 0);
-  }, 0);
+  const perJoule = problem.classes.map(
+    (_, k) => quality(solution.prices.power?.value ?? 0, k) + perRequest(solution.prices.energy[String(k)], k),
+  );
+  const perJouleSum = perJoule.reduce((sum, price, k) => sum + price * (served[k] ?? 0), 0);
   return {
     planId: record.id,
     placements: new Map([...placementsOf(record)].map(([device, variants]) => [device, new Set(variants)])),
-    qualityPerJoule: rateSum === 0 ? 0 : perJoule / rateSum,
+    qualityPerJouleByClass: new Map(problem.classes.map((each, k) => [classId(each.id), perJoule[k] ?? 0])),
+    qualityPerJoule: rateSum === 0 ? 0 : perJouleSum / rateSum,
     qualityPerSecond: new Map(
       problem.classes.map((each, k) => [classId(each.id), perRequest(solution.prices.latency[String(k)], k)]),
     ),
