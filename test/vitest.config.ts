@@ -12,6 +12,7 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['fleetgate-source', 'node'] } },
   test: {
     include: ['{shared,firmware-configs,controller,agent}/src/**/*.test.ts', 'test/**/*.test.ts'],
+    setupFiles: ['test/support/property-seed.ts'],
     reporters: ['default', new ClosingLineReporter()],
     // sqlite3 aborts the process when a worker thread ends with a statement in flight.
     pool: 'forks',

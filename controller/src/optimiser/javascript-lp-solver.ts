@@ -53,7 +53,6 @@ export class JavascriptLpSolver implements LinearSolver {
       const onExit = (code: number) => finish({ id, error: `worker ended with ${code}` });
       const timer = setTimeout(() => finish({ id, error: `no answer within ${wallMs} ms` }), wallMs);
       worker.on('message', finish).on('error', onError).on('exit', onExit);
-      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- threads have no origins
       worker.postMessage({ id, model });
     });
     if (answer.error !== undefined || answer.values === undefined) {

@@ -22,6 +22,5 @@ parentPort?.on('message', ({ id, model }: { id: number; model: Model }) => {
   } catch (error) {
     answer = { id, error: messageOf(error) };
   }
-  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- threads have no origins
   parentPort?.postMessage(answer);
 });

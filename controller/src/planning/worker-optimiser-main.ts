@@ -25,6 +25,5 @@ parentPort?.on('message', ({ id, question }: OptimiserRequest) => {
 });
 
 function reply(message: OptimiserReply): void {
-  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- threads have no origins
   parentPort?.postMessage(message);
 }

@@ -69,7 +69,6 @@ export class WorkerOptimiser implements PlacementOptimiser {
         limitMs,
       );
       worker.on('message', onMessage).on('error', onError).on('exit', onExit);
-      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- threads have no origins
       worker.postMessage({ id, question });
     });
     if (reply instanceof FleetError) {

