@@ -1,6 +1,6 @@
 import type { Clock } from '@fleetgate/shared/clock';
 
-import { type CommandRunner, isMissingCommand } from './process-command.js';
+import { type CommandRunner, commandSensor } from './process-command.js';
 import type { Reading, SensorAdapter } from './sensors.js';
 import { parseTermuxStatus } from './termux-status.js';
 
@@ -17,16 +17,5 @@ export function androidTermuxBattery(run: CommandRunner, clock: Clock): SensorAd
     last = { at: clock.now(), reading };
     return reading;
   };
-  return {
-    name: 'termux-battery',
-    open: async () => {
-      try {
-        await read();
-      } catch (error) {
-        if (isMissingCommand(error)) return undefined;
-        throw error;
-      }
-      return read;
-    },
-  };
+  return commandSensor('termux-battery', read);
 }

@@ -3,6 +3,8 @@ import { createInterface } from 'node:readline';
 
 import { isFleetError, FleetError } from '@fleetgate/shared/errors';
 
+import type { SensorAdapter, SensorReader } from './sensors.js';
+
 /**
  * Runs a sensor command and gives its standard output, or only its first line for one that never ends by itself.
  * Rejects when it is missing, fails or takes longer than the deadline; the child is always ended.
@@ -13,6 +15,22 @@ export type CommandRunner = (command: string, args: readonly string[], until: 'e
 export function isMissingCommand(error: unknown): boolean {
   const cause = isFleetError(error) ? error.cause : error;
   return cause instanceof Error && 'code' in cause && (cause.code === 'ENOENT' || cause.code === 'EACCES');
+}
+
+/** A sensor that is read by a command: absent where the command is; opened by reading it once. */
+export function commandSensor(name: string, read: SensorReader): SensorAdapter {
+  return {
+    name,
+    open: async () => {
+      try {
+        await read();
+      } catch (error) {
+        if (isMissingCommand(error)) return undefined;
+        throw error;
+      }
+      return read;
+    },
+  };
 }
 
 const DEADLINE_MS = 3000;

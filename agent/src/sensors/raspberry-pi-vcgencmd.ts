@@ -1,4 +1,4 @@
-import { type CommandRunner, isMissingCommand } from './process-command.js';
+import { type CommandRunner, commandSensor } from './process-command.js';
 import type { Reading, SensorAdapter } from './sensors.js';
 import { parsePmicPower, parseTemperature, parseThrottled } from './vcgencmd.js';
 
@@ -31,16 +31,5 @@ export function raspberryPiVcgencmd(run: CommandRunner): SensorAdapter {
       ...(temperatureC === undefined ? {} : { temperatureC }),
     };
   };
-  return {
-    name: 'raspberry-pi-vcgencmd',
-    open: async () => {
-      try {
-        await read();
-      } catch (error) {
-        if (isMissingCommand(error)) return undefined;
-        throw error;
-      }
-      return read;
-    },
-  };
+  return commandSensor('raspberry-pi-vcgencmd', read);
 }
