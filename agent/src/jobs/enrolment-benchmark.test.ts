@@ -56,10 +56,21 @@ describe('the enrolment benchmark', () => {
     expect(new Set(prompts.map((prompt) => prompt.slice(0, 2))).size).toBe(4);
   });
 
-  it('goes on while answers are short, and stops after six', async () => {
+  it('goes on while answers are short, and stops after nine', async () => {
     const { prompts, ...around } = anEngine(() => ({ outputTokens: 2, finishReason: 'stop' }));
     await measureVariant(variant, LOADED, around, never());
-    expect(prompts).toHaveLength(7);
+    expect(prompts).toHaveLength(10);
+  });
+
+  it('takes no notice of one repetition that something else disturbed', async () => {
+    const { prompts: _prompts, ...around } = anEngine((call) =>
+      call === 3 ? { prefill: milliseconds(900), decode: milliseconds(4000) } : {},
+    );
+    expect(await measureVariant(variant, LOADED, around, never())).toMatchObject({
+      prefillTokensPerS: 2000,
+      decodeTokensPerS: 100,
+      relativeSd: 0,
+    });
   });
 
   it('counts what was done when a big model runs into the deadline', async () => {

@@ -9,11 +9,16 @@ import type { JobEnergy } from './job-runner.js';
 /** Ends the benchmark of a big model on a slow board; what was measured by then counts. */
 const DEADLINE = milliseconds(30_000);
 const REPETITIONS = 3;
-const MOST_REPETITIONS = 6;
+const MOST_REPETITIONS = 9;
+/** A fast engine repeats until this much time has gone by: what else the device does for a moment then weighs little. */
+const ENOUGH_TIME = milliseconds(800);
 /** Output tokens to have seen before the decode rate is believed. */
 const ENOUGH_TOKENS = 48;
 const OUTPUT_TOKENS = 32;
 const PROMPT_WORDS = 160;
+const LEAST_MS = 1e-3;
+/** Standard deviations of a normal distribution per median absolute deviation. */
+const NORMAL_PER_MAD = 1.4826;
 /** Assumed where one repetition was all there was time for. */
 const UNKNOWN_RELATIVE_SD = 0.3;
 
@@ -29,8 +34,9 @@ interface Repetition extends GenerateResult {
 /**
  * Measures a resident variant: prefill and decode speed, energy, overhead.
  *
- * One warm-up, then three to six generations, each with a prompt that begins differently, so that no engine can reuse
- * the last one's cache. Energy is split between prefill and decode by their time: no board sensor is faster than that.
+ * One warm-up, then three to nine generations, each with a prompt that begins differently, so that no engine can reuse
+ * the last one's cache. Speeds are medians over them: one that something else disturbed does not count. Energy is split
+ * between prefill and decode by their time: no board sensor is faster than that.
  * Throws what the engine throws, and `engine.timeout` when not one repetition ended within half a minute.
  */
 export async function measureVariant(
@@ -47,11 +53,13 @@ export async function measureVariant(
     await repetition(variant, engine, clock, both, 0);
     const done: Repetition[] = [];
     energy.start(account);
+    const begun = clock.now();
     for (let i = 1; i <= MOST_REPETITIONS; i++) {
       const one = await repetition(variant, engine, clock, both, i);
       if (one.finishReason === 'cancelled') break;
       done.push(one);
-      if (i >= REPETITIONS && total(done, 'outputTokens') >= ENOUGH_TOKENS) break;
+      const isEnough = total(done, 'outputTokens') >= ENOUGH_TOKENS && clock.now() - begun >= ENOUGH_TIME;
+      if (i >= REPETITIONS && isEnough) break;
     }
     const used = energy.stop(account);
     if (signal.aborted) throw new FleetError('engine.unavailable', 'the benchmark was abandoned', { retryable: true });
@@ -92,42 +100,51 @@ function summarise(
       retryable: false,
     });
   }
-  const prefillMs = total(done, 'prefill');
-  const decodeMs = total(done, 'decode');
   const promptTokens = total(done, 'promptTokens');
   const outputTokens = total(done, 'outputTokens');
   if (promptTokens === 0 || outputTokens === 0) {
     throw new FleetError('engine.unavailable', `${variant.variantId} gave ${outputTokens} tokens for ${promptTokens}`);
   }
-  const engineMs = Math.max(prefillMs + decodeMs, 1e-3);
-  const perMs = Math.max(0, used.energy) / engineMs;
-  const overheads = done.map((one) => Math.max(0, one.wallMs - one.prefill - one.decode)).sort((a, b) => a - b);
+  const perMs = Math.max(0, used.energy) / Math.max(total(done, 'prefill') + total(done, 'decode'), LEAST_MS);
+  const prefillMs = perToken(done, 'prefill', 'promptTokens');
+  const decodeMs = perToken(done, 'decode', 'outputTokens');
   return {
     variantId: variant.variantId,
     sha256: variant.sha256,
-    prefillTokensPerS: rate(promptTokens, prefillMs),
-    decodeTokensPerS: rate(outputTokens, decodeMs),
-    relativeSd: relativeSd(done.filter((one) => one.outputTokens > 0).map((one) => one.decode / one.outputTokens)),
-    prefillJPerToken: (perMs * prefillMs) / promptTokens,
-    decodeJPerToken: (perMs * decodeMs) / outputTokens,
+    prefillTokensPerS: 1000 / median(prefillMs),
+    decodeTokensPerS: 1000 / median(decodeMs),
+    relativeSd: relativeSd(decodeMs),
+    prefillJPerToken: perMs * median(prefillMs),
+    decodeJPerToken: perMs * median(decodeMs),
     energySource: used.source,
-    overheadMs: overheads[Math.floor(overheads.length / 2)] ?? 0,
+    overheadMs: median(done.map((one) => Math.max(0, one.wallMs - one.prefill - one.decode))),
     loadMs: loaded.loadTime,
     memoryBytes: Math.round(loaded.memory),
     measuredAtMs: clock.now(),
   };
 }
 
-/** Tokens per second; a time below the clock's resolution counts as a microsecond. */
-function rate(tokens: number, durationMs: number): number {
-  return (tokens * 1000) / Math.max(durationMs, 1e-3);
+/** Milliseconds per token of each repetition that had any; a time below the clock's resolution counts as a microsecond. */
+function perToken(
+  done: readonly Repetition[],
+  time: 'prefill' | 'decode',
+  tokens: 'promptTokens' | 'outputTokens',
+): readonly number[] {
+  return done.filter((one) => one[tokens] > 0).map((one) => Math.max(one[time], LEAST_MS) / one[tokens]);
 }
 
+/** 0 for no values. */
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = (sorted.length - 1) / 2;
+  return ((sorted[Math.floor(middle)] ?? 0) + (sorted[Math.ceil(middle)] ?? 0)) / 2;
+}
+
+/** From the median of absolute deviations, which one disturbed repetition does not move; for a normal distribution the sd. */
 function relativeSd(values: readonly number[]): number {
   if (values.length < 2) return UNKNOWN_RELATIVE_SD;
-  const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1);
-  return mean > 0 ? Math.sqrt(variance) / mean : 0;
+  const middle = median(values);
+  return (NORMAL_PER_MAD * median(values.map((value) => Math.abs(value - middle)))) / middle;
 }
 
 function total(done: readonly Repetition[], key: 'prefill' | 'decode' | 'promptTokens' | 'outputTokens'): number {
