@@ -75,7 +75,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   closers.add('expert additions', () => catalogue.additions.close());
   const { registry } = catalogue;
   const kept = await openCosts(
-    path('costs.json'),
+    { costs: path('costs.json'), workloads: path('workloads.json') },
     {
       boardOf: (id) => boards.get(fleet.view.get(id)?.board ?? ('' as BoardId)),
       variantOf: (id) => registry.variants.get(id),
@@ -94,7 +94,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   fleetLink.start();
   closers.add('fleet link', () => fleetLink.stop());
   const { live, gate } = startGate(surroundings, registry.experts);
-  const planning = { fleet, catalogue: () => registry, gate, costs: kept.costs };
+  const planning = { fleet, catalogue: () => registry, gate, costs: kept.costs, workloads: kept.workloads };
   const { planner, demand } = openPlanner(surroundings, planning, database);
   const policy = byPlan(planner, planPolicy);
   const ledger = openLedger(surroundings, database);
@@ -155,7 +155,7 @@ function startGate(
 
 function openPlanner(
   { clock, random, log, closers }: Surroundings,
-  planning: Pick<ConstructorParameters<typeof Planner>[0], 'fleet' | 'catalogue' | 'gate' | 'costs'>,
+  planning: Pick<ConstructorParameters<typeof Planner>[0], 'fleet' | 'catalogue' | 'gate' | 'costs' | 'workloads'>,
   database: Database,
 ): { readonly planner: Planner; readonly demand: Demand } {
   const optimiser = new WorkerOptimiser();

@@ -1,4 +1,4 @@
-/** Keeps what the controller has learned of costs: fed by every device's benchmarks, saved beside the database. */
+/** Keeps what the controller has learned of costs and of the work that is asked: saved beside the database. */
 import type { Clock } from '@fleetgate/shared/clock';
 import { isFleetError, messageOf } from '@fleetgate/shared/errors';
 import type { Logger } from '@fleetgate/shared/logger';
@@ -7,25 +7,30 @@ import { milliseconds } from '@fleetgate/shared/units/quantity';
 import type { Fleet } from './fleet/fleet.js';
 import { readJsonFile, writeJsonFile } from './platform/disk-json-file.js';
 import { CostModel, type CostSources } from './telemetry/cost-model.js';
+import { WorkloadModel } from './telemetry/workload-model.js';
 
 /** What jobs taught within this time is lost by a crash; benchmarks never are, devices report them again. */
 const SAVE_PERIOD = milliseconds(60_000);
 
 export interface KeptCosts {
   readonly costs: CostModel;
+  readonly workloads: WorkloadModel;
   /** Saves for the last time. */
   close(): Promise<void>;
 }
 
-/** Reads costs back and keeps them up to date with what devices report. A damaged file is begun anew. */
+/** Reads both back and keeps costs up to date with the devices' benchmarks. A damaged file is begun anew. */
 export async function openCosts(
-  path: string,
+  paths: { readonly costs: string; readonly workloads: string },
   sources: CostSources,
   fleet: Fleet,
   clock: Clock,
   log: Logger,
 ): Promise<KeptCosts> {
-  const costs = restored(await readJsonFile(path), sources, log);
+  const restoredCosts = await restored(paths.costs, (record) => CostModel.fromRecord(record, sources), log);
+  const costs = restoredCosts ?? new CostModel(sources);
+  const restoredWorkloads = await restored(paths.workloads, (record) => WorkloadModel.fromRecord(record), log);
+  const workloads = restoredWorkloads ?? new WorkloadModel();
   for (const device of fleet.view.values()) {
     for (const measurement of device.reported?.measurements ?? []) costs.observeMeasurement(device.id, measurement);
   }
@@ -36,7 +41,8 @@ export async function openCosts(
   });
   const save = async (): Promise<void> => {
     try {
-      await writeJsonFile(path, costs.toRecord());
+      await writeJsonFile(paths.costs, costs.toRecord());
+      await writeJsonFile(paths.workloads, workloads.toRecord());
     } catch (error) {
       log.warn('costs.not-saved', { reason: messageOf(error) });
     }
@@ -47,6 +53,7 @@ export async function openCosts(
   });
   return {
     costs,
+    workloads,
     close: async () => {
       stop();
       subscription.unsubscribe();
@@ -56,13 +63,14 @@ export async function openCosts(
   };
 }
 
-function restored(record: unknown, sources: CostSources, log: Logger): CostModel {
-  if (record === undefined) return new CostModel(sources);
+async function restored<T>(path: string, read: (record: unknown) => T, log: Logger): Promise<T | undefined> {
+  const record = await readJsonFile(path);
+  if (record === undefined) return undefined;
   try {
-    return CostModel.fromRecord(record, sources);
+    return read(record);
   } catch (error) {
     if (!isFleetError(error, 'store.corrupt')) throw error;
-    log.warn('costs.forgotten', { reason: error.message });
-    return new CostModel(sources);
+    log.warn('costs.forgotten', { path, reason: error.message });
+    return undefined;
   }
 }

@@ -58,6 +58,8 @@ export interface DispatchFacts {
   readonly promptTokens: number;
   /** Most tokens that the answer may have; 0 for a prompt that is only scored. */
   readonly maxOutputTokens: number;
+  /** Actual over expected tokens of the class's answers so far. */
+  readonly answerFactor: number;
   readonly catalogue: Catalogue;
   readonly fleet: FleetSnapshot;
   readonly policy: DispatchPolicy;
@@ -127,6 +129,11 @@ function qualityOf(expert: Expert | undefined, score: GateScore | undefined): Qu
   return { mean, sd: CARD_QUALITY_SD, outputTokens: UNKNOWN_OUTPUT_TOKENS, known: true };
 }
 
+/** What the gate expects, as far as the client allows, corrected by what such answers turned out to be. */
+function expectedTokens({ maxOutputTokens, answerFactor }: DispatchFacts, outputTokens: number): number {
+  return Math.min(maxOutputTokens, Math.max(1, Math.min(maxOutputTokens, outputTokens) * answerFactor));
+}
+
 function unplaced(facts: DispatchFacts, variant: Variant, quality: Quality): Candidate {
   return {
     expertId: variant.expertId,
@@ -150,7 +157,7 @@ function assess(
   quality: Quality,
 ): Candidate {
   const asked = isAskedFor(facts.target, variant.expertId, variant.id);
-  const outputTokens = Math.min(facts.maxOutputTokens, Math.max(1, quality.outputTokens));
+  const outputTokens = expectedTokens(facts, quality.outputTokens);
   const cost = asked
     ? facts.estimate(deviceId, variant.id, { promptTokens: facts.promptTokens, outputTokens })
     : undefined;

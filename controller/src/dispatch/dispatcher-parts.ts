@@ -8,6 +8,7 @@ import type { Catalogue } from '../catalogue/catalogue.js';
 import type { FleetChange, FleetSnapshot } from '../fleet/device.js';
 import type { Gate } from '../gating/gate.js';
 import type { CostEstimator } from '../telemetry/cost.js';
+import type { WorkloadEstimator } from '../telemetry/workload-model.js';
 import type { DispatchConfig } from './dispatch-config.js';
 import type { DispatchPolicy } from './dispatch-policy.js';
 import type { ExpertLink } from './expert-link.js';
@@ -20,6 +21,7 @@ export interface DispatcherParts {
   /** Undefined while none is trained: prompts are then answered by what the experts' cards say. */
   readonly gate: () => Gate | undefined;
   readonly costs: CostEstimator;
+  readonly workloads: WorkloadEstimator;
   /** Undefined while no plan is active. */
   readonly policy: () => DispatchPolicy | undefined;
   readonly link: ExpertLink;

@@ -6,6 +6,7 @@ import type { JobOut } from '@fleetgate/shared/protocol/job';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
+import { WorkloadModel } from '../telemetry/workload-model.js';
 import { DISPATCH_DEFAULTS } from './dispatch-config.js';
 import {
   aCatalogue,
@@ -82,6 +83,7 @@ describe('Dispatcher, whatever happens in whatever order', () => {
           catalogue: () => catalogue,
           gate: () => aGate({ math: 0.5 }),
           costs: new FixtureCosts(),
+          workloads: new WorkloadModel(),
           policy: () => aPolicy(devices),
           link,
           ledger,

@@ -1,11 +1,12 @@
 import { ManualClock } from '@fleetgate/shared/clock';
 import { FleetError } from '@fleetgate/shared/errors';
-import { deviceId, requestId } from '@fleetgate/shared/ids';
+import { classId, deviceId, requestId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { SeededRandom } from '@fleetgate/shared/random';
 import { joules, unixMs } from '@fleetgate/shared/units/quantity';
 import { describe, expect, it } from 'vitest';
 
+import { WorkloadModel } from '../telemetry/workload-model.js';
 import { DISPATCH_DEFAULTS, type DispatchConfig } from './dispatch-config.js';
 import {
   aCatalogue,
@@ -33,6 +34,7 @@ function world(
   const fleet = new FixtureFleet(devices);
   const link = new ScriptedExpertLink();
   const ledger = new MemoryLedger();
+  const workloads = new WorkloadModel();
   const costs = new FixtureCosts({ a: aCost(100, 1), b: aCost(200, 2) });
   const demand: string[] = [];
   const placed = { policy: aPolicy(devices) as ReturnType<typeof aPolicy> | undefined };
@@ -41,6 +43,7 @@ function world(
     catalogue: () => catalogue,
     gate: () => aGate({ math: 0.5, code: 0.4 }),
     costs,
+    workloads,
     policy: () => placed.policy,
     link,
     ledger,
@@ -50,7 +53,7 @@ function world(
     onDemand: (id) => demand.push(id),
     config: { ...DISPATCH_DEFAULTS, ...config },
   });
-  return { clock, fleet, link, ledger, costs, demand, dispatcher, placed };
+  return { clock, fleet, link, ledger, costs, workloads, demand, dispatcher, placed };
 }
 
 /** What a request has said so far, kept up to date as a client would read it. */
@@ -81,7 +84,7 @@ const texts = (seen: readonly RequestEvent[]): string =>
 
 describe('Dispatcher', () => {
   it('carries a prompt to the chosen expert and its answer back', async () => {
-    const { clock, costs, demand, dispatcher, ledger, link } = world();
+    const { clock, costs, demand, dispatcher, ledger, link, workloads } = world();
     const request = dispatcher.accept(aPrompt());
     const seen = reading(request);
     const job = await nth(link, 0);
@@ -108,6 +111,8 @@ describe('Dispatcher', () => {
     expect(record?.why).toContain('math on a');
     expect(costs.observed).toEqual([{ device: 'a', variant: 'math-q8_0' }]);
     expect(demand).toEqual(['any']);
+    // What the gate expected, against what came.
+    expect(workloads.answerFactor(classId('any'))).not.toBe(1);
     expectIdle(dispatcher);
   });
 

@@ -14,7 +14,7 @@ import { openRequest } from './open-request.js';
 import { jobOf, type Prompt } from './prompt.js';
 import { cancelledError, fullError, noPlanError, shuttingDownError, unknownModelError } from './refusal.js';
 import type { JobRun, Request } from './request.js';
-import type { RequestEvent } from './request-events.js';
+import type { Choice, RequestEvent } from './request-events.js';
 import { actualCost, recordDecision, recordEnd, withOutcome } from './request-record.js';
 
 /** A request that was taken. A refusal, too, comes as an event, its only one. */
@@ -132,7 +132,7 @@ export class Dispatcher {
   }
 
   #decide(request: Request): Decision | FleetError {
-    const { catalogue, config, costs, fleet, policy } = this.#parts;
+    const { catalogue, config, costs, fleet, policy, workloads } = this.#parts;
     const { prompt, target, score } = request;
     const active = policy();
     if (active === undefined || target === undefined) return noPlanError(prompt.model, fetchProgress(fleet.view));
@@ -143,6 +143,7 @@ export class Dispatcher {
         score,
         promptTokens: request.promptTokens,
         maxOutputTokens: prompt.input.kind === 'score' ? 0 : prompt.sampling.maxTokens,
+        answerFactor: score === undefined ? 1 : workloads.answerFactor(score.classId),
         catalogue: catalogue(),
         fleet: fleet.view,
         policy: active,
@@ -185,6 +186,7 @@ export class Dispatcher {
       const sentAt = request.record.attempts.at(-1)?.startedAtMs;
       const latency = sentAt === undefined ? undefined : elapsed(unixMs(sentAt), clock.now());
       costs.observeJob(choice.deviceId, choice.variantId, usage, latency);
+      this.#learnLength(request, choice, usage);
     }
     const finishReason = out.kind === 'done' && out.finishReason === 'length' ? 'length' : 'stop';
     request.record = {
@@ -197,6 +199,14 @@ export class Dispatcher {
         ? { kind: 'done', choice, finishReason, usage }
         : { kind: 'scored', choice, bits: out.bits, bytes: out.bytes, usage };
     this.#end(request, 'succeeded', event);
+  }
+
+  #learnLength({ score, prompt }: Request, { expertId }: Choice, usage: JobUsage): void {
+    const expected = score?.experts.get(expertId)?.outputTokens;
+    const ofClass = score && this.#parts.gate()?.classQuality(score.classId, expertId)?.outputTokens;
+    if (score === undefined || expected === undefined || ofClass === undefined) return;
+    const expectedTokens = Math.min(prompt.sampling.maxTokens, expected);
+    this.#parts.workloads.observe(score.classId, { ...usage, expectedTokens, classTokens: ofClass });
   }
 
   #onJobFailed({ request, choice }: JobRun, error: FleetError, when: 'before-first-token' | 'streaming'): void {

@@ -39,6 +39,7 @@ function facts(options: {
     fleet: new Map(options.devices.map((device) => [device.id, device])),
     policy: aPolicy(options.devices),
     estimate: (device) => costs.estimate(device),
+    answerFactor: 1,
     loadOf: () => ({ occupied: 0, backlog: aCost(0, 0).latency, foreign: 0 }),
     maxQueuedPerDevice: 4,
     tried: new Set(),
@@ -51,6 +52,26 @@ const choose = (given: DispatchFacts, prices = { qualityPerJoule: 0, qualityPerS
   select(candidatesFor(given), prices).chosen?.candidate;
 
 describe('candidates', () => {
+  it('are costed for what such answers turn out to be, within what the client allows', () => {
+    const devices = [aDevice('pi', ['math-q8_0'])];
+    const asked = (more: Partial<DispatchFacts>) => {
+      const seen: number[] = [];
+      const given = facts({ devices, more });
+      candidatesFor({
+        ...given,
+        estimate: (_device, _variant, { outputTokens }) => {
+          seen.push(outputTokens);
+          return aCost(1, 1);
+        },
+      });
+      return seen[0];
+    };
+    const expected = asked({ maxOutputTokens: 1000 }) ?? 0;
+    expect(asked({ maxOutputTokens: 1000, answerFactor: 0.5 })).toBeCloseTo(expected / 2, 9);
+    expect(asked({ maxOutputTokens: 4, answerFactor: 0.5 })).toBe(2);
+    expect(asked({ maxOutputTokens: 4, answerFactor: 3 })).toBe(4);
+  });
+
   it.each<[string, DeviceOptions, string]>([
     ['offline', { presence: 'offline' }, 'device-offline'],
     ['in standby', { state: 'standby' }, 'device-standby'],

@@ -1,4 +1,7 @@
-import type { ClassId, ExpertId } from '@fleetgate/shared/ids';
+import { type ClassId, classId, type ExpertId } from '@fleetgate/shared/ids';
+
+/** Prompts that belong to none of the classes trained on: planning keeps an expert for them that is good in general. */
+export const OTHER_CLASS: ClassId = classId('other');
 
 export interface ExpertScore {
   /**

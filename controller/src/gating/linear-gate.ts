@@ -3,8 +3,12 @@ import { type ClassId, type ExpertId, expertIdSchema } from '@fleetgate/shared/i
 
 import { posterior } from './blend-predictions.js';
 import { FeatureExtractor, weighted } from './features.js';
-import type { ExpertScore, Gate, GateScore } from './gate.js';
+import { type ExpertScore, type Gate, type GateScore, OTHER_CLASS } from './gate.js';
 import { columnsOf, type GateModel } from './gate-model.js';
+
+/** A prompt of more novelty, or whose likeliest class is less likely than this, counts as none of the classes. */
+const MOST_NOVELTY = 0.5;
+const LEAST_PROBABILITY = 0.5;
 
 /** What a gate says of one prompt, by the names of the outcome file; arrays in the order of the model's experts. */
 export interface LinearScore {
@@ -113,8 +117,9 @@ class LinearGate implements Gate {
   constructor(model: GateModel) {
     this.#scorer = new LinearScorer(model);
     this.experts = model.experts.map((expert) => expertName(expert.name));
-    this.classes = model.classes.map((one) => one.id);
+    this.classes = [...new Set([...model.classes.map((one) => one.id), OTHER_CLASS])];
     this.trainedOn = model.trainedOn;
+    this.#classQuality.set(OTHER_CLASS, this.#inGeneral(model));
     for (const one of model.classes) {
       const scores = this.experts.map((expert, at): [ExpertId, ExpertScore] => {
         const known = one.experts[at];
@@ -137,9 +142,20 @@ class LinearGate implements Gate {
         outputTokens: score.outputTokens[at] ?? 1,
       });
     });
-    const classId = this.classes[score.classIndex] ?? this.classes[0];
-    if (classId === undefined) throw new FleetError('internal.invariant', 'a gate model has no class');
-    return { classId, promptTokens: score.promptTokens, experts };
+    const isClear =
+      score.novelty <= MOST_NOVELTY && (score.classProbabilities[score.classIndex] ?? 0) >= LEAST_PROBABILITY;
+    const trained = isClear ? this.#scorer.model.classes[score.classIndex] : undefined;
+    return { classId: trained?.id ?? OTHER_CLASS, promptTokens: score.promptTokens, experts };
+  }
+
+  /** What scores are for a prompt of full novelty. */
+  #inGeneral({ experts, classes }: GateModel): ReadonlyMap<ExpertId, ExpertScore> {
+    const scores = this.experts.map((expert, at): [ExpertId, ExpertScore] => {
+      const tokens = classes.reduce((sum, one) => sum + (one.experts[at]?.outputTokens ?? 0), 0) / classes.length;
+      const { mean, spread } = experts[at] ?? { mean: 0, spread: 1 };
+      return [expert, { quality: mean, sd: spread, outputTokens: Math.max(1, tokens) }];
+    });
+    return new Map(scores);
   }
 
   classQuality(classId: ClassId, expert: ExpertId): ExpertScore | undefined {

@@ -7,6 +7,7 @@ import { columnsOf, decodeGateModel, encodeGateModel, type GateModel } from './g
 import { gateOf, LinearScorer } from './linear-gate.js';
 import type { Outcome } from './outcomes.js';
 import { DOMAINS, GENERALIST, INSIDE, OUTSIDE, syntheticOutcomes } from './outcomes.fixture.js';
+import { OTHER_CLASS } from './gate.js';
 import { trainGate } from './train-gate.js';
 
 const outcomes = syntheticOutcomes(120);
@@ -121,16 +122,20 @@ describe('a trained gate', () => {
 
   test('as the fleet uses it: classes, class quality and one score per expert', () => {
     const gate = gateOf(model);
-    expect(gate.classes).toEqual([...DOMAINS].sort());
+    const quality = (expert: (typeof gate.experts)[number]) => gate.classQuality(OTHER_CLASS, expert)?.quality ?? 0;
+    expect(gate.classes).toEqual([...[...DOMAINS].sort(), OTHER_CLASS]);
     expect(gate.trainedOn).toBe(120);
     const score = gate.score('python function returns a list');
     expect(score.classId).toBe('code');
+    expect(gate.score('Ω≈ç√∫ 漢字仮名交じり文 ЖЩЫ').classId).toBe(OTHER_CLASS);
     expect([...score.experts.keys()]).toEqual(gate.experts);
     const [code, math] = gate.experts;
     const known = code === undefined ? undefined : gate.classQuality(score.classId, code);
     expect(known?.quality).toBeCloseTo(INSIDE, 1);
     expect(known?.sd).toBeLessThan(0.05);
     expect(math === undefined ? undefined : gate.classQuality(score.classId, math)?.quality).toBeLessThan(0.5);
+    const best = [...gate.experts].sort((a, b) => quality(b) - quality(a))[0];
+    expect(best).toBe('generalist');
   });
 
   test('names that are no expert ids are fine in files, but not for a fleet', () => {

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { aReported } from '../fleet/device.fixture.js';
 import { placementProblemSchema } from '../optimiser/problem.js';
 import { problemFaults } from '../optimiser/problem-faults.js';
+import { WorkloadModel } from '../telemetry/workload-model.js';
 import { buildProblem, type ProblemFacts } from './build-problem.js';
 import { classBudget, DEFAULT_BUDGETS, parseBudgets } from './budgets.js';
 import { Demand, PRIOR_RATE } from './demand.js';
@@ -19,6 +20,7 @@ const facts = (parts: Partial<ProblemFacts> = {}): ProblemFacts => ({
   catalogue,
   gate: aGate(['code', 'math']),
   costs: new FixedCosts(),
+  workloads: new WorkloadModel(),
   demand: new Map([[classId('math'), 0.5]]),
   budgets: { ...DEFAULT_BUDGETS, fleetPowerW: 20 },
   placed: new Map([[pi.id, [variantId('math-q8'), variantId('gone-q8')]]]),

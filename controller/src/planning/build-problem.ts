@@ -13,6 +13,7 @@ import type { Device, FleetSnapshot } from '../fleet/device.js';
 import type { Gate } from '../gating/gate.js';
 import type { PlacementProblem, ProblemArc } from '../optimiser/problem.js';
 import type { CostEstimator, Workload } from '../telemetry/cost.js';
+import type { WorkloadEstimator } from '../telemetry/workload-model.js';
 import { classBudget } from './budgets.js';
 import { isPlaceable } from './readiness.js';
 
@@ -24,8 +25,6 @@ const SERVICE_CV2 = 0.5;
 export const WAIT_FACTOR = (UTILISATION_CAP / (1 - UTILISATION_CAP)) * ((1 + SERVICE_CV2) / 2);
 /** Controller to agent and back over a local network, both ways, s. */
 const TRANSPORT_S = 0.05;
-/** Tokens of a typical chat prompt, until a class says otherwise. */
-export const TYPICAL_PROMPT_TOKENS = 96;
 /** Answers are planned for at most this long: a gate that expects more extrapolates. */
 const MOST_OUTPUT_TOKENS = 1024;
 const GIB = 2 ** 30;
@@ -35,6 +34,7 @@ export interface ProblemFacts {
   readonly catalogue: Catalogue;
   readonly gate: Gate;
   readonly costs: CostEstimator;
+  readonly workloads: WorkloadEstimator;
   /** Requests/s by class; what is missing has no demand. */
   readonly demand: ReadonlyMap<ClassId, number>;
   readonly budgets: Budgets;
@@ -117,10 +117,7 @@ function buildArcs(
     classes.forEach((classId, k) => {
       const score = facts.gate.classQuality(classId, variant.expertId);
       if (score === undefined) return;
-      const workload: Workload = {
-        promptTokens: TYPICAL_PROMPT_TOKENS,
-        outputTokens: Math.min(MOST_OUTPUT_TOKENS, Math.max(1, Math.round(score.outputTokens))),
-      };
+      const workload = classWorkload(facts.workloads, classId, score.outputTokens);
       devices.forEach((device, d) => {
         if (!canHost(device, variant)) return;
         const cost = facts.costs.estimate(device.id, variant.id, workload);
@@ -139,6 +136,14 @@ function buildArcs(
     });
   });
   return arcs;
+}
+
+/** A typical request of a class: `outputTokens` as the gate expects, corrected by what answers turned out to be. */
+export function classWorkload(workloads: WorkloadEstimator, classId: ClassId, outputTokens: number): Workload {
+  return {
+    promptTokens: workloads.promptTokens(classId),
+    outputTokens: Math.min(MOST_OUTPUT_TOKENS, Math.max(1, outputTokens * workloads.classFactor(classId))),
+  };
 }
 
 /** A variant that failed on a device is not placed there again until its file changes. */

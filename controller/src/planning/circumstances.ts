@@ -4,7 +4,8 @@ import { z } from 'zod';
 
 import { isPlaceable } from './readiness.js';
 import { budgetsSchema } from './budgets.js';
-import { type ProblemFacts, TYPICAL_PROMPT_TOKENS } from './build-problem.js';
+import { TYPICAL_PROMPT_TOKENS } from '../telemetry/workload-model.js';
+import type { ProblemFacts } from './build-problem.js';
 
 /** What a plan was made for. Compared with what is now, it says whether a new one is due; stored with the plan. */
 export const circumstancesSchema = z.object({
@@ -26,6 +27,8 @@ export const circumstancesSchema = z.object({
   budgets: budgetsSchema,
   /** Requests/s by class. */
   demand: z.record(z.string(), z.number()),
+  /** Actual over expected tokens of an answer by class. */
+  answers: z.record(z.string(), z.number()).default({}),
   /** Service time of a typical request in ms, by `device/variant`. */
   costs: z.record(z.string(), z.number()),
 });
@@ -61,6 +64,7 @@ export function circumstancesOf(facts: ProblemFacts): Circumstances {
     gate: `${facts.gate.trainedOn} outcomes, ${[...facts.gate.experts].sort().join(' ')}, ${[...facts.gate.classes].sort().join(' ')}`,
     budgets: facts.budgets,
     demand: Object.fromEntries([...facts.demand].map(([id, rate]: readonly [ClassId, number]) => [id, rate])),
+    answers: Object.fromEntries(facts.gate.classes.map((id) => [id, facts.workloads.classFactor(id)])),
     costs,
   };
 }

@@ -34,6 +34,7 @@ const record = (id: string, createdAt: number, state: PlanRecord['state'] = 'pro
     gate: 'g',
     budgets: DEFAULT_BUDGETS,
     demand: { math: 0.1 },
+    answers: { a: 0.5 },
     costs: { 'pi/a': 3 },
   },
 });

@@ -7,6 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { aReported } from '../fleet/device.fixture.js';
 import type { Device } from '../fleet/device.js';
 import { HighsSolver } from '../optimiser/highs-solver.js';
+import { WorkloadModel } from '../telemetry/workload-model.js';
 import { MemoryBudgetStore } from './budget-store.js';
 import { DEFAULT_BUDGETS } from './budgets.js';
 import { Demand } from './demand.js';
@@ -24,6 +25,7 @@ class World {
   readonly clock = new ManualClock();
   readonly devices = new Map<DeviceId, Device>();
   readonly costs = new FixedCosts();
+  readonly workloads = new WorkloadModel();
   readonly demand = new Demand();
   readonly plans = new MemoryPlanStore();
   readonly budgets = new MemoryBudgetStore();
@@ -39,6 +41,7 @@ class World {
       catalogue: () => this.catalogue,
       gate: () => this.gate,
       costs: this.costs,
+      workloads: this.workloads,
       demand: this.demand,
       plans: this.plans,
       budgets: this.budgets,

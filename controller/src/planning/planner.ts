@@ -16,6 +16,7 @@ import type { Catalogue } from '../catalogue/catalogue.js';
 import type { FleetSnapshot } from '../fleet/device.js';
 import type { Gate } from '../gating/gate.js';
 import type { CostEstimator } from '../telemetry/cost.js';
+import type { WorkloadEstimator } from '../telemetry/workload-model.js';
 import { buildProblem, type ProblemFacts } from './build-problem.js';
 import { DEFAULT_BUDGETS, parseBudgets } from './budgets.js';
 import type { BudgetStore } from './budget-store.js';
@@ -47,6 +48,7 @@ export interface PlannerParts {
   /** Undefined while none is trained: then there are no classes to plan for. */
   readonly gate: () => Gate | undefined;
   readonly costs: CostEstimator;
+  readonly workloads: WorkloadEstimator;
   readonly demand: Demand;
   readonly plans: PlanStore;
   readonly budgets: BudgetStore;
@@ -327,7 +329,7 @@ export class Planner {
 
   /** Undefined while there is no gate. */
   #facts(budgets: Budgets = this.budgets()): ProblemFacts | undefined {
-    const { fleet, catalogue, gate, costs, demand, clock } = this.#parts;
+    const { fleet, catalogue, gate, costs, workloads, demand, clock } = this.#parts;
     const trained = gate();
     if (trained === undefined || trained.classes.length === 0) return undefined;
     const active = this.active();
@@ -336,6 +338,7 @@ export class Planner {
       catalogue: catalogue(),
       gate: trained,
       costs,
+      workloads,
       demand: demand.rates(trained.classes, clock.now()),
       budgets,
       placed: active === undefined ? new Map() : placementsOf(active),

@@ -46,7 +46,7 @@ async function record(powerW: number, id = 'p1'): Promise<PlanRecord> {
     problem: of,
     solution,
     verified: true,
-    circumstances: { devices: {}, variants: [], gate: '', budgets, demand: {}, costs: {} },
+    circumstances: { devices: {}, variants: [], gate: '', budgets, demand: {}, costs: {}, answers: {} },
   };
 }
 

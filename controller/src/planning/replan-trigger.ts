@@ -27,6 +27,8 @@ const DEVICE_CHANGE = 0.1;
 const COST_DRIFT = 0.3;
 /** Half the requests are of other classes, or there are half as many again. */
 const DEMAND_DRIFT = 0.5;
+/** Answers of a class are half as long as was planned for, or twice. */
+const LENGTH_DRIFT = 0.5;
 
 /** The most urgent reason to plan again; undefined when there is none. `placed` holds `device/variant` of the plan in force. */
 export function replanTrigger(
@@ -42,7 +44,7 @@ export function replanTrigger(
   if (before.gate !== now.gate) return { kind: 'gate-changed', text: 'gate changed' };
   const joined = missing(Object.keys(now.devices), before.devices);
   if (joined.length > 0) return { kind: 'device-joined', text: `device joined: ${joined.join(', ')}` };
-  return changed(before, now) ?? costDrift(before, now, placed) ?? demandDrift(before, now);
+  return changed(before, now) ?? costDrift(before, now, placed) ?? demandDrift(before, now) ?? lengthDrift(before, now);
 }
 
 /** Reasons that come from noisy measurement: they wait longer, and are judged from a fresh baseline after a restart. */
@@ -99,4 +101,13 @@ function demandDrift(before: Circumstances, now: Circumstances): Trigger | undef
     Object.values(demand).reduce((sum, rate) => sum + rate, 0);
   const scale = Math.max(1e-9, total(before.demand), total(now.demand));
   return distance / scale > DEMAND_DRIFT ? { kind: 'demand-drift', text: 'demand drift' } : undefined;
+}
+
+function lengthDrift(before: Circumstances, now: Circumstances): Trigger | undefined {
+  const drifted = Object.entries(now.answers).filter(([id, factor]) => {
+    const old = before.answers[id];
+    return old !== undefined && relativeChange(old, factor) > LENGTH_DRIFT;
+  });
+  const ids = drifted.map(([id]) => id).sort();
+  return ids.length === 0 ? undefined : { kind: 'demand-drift', text: `answers of another length: ${ids.join(', ')}` };
 }

@@ -13,6 +13,7 @@ const base: Circumstances = {
   gate: '100',
   budgets: DEFAULT_BUDGETS,
   demand: { math: 0.1, code: 0.1 },
+  answers: { math: 1, code: 0.8 },
   costs: { 'pi/math': 500, 'phone/math': 900 },
 };
 const placed = new Set(['pi/math']);
@@ -30,6 +31,7 @@ describe('replanTrigger', () => {
     ['device-changed', { devices: { ...base.devices, pi: { ...device, measured: 4 } } }],
     ['cost-drift', { costs: { 'pi/math': 800, 'phone/math': 900 } }],
     ['demand-drift', { demand: { math: 0.4, code: 0.1 } }],
+    ['demand-drift', { answers: { math: 0.4, code: 0.8 } }],
   ])('%s', (kind, change) => {
     expect(replanTrigger(base, { ...base, ...change }, placed)?.kind).toBe(kind);
   });
@@ -41,6 +43,7 @@ describe('replanTrigger', () => {
       devices: { phone: device, pi: { ...device, memoryBytes: 0.95e9, measured: 2 } },
       budgets: { classes, ...rest },
       demand: { math: 0.12, code: 0.09 },
+      answers: { math: 0.7, code: 0.9, story: 3 },
       costs: { 'pi/math': 600, 'phone/math': 9000 },
     };
     expect(replanTrigger(base, now, placed)).toBeUndefined();

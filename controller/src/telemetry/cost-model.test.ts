@@ -163,6 +163,32 @@ describe('CostModel', () => {
     expect(Number(corrected?.latency) / plain).toBeGreaterThan(4);
   });
 
+  test('variants of one shape share what is seen: a lucky benchmark does not make one cheaper than its twin', () => {
+    const big = variantId('big-q8_0');
+    const shaped: CostSources = {
+      ...sources,
+      variantOf: (id) => (id === big ? variant(id, 3_500_000) : sources.variantOf(id)),
+    };
+    const model = new CostModel(shaped);
+    model.observeMeasurement(pi, measurement({ decodeTokensPerS: 150 }));
+    model.observeMeasurement(pi, measurement({ variantId: code, decodeTokensPerS: 250 }));
+    model.observeMeasurement(pi, measurement({ variantId: big, decodeTokensPerS: 50 }));
+    const tokenMs = (id: typeof math) =>
+      Number(model.estimate(pi, id, { promptTokens: 0, outputTokens: 1000 })?.latency) / 1000;
+    // Two parts of its own to one of its twin's, in logarithms.
+    expect(tokenMs(math)).toBeCloseTo(Math.exp((2 * Math.log(1000 / 150) + Math.log(4)) / 3), 1);
+    expect(tokenMs(code) / tokenMs(math)).toBeLessThan(250 / 150);
+    expect(tokenMs(big)).toBeCloseTo(20, 1);
+    // What jobs show of one is known of the other at once, also where that one never ran.
+    const fresh = new CostModel(shaped);
+    for (const usage of jobs({ prefillMs: 1, decodeMs: 7, prefillW: 2, decodeW: 6 }, 30, new SeededRandom(1))) {
+      fresh.observeJob(pi, math, usage);
+    }
+    const guessed = fresh.estimate(pi, code, workload);
+    expect(guessed?.basis).toBe('predicted');
+    expect(guessed?.latency).toBeCloseTo(Number(fresh.estimate(pi, math, workload)?.latency), 6);
+  });
+
   test('a benchmark without an energy reading leaves the power of the board', () => {
     const model = new CostModel(sources);
     model.observeMeasurement(pi, measurement({ prefillJPerToken: 0, decodeJPerToken: 0 }));

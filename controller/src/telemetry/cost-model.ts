@@ -10,6 +10,7 @@ import { joules, type Milliseconds, milliseconds } from '@fleetgate/shared/units
 
 import type { CostEstimate, CostEstimator, Workload } from './cost.js';
 import { known, type LogFigure, merged, valueOf } from './cost-model-figure.js';
+import { areKin, withKin } from './cost-model-kin.js';
 import { energyPart, learn, learnEnergy, learnOverhead, LEAST_OVERHEAD_MS, part } from './cost-model-learning.js';
 import { type CostFigures, predictedFigures, scaledBy } from './cost-model-prior.js';
 
@@ -33,6 +34,11 @@ interface Entry extends CostFigures {
   /** Newest benchmark taken in, by the device's clock; 0 for none. */
   readonly measuredAtMs: number;
   readonly jobs: number;
+}
+
+interface Kept {
+  readonly variant: Variant | undefined;
+  readonly figures: CostFigures;
 }
 
 const figureSchema = z.object({ mean: z.number(), variance: z.number().positive(), weight: z.number().nonnegative() });
@@ -63,11 +69,13 @@ export type CostRecord = z.input<typeof recordSchema>;
  *
  * Before a pair was measured they are predicted from file size and board profile, corrected by how far such predictions
  * were off for the device's other variants. The enrolment benchmark replaces the prediction, finished jobs refine it,
- * old ones are forgotten. Single writer: the controller; not safe to share between threads.
+ * old ones are forgotten. Variants of one shape (`areKin`) share what is seen of any of them. Single writer: the controller; not safe to share between threads.
  */
 export class CostModel implements CostEstimator {
   readonly #sources: CostSources;
   readonly #devices = new Map<DeviceId, Map<VariantId, Entry>>();
+  /** Derived from `#devices`. */
+  readonly #kept = new Map<DeviceId, Map<VariantId, Kept>>();
   #size = 0;
 
   constructor(sources: CostSources) {
@@ -91,8 +99,7 @@ export class CostModel implements CostEstimator {
 
   /** On an idle device; undefined for an unknown device's board or an unknown variant that never ran. */
   estimate(device: DeviceId, variant: VariantId, workload: Workload): CostEstimate | undefined {
-    const entry = this.#devices.get(device)?.get(variant);
-    const figures = entry ?? this.#prior(device, variant);
+    const figures = this.#figures(device, variant);
     if (figures === undefined) return undefined;
     const { promptTokens, outputTokens } = workload;
     const overhead = part(figures.overheadMs, 1);
@@ -106,7 +113,7 @@ export class CostModel implements CostEstimator {
       firstToken: milliseconds(overhead.mean + prefill.mean + (outputTokens > 0 ? valueOf(figures.decodeMs) : 0)),
       energy: joules(prefillJ.mean + decodeJ.mean),
       energySd: joules(Math.hypot(prefillJ.sd, decodeJ.sd)),
-      basis: entry === undefined ? 'predicted' : 'measured',
+      basis: this.#devices.get(device)?.has(variant) === true ? 'measured' : 'predicted',
     };
   }
 
@@ -158,11 +165,30 @@ export class CostModel implements CostEstimator {
   forget(device: DeviceId): void {
     this.#size -= this.#devices.get(device)?.size ?? 0;
     this.#devices.delete(device);
+    this.#kept.delete(device);
   }
 
   /** How much is known of a pair; for people and for drift detection. */
   jobsSeen(device: DeviceId, variant: VariantId): number {
     return this.#devices.get(device)?.get(variant)?.jobs ?? 0;
+  }
+
+  /** Of the variant and its kin on the device, kept until the device shows something new. */
+  #figures(device: DeviceId, id: VariantId): CostFigures | undefined {
+    const variant = this.#sources.variantOf(id);
+    const kept = this.#kept.get(device)?.get(id);
+    if (kept !== undefined && kept.variant === variant) return kept.figures;
+    const seen = this.#devices.get(device);
+    const kin: CostFigures[] = [];
+    for (const [other, entry] of variant === undefined ? [] : (seen ?? [])) {
+      const sibling = other === id ? undefined : this.#sources.variantOf(other);
+      if (sibling !== undefined && variant !== undefined && areKin(variant, sibling)) kin.push(entry);
+    }
+    const figures = withKin(seen?.get(id), kin) ?? this.#prior(device, id);
+    if (figures === undefined || seen === undefined) return figures;
+    const ofDevice = this.#kept.get(device) ?? new Map<VariantId, Kept>();
+    this.#kept.set(device, ofDevice.set(id, { variant, figures }));
+    return figures;
   }
 
   #first(device: DeviceId, variant: VariantId): Entry | undefined {
@@ -199,6 +225,7 @@ export class CostModel implements CostEstimator {
     variants.set(variant, entry);
     this.#devices.delete(device);
     this.#devices.set(device, variants);
+    this.#kept.delete(device);
     this.#size++;
     if (this.#size > MOST_ENTRIES) this.#evict();
   }
@@ -209,6 +236,7 @@ export class CostModel implements CostEstimator {
     const [device, variants] = oldest;
     const variant = variants.keys().next().value;
     if (variant !== undefined && variants.delete(variant)) this.#size--;
+    this.#kept.delete(device);
     if (variants.size === 0) this.#devices.delete(device);
   }
 }

@@ -15,6 +15,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { httpError } from '../../platform/error-body.js';
 import { ErrorFilter } from '../../platform/error-filter.js';
+import { WorkloadModel } from '../../telemetry/workload-model.js';
 import { DISPATCH_DEFAULTS } from '../dispatch-config.js';
 import {
   aCatalogue,
@@ -65,6 +66,7 @@ beforeEach(async () => {
     catalogue: () => catalogue,
     gate: () => aGate({ math: 0.6, code: 0.4 }),
     costs: new FixtureCosts(),
+    workloads: new WorkloadModel(),
     policy: () => policy,
     link,
     ledger,
