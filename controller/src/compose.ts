@@ -33,7 +33,7 @@ import { poweredOn } from './planning/plan-record.js';
 import { Planner } from './planning/planner.js';
 import { planPolicy } from './planning/policy.js';
 import { planningSchema, SqliteBudgetStore, SqlitePlanStore } from './planning/sqlite-plan-store.js';
-import { WorkerOptimiser } from './planning/worker-optimiser.js';
+import { ProcessOptimiser } from './planning/process-optimiser.js';
 import type { BrokerLink } from './platform/broker-link.js';
 import type { Database } from './platform/database.js';
 import { openDatabase } from './platform/sqlite-database.js';
@@ -158,7 +158,7 @@ function openPlanner(
   planning: Pick<ConstructorParameters<typeof Planner>[0], 'fleet' | 'catalogue' | 'gate' | 'costs' | 'workloads'>,
   database: Database,
 ): { readonly planner: Planner; readonly demand: Demand } {
-  const optimiser = new WorkerOptimiser();
+  const optimiser = new ProcessOptimiser();
   closers.add('optimiser', () => optimiser.close());
   const demand = new Demand();
   const plans = new SqlitePlanStore(database);

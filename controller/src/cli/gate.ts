@@ -7,7 +7,7 @@ import { readOutcomes, readPromptLines, writeJsonLines } from '../gating/disk-ou
 import { evaluateGate, type GateEvaluation, type Prediction } from '../gating/evaluate-gate.js';
 import { LinearScorer } from '../gating/linear-gate.js';
 import type { Outcome } from '../gating/outcomes.js';
-import { trainGateInWorker } from '../gating/worker-gate-training.js';
+import { trainGateInProcess } from '../gating/process-gate-training.js';
 import { printJson, printLine, printNote, printTable, showNumber } from './output.js';
 
 interface TrainOptions {
@@ -58,7 +58,7 @@ async function train(outcomesPath: string, options: TrainOptions): Promise<void>
   const heldOut = options.crossValidate === undefined ? undefined : await heldOutEvaluation(outcomesPath, options);
   const started = Date.now();
   printNote(`training on ${outcomesPath}`);
-  const model = await trainGateInWorker({
+  const model = await trainGateInProcess({
     outcomesPath,
     gatePath: options.out,
     seed: options.seed,

@@ -12,7 +12,7 @@ import { writeJsonLines } from './disk-outcomes.js';
 import { LiveGate } from './live-gate.js';
 import { syntheticOutcomes } from './outcomes.fixture.js';
 import { trainGate } from './train-gate.js';
-import { trainGateInWorker } from './worker-gate-training.js';
+import { trainGateInProcess } from './process-gate-training.js';
 
 let folder = '';
 let gatePath = '';
@@ -81,7 +81,7 @@ describe('opening the gate', () => {
 describe('training in a thread', () => {
   test('gives the gate that training here gives, and tells how far it is', async () => {
     const steps: number[] = [];
-    const model = await trainGateInWorker({ outcomesPath, gatePath, onProgress: (_, done) => steps.push(done) });
+    const model = await trainGateInProcess({ outcomesPath, gatePath, onProgress: (_, done) => steps.push(done) });
     const here = trainGate(syntheticOutcomes(60));
     expect(model.weights).toEqual(here.weights);
     expect(model.outcomesSha256).toMatch(/^[0-9a-f]{64}$/);
@@ -91,14 +91,14 @@ describe('training in a thread', () => {
 
   test('fails with what is wrong with the outcomes', async () => {
     await writeFile(join(folder, 'bad.jsonl'), '{"id":1}\n');
-    await expect(trainGateInWorker({ outcomesPath: join(folder, 'bad.jsonl'), gatePath })).rejects.toThrow(
+    await expect(trainGateInProcess({ outcomesPath: join(folder, 'bad.jsonl'), gatePath })).rejects.toThrow(
       expect.objectContaining({ code: 'outcomes.invalid', message: expect.stringContaining('line 1') as string }),
     );
   });
 
   test('is ended by its signal', async () => {
     const abort = new AbortController();
-    const run = trainGateInWorker({ outcomesPath, gatePath, signal: abort.signal, onProgress: () => abort.abort() });
+    const run = trainGateInProcess({ outcomesPath, gatePath, signal: abort.signal, onProgress: () => abort.abort() });
     await expect(run).rejects.toThrow(expect.objectContaining({ code: 'job.cancelled' }));
   });
 });

@@ -5,7 +5,7 @@ import { DiskGateStore, fileSha256 } from './disk-gate-store.js';
 import type { GateModel } from './gate-model.js';
 import { gateOf } from './linear-gate.js';
 import type { LiveGate } from './live-gate.js';
-import { trainGateInWorker } from './worker-gate-training.js';
+import { trainGateInProcess } from './process-gate-training.js';
 
 export interface GateFiles {
   /** The controller's gate file; made when it is missing, unusable or of other outcomes. */
@@ -34,7 +34,7 @@ export async function openGate(live: LiveGate, files: GateFiles, logger: Logger,
   if (current && stored.outcomesSha256 === outcomesSha256) return;
   live.startTraining();
   try {
-    const model = await trainGateInWorker({ ...files, signal });
+    const model = await trainGateInProcess({ ...files, signal });
     if (!putInUse(live, model, logger)) live.abandonTraining();
   } catch (error) {
     live.abandonTraining();

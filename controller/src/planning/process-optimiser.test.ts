@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 
 import { referenceProblem } from '../../../test/fixtures/instances/reference-instances.js';
-import { WorkerOptimiser } from './worker-optimiser.js';
+import { ProcessOptimiser } from './process-optimiser.js';
 
 const { problem, expected } = referenceProblem('fleet-01-plain');
 const question = { kind: 'optimise', problem, limits: { timeLimitS: 10, gap: 1e-7, method: 'auto' } } as const;
@@ -15,8 +15,8 @@ afterEach(async () => {
   for (const close of closers.splice(0)) await close();
 });
 
-function open(options: ConstructorParameters<typeof WorkerOptimiser>[0] = {}): WorkerOptimiser {
-  const optimiser = new WorkerOptimiser(options);
+function open(options: ConstructorParameters<typeof ProcessOptimiser>[0] = {}): ProcessOptimiser {
+  const optimiser = new ProcessOptimiser(options);
   closers.push(() => optimiser.close());
   return optimiser;
 }
@@ -30,7 +30,7 @@ async function brokenThread(source: string): Promise<string> {
   return file;
 }
 
-describe('WorkerOptimiser', () => {
+describe('ProcessOptimiser', () => {
   it('answers in another thread, also questions that were asked together', async () => {
     const optimiser = open();
     const plans = await Promise.all([optimiser.ask(question), optimiser.ask(question)]);

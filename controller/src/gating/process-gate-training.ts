@@ -5,7 +5,7 @@ import { processEntry } from '@fleetgate/shared/process-entry';
 
 import { readGateFile } from './disk-gate-store.js';
 import type { GateModel } from './gate-model.js';
-import type { TrainingReport, TrainingTask } from './worker-gate-training-main.js';
+import type { TrainingReport, TrainingTask } from './process-gate-training-main.js';
 
 /** Training that takes longer than this has gone wrong: a hundred thousand outcomes need minutes. */
 const DEADLINE_MS = 30 * 60_000;
@@ -27,11 +27,11 @@ export interface TrainingRun {
  * Throws what training throws (`outcomes.invalid`), and `job.cancelled` when `signal` is aborted: the thread is ended
  * and no file is written.
  */
-export async function trainGateInWorker(run: TrainingRun): Promise<GateModel> {
+export async function trainGateInProcess(run: TrainingRun): Promise<GateModel> {
   const { signal, onProgress } = run;
   if (signal?.aborted === true) throw cancelled();
   const task: TrainingTask = { outcomesPath: run.outcomesPath, gatePath: run.gatePath, seed: run.seed ?? 1 };
-  const program = processEntry(import.meta.url, './worker-gate-training-main.js');
+  const program = processEntry(import.meta.url, './process-gate-training-main.js');
   // Loader options of the process (test runners set some) are not the thread's.
   const worker = new Worker(program, { workerData: task, execArgv: [] });
   const detach: (() => void)[] = [];

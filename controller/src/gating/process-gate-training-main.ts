@@ -1,4 +1,4 @@
-/** The thread that `trainGateInWorker` starts. */
+/** The thread that `trainGateInProcess` starts. */
 import { parentPort, workerData } from 'node:worker_threads';
 
 import { type ErrorCode, isFleetError, messageOf } from '@fleetgate/shared/errors';

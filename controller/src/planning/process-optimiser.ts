@@ -5,7 +5,7 @@ import { processEntry } from '@fleetgate/shared/process-entry';
 
 import type { PlacementPlan } from '../optimiser/plan.js';
 import type { OptimiserQuestion, PlacementOptimiser } from './placement-optimiser.js';
-import type { OptimiserReply } from './worker-optimiser-main.js';
+import type { OptimiserReply } from './process-optimiser-main.js';
 
 /** Conflict search and repairs come after the time limit; then there is the first call's compilation. */
 const GRACE_FACTOR = 2;
@@ -18,7 +18,7 @@ const MOST_WAITING = 16;
  * The thread is started by the first question and kept warm. A question that overruns its limit gets the thread killed;
  * a thread that dies takes only its question with it.
  */
-export class WorkerOptimiser implements PlacementOptimiser {
+export class ProcessOptimiser implements PlacementOptimiser {
   #worker: Worker | undefined;
   #next = 0;
   #waiting = 0;
@@ -28,7 +28,7 @@ export class WorkerOptimiser implements PlacementOptimiser {
   readonly #graceMs: number;
 
   constructor(options: { /** Program of the thread. */ readonly entry?: string; readonly graceMs?: number } = {}) {
-    this.#entry = options.entry ?? processEntry(import.meta.url, './worker-optimiser-main.js');
+    this.#entry = options.entry ?? processEntry(import.meta.url, './process-optimiser-main.js');
     this.#graceMs = options.graceMs ?? GRACE_MS;
   }
 
