@@ -321,7 +321,7 @@ describe('an agent that may not start', () => {
   });
 
   it('has a name that is taken', async () => {
-    controller.names.add(NAME);
+    controller.names.set(NAME, 'of-another-device');
     await expect(startAgent()).rejects.toMatchObject({ code: 'enrol.name-taken' });
   });
 
@@ -337,6 +337,19 @@ describe('an agent that may not start', () => {
     await writeFile(lock, String(process.ppid));
     await expect(startAgent()).rejects.toMatchObject({ code: 'data-dir.in-use' });
     await writeFile(lock, String(process.pid));
+  });
+
+  it('is let in although the answer to its enrolment was lost, also over a restart', async () => {
+    controller.answersToLose = 1;
+    const waiting = new AbortController();
+    const log = { ...silentLogger, warn: () => waiting.abort() };
+    await expect(runAgent(configOf(), { log, engine, signal: waiting.signal })).rejects.toMatchObject({
+      code: 'controller.unreachable',
+    });
+    expect([...controller.names.keys()]).toEqual([NAME]);
+    controller.answersToLose = 1;
+    await startAgent();
+    expect(controller.requests.filter((line) => line === 'POST /api/v1/enrol')).toHaveLength(3);
   });
 
   it('waits for a controller that is away, until it is told to stop', async () => {

@@ -20,7 +20,7 @@ import { type AgentConfig, agentVersion, environmentPrefix } from './config/conf
 import type { Engine } from './engine/engine.js';
 import { createHttpEngine } from './engine/http-engine.js';
 import { createLlamaEngine } from './engine/llama-engine.js';
-import { diskEpochs, readIdentity, writeIdentity } from './link/disk-identity.js';
+import { diskEpochs, enrolmentNonce, readIdentity, writeIdentity } from './link/disk-identity.js';
 import { enrol, lookUpBroker } from './link/http-enrolment.js';
 import type { Identity } from './link/identity.js';
 import { MqttControllerLink } from './link/mqtt-controller-link.js';
@@ -169,7 +169,8 @@ async function identify(
     });
   }
   const { controllerUrl, token, name } = config;
-  const identity = await enrol({ controllerUrl, token, name, board: board.id }, around);
+  const nonce = enrolmentNonce(config.dataDir, around.random);
+  const identity = await enrol({ controllerUrl, token, name, board: board.id, nonce }, around);
   writeIdentity(config.dataDir, identity);
   around.log.info('enrol.done', { deviceId: identity.deviceId, fleet: identity.fleet });
   return identity;

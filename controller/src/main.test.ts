@@ -116,6 +116,20 @@ afterEach(async () => {
 });
 
 describe('a running controller', () => {
+  it('lets a device in that asks again because the answer was lost, with the new secret alone', async () => {
+    await start();
+    const ask = async (nonce: string): Promise<Response> =>
+      send('/api/v1/enrol', 'POST', { token: token(), name: 'pi', board: 'raspberry-pi-5', nonce });
+    const nonce = 'n'.repeat(43);
+    const lost = (await (await ask(nonce)).json()) as EnrolAnswer;
+    const answer = (await (await ask(nonce)).json()) as EnrolAnswer;
+    const old = { username: 'pi', password: lost.secret, clientId: 'pi', reconnectPeriod: 0 };
+    await expect(mqtt.connectAsync(answer.mqttUrl, old)).rejects.toThrow(/password/i);
+    await connect(answer, 1);
+    await until(async () => (await stateOf('pi')) === 'online');
+    expect((await ask(nonce)).status).toBe(409);
+  });
+
   it('takes a device from enrolment to its desired document, and loses it by its lease', async () => {
     await start();
     const answer = await enrol('pi');

@@ -27,7 +27,10 @@ export class FakeController {
   readonly outs = new Map<string, JobOut[]>();
   readonly requests: string[] = [];
   readonly artefacts = new Map<string, Buffer>();
-  readonly names = new Set<string>();
+  /** Names that are taken, with the nonce that took them. */
+  readonly names = new Map<string, string>();
+  /** Answers to enrolment that get lost on their way. */
+  answersToLose = 0;
   /** Turns MQTT connections with a right password away while false. */
   credentialsValid = true;
   readonly #watchers = new Set<() => void>();
@@ -185,13 +188,18 @@ export class FakeController {
   async #enrol(request: IncomingMessage, response: ServerResponse): Promise<void> {
     let text = '';
     for await (const chunk of request) text += String(chunk);
-    const { token, name } = JSON.parse(text) as { token: string; name: string };
+    const { token, name, nonce } = JSON.parse(text) as { token: string; name: string; nonce: string };
     if (token !== TOKEN) {
       answer(response, 401, { error: { message: 'the join token is wrong', code: 'enrol.bad-token' } });
-    } else if (this.names.has(name)) {
+    } else if ((this.names.get(name) ?? nonce) !== nonce) {
       answer(response, 409, { error: { message: 'there is a device of this name', code: 'enrol.name-taken' } });
     } else {
-      this.names.add(name);
+      this.names.set(name, nonce);
+      if (this.answersToLose > 0) {
+        this.answersToLose -= 1;
+        request.socket.destroy();
+        return;
+      }
       answer(response, 200, { fleet: FLEET, deviceId: name, mqttUrl: this.mqttUrl, secret: SECRET });
     }
   }

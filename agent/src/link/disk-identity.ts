@@ -1,11 +1,17 @@
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { z } from 'zod';
 
 import type { Clock } from '@fleetgate/shared/clock';
 import { readJsonFile, writeJsonFile } from '@fleetgate/shared/disk-json';
+import type { Random } from '@fleetgate/shared/random';
 
 import { type Identity, identitySchema } from './identity.js';
+
+const NONCE_FILE = 'enrolment.json';
+/** 43 characters of 64 are 258 bits. */
+const NONCE_CHARACTERS = 43;
 
 /** The identity kept in `dataDir`; undefined before enrolment. Throws `store.corrupt`. */
 export function readIdentity(dataDir: string): Identity | undefined {
@@ -14,6 +20,24 @@ export function readIdentity(dataDir: string): Identity | undefined {
 
 export function writeIdentity(dataDir: string, identity: Identity): void {
   writeJsonFile(join(dataDir, 'identity.json'), identity);
+  rmSync(join(dataDir, NONCE_FILE), { force: true });
+}
+
+/**
+ * The nonce of the enrolment under way, kept until there is an identity: when the controller's answer is lost, also by
+ * our own death, who asks again with it is known as the one who asked before.
+ */
+export function enrolmentNonce(dataDir: string, random: Random): string {
+  const path = join(dataDir, NONCE_FILE);
+  try {
+    const kept = readJsonFile(path, z.object({ nonce: z.string().length(NONCE_CHARACTERS) }));
+    if (kept !== undefined) return kept.nonce;
+  } catch {
+    // A damaged file costs what a lost one costs: an enrolment that was under way finds its name taken.
+  }
+  const nonce = random.token(NONCE_CHARACTERS);
+  writeJsonFile(path, { nonce });
+  return nonce;
 }
 
 /** Numbers the sessions of a device. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import type { EnrolRequest } from '@fleetgate/shared/api/operations';
 import { check } from '@fleetgate/shared/check';
 import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
@@ -28,6 +29,8 @@ export interface Enrolment {
   readonly token: string;
   readonly name: string;
   readonly board: BoardId;
+  /** The same for every try of one enrolment, so that a lost answer does not leave the name taken. */
+  readonly nonce: string;
 }
 
 /**
@@ -55,12 +58,13 @@ export async function enrol(
   }
 }
 
-async function enrolOnce({ controllerUrl, token, name, board }: Enrolment, signal: AbortSignal): Promise<Identity> {
+async function enrolOnce(enrolment: Enrolment, signal: AbortSignal): Promise<Identity> {
+  const { controllerUrl, token, name, board, nonce } = enrolment;
   const url = new URL('/api/v1/enrol', controllerUrl);
   const { status, body } = await request(url, signal, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ token, name, board }),
+    body: JSON.stringify({ token, name, board, nonce } satisfies EnrolRequest),
   });
   if (status === 200 || status === 201) {
     const answer = check(answerSchema, body, 'controller.unreachable', `answer of ${url.href}`);

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -13,7 +13,7 @@ import { SeededRandom } from '@fleetgate/shared/random';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { backoff } from './backoff.js';
-import { diskEpochs, readIdentity, writeIdentity } from './disk-identity.js';
+import { diskEpochs, enrolmentNonce, readIdentity, writeIdentity } from './disk-identity.js';
 import { enrol, lookUpBroker } from './http-enrolment.js';
 import { brokerUrl, type Identity } from './identity.js';
 
@@ -43,6 +43,26 @@ describe('identity on disk', () => {
   it.each(['{"schema":"fleet', '{}', '[1]'])('%s is refused as damaged', async (text) => {
     await writeFile(join(folder, 'identity.json'), text);
     expect(() => readIdentity(folder)).toThrow(expect.objectContaining({ code: 'store.corrupt' }));
+  });
+});
+
+describe('the nonce of an enrolment', () => {
+  const read = (seed: number) => enrolmentNonce(folder, new SeededRandom(seed));
+
+  it('outlives a restart, for its owner only, until there is an identity', async () => {
+    const nonce = read(1);
+    expect(nonce).toMatch(/^[\w-]{43}$/);
+    expect(read(2)).toBe(nonce);
+    expect((await stat(join(folder, 'enrolment.json'))).mode & 0o777).toBe(0o600);
+    writeIdentity(folder, IDENTITY);
+    expect(await readdir(folder)).toEqual(['identity.json']);
+  });
+
+  it.each(['{"nonce":"short"}', '{"non'])('%s is replaced', async (text) => {
+    await writeFile(join(folder, 'enrolment.json'), text);
+    const nonce = read(1);
+    expect(nonce).toHaveLength(43);
+    expect(read(2)).toBe(nonce);
   });
 });
 
@@ -115,6 +135,7 @@ describe('enrolment', () => {
     token: 't',
     name: 'pi-1',
     board: boardId('raspberry-pi-5'),
+    nonce: 'the-nonce-of-this-enrolment',
   });
   const welcome = JSON.stringify({
     fleet: 'test',

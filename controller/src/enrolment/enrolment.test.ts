@@ -1,7 +1,7 @@
 import { boardProfileSchema, type BoardProfile } from '@fleetgate/shared/catalogue/board';
 import { ManualClock } from '@fleetgate/shared/clock';
 import { FleetError } from '@fleetgate/shared/errors';
-import { deviceId } from '@fleetgate/shared/ids';
+import { boardId, deviceId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { SeededRandom } from '@fleetgate/shared/random';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
@@ -40,15 +40,11 @@ let users: readonly BrokerUser[];
 let brokerDown: boolean;
 let enrolment: Enrolment;
 
-beforeEach(async () => {
-  clock = new ManualClock();
-  store = new MemoryFleetStore();
+async function open(): Promise<void> {
   fleet = await Fleet.open({ store, clock, log: silentLogger, settings: { lease: milliseconds(15_000) } });
-  users = [];
-  brokerDown = false;
   enrolment = new Enrolment({
     fleet,
-    boards: new Map([[board.id, board]]),
+    boards: new Map([board, { ...board, id: boardId('pi-4') }].map((each) => [each.id, each])),
     joinToken: TOKEN,
     controllerSecret: 'controller-secret',
     setUsers: (next) => {
@@ -60,6 +56,14 @@ beforeEach(async () => {
     clock,
     log: silentLogger,
   });
+}
+
+beforeEach(async () => {
+  clock = new ManualClock();
+  store = new MemoryFleetStore();
+  users = [];
+  brokerDown = false;
+  await open();
 });
 afterEach(() => fleet.close());
 
@@ -106,6 +110,69 @@ describe('Enrolment', () => {
       results.find(({ status }) => status === 'fulfilled') as PromiseFulfilledResult<{ secret: string }>
     ).value;
     expect(enrolment.isDevice('pi', secret)).toBe(true);
+  });
+
+  describe('asked again because its answer was lost', () => {
+    const nonce = 'n'.repeat(43);
+
+    it('gives a fresh secret; the old one is dead', async () => {
+      const lost = await enrol({ nonce });
+      const { deviceId: id, secret } = await enrol({ nonce });
+      expect(secret).not.toBe(lost.secret);
+      expect(enrolment.isDevice(id, lost.secret)).toBe(false);
+      expect(enrolment.isDevice(id, secret)).toBe(true);
+      expect(users.find(({ username }) => username === 'pi')?.secretSha256).toBe(secretDigest(secret));
+      expect((await store.load()).map(({ credentials }) => credentials.secretSha256)).toEqual([secretDigest(secret)]);
+    });
+
+    it('does so after a restart of the controller, and keeps only a digest of the nonce', async () => {
+      await enrol({ nonce });
+      expect(JSON.stringify(await store.load())).not.toContain(nonce);
+      await fleet.close();
+      await open();
+      const { secret } = await enrol({ nonce });
+      expect(enrolment.isDevice('pi', secret)).toBe(true);
+    });
+
+    it('does so while the first asking is still under way', async () => {
+      const answers = await Promise.all([enrol({ nonce }), enrol({ nonce })]);
+      expect(answers.map(({ secret }) => enrolment.isDevice('pi', secret))).toEqual([false, true]);
+    });
+
+    it.each([
+      ['another nonce', { nonce: 'm'.repeat(43) }],
+      ['no nonce', {}],
+      ['another board', { nonce, board: 'pi-4' }],
+    ])('refuses %s', async (_what, parts) => {
+      const { secret } = await enrol({ nonce });
+      await expect(enrol(parts)).rejects.toMatchObject({ code: 'enrol.name-taken' });
+      expect(enrolment.isDevice('pi', secret)).toBe(true);
+    });
+
+    it('refuses one that gives no nonce, like the first', async () => {
+      await enrol();
+      await expect(enrol()).rejects.toMatchObject({ code: 'enrol.name-taken' });
+    });
+
+    it('refuses even the right nonce once the device has connected: its name cannot be stolen', async () => {
+      const { deviceId: id, secret } = await enrol({ nonce });
+      const presence = { v: 1 as const, epoch: 1, agentVersion: '1' };
+      fleet.record({
+        kind: 'presence',
+        deviceId: id,
+        presence: { ...presence, state: 'online', reason: 'connected' },
+        at: clock.now(),
+      });
+      await expect(enrol({ nonce })).rejects.toMatchObject({ code: 'enrol.name-taken' });
+      fleet.record({
+        kind: 'presence',
+        deviceId: id,
+        presence: { ...presence, state: 'offline', reason: 'shutdown' },
+        at: clock.now(),
+      });
+      await expect(enrol({ nonce })).rejects.toMatchObject({ code: 'enrol.name-taken' });
+      expect(enrolment.isDevice(id, secret)).toBe(true);
+    });
   });
 
   it('lets nobody guess the token, and hinders nobody else', async () => {

@@ -12,6 +12,7 @@ import { z } from 'zod';
 
 import { type BrokerUser, secretDigest } from '../broker/broker-user.js';
 import type { Fleet } from '../fleet/fleet.js';
+import type { Credentials } from '../fleet/fleet-store.js';
 import { AttemptLimit } from './attempt-limit.js';
 
 /** 43 characters of 64 are 258 bits: as good as 32 random bytes. */
@@ -22,11 +23,13 @@ const FAILURE_PERIOD = milliseconds(60_000);
 /** The MQTT user of the controller; a device must not take its name. */
 export const CONTROLLER_USER = 'controller';
 
-const requestSchema: z.ZodType<{ token: string; name: DeviceId; board: BoardId }> = z.object({
-  token: z.string().min(1).max(1000),
-  name: deviceIdSchema,
-  board: boardIdSchema,
-});
+const requestSchema: z.ZodType<{ token: string; name: DeviceId; board: BoardId; nonce?: string | undefined }> =
+  z.object({
+    token: z.string().min(1).max(1000),
+    name: deviceIdSchema,
+    board: boardIdSchema,
+    nonce: z.string().min(16).max(200).optional(),
+  });
 
 export interface EnrolmentParts {
   readonly fleet: Fleet;
@@ -51,12 +54,13 @@ export class Enrolment {
   }
 
   /**
-   * Adds the device that asks and gives its secret: the only time it is shown.
+   * Adds the device that asks and gives its secret: the only time it is shown. One that asks again with the same nonce
+   * has not heard the answer: until it has first connected it gets a new secret, and the old one is dead.
    *
    * Throws `request.invalid`, `enrol.too-many-attempts`, `enrol.bad-token`, `board.unknown` or `enrol.name-taken`.
    */
   async enrol(request: unknown, address: string): Promise<{ readonly deviceId: DeviceId; readonly secret: string }> {
-    const { boards, clock, random, log, fleet } = this.#parts;
+    const { boards, clock, random, log } = this.#parts;
     const now = clock.now();
     if (!this.#failures.mayTry(address, now)) {
       throw new FleetError('enrol.too-many-attempts', `too many wrong join tokens from ${address}`, {
@@ -65,8 +69,8 @@ export class Enrolment {
         retryable: true,
       });
     }
-    const { token, name, board } = check(requestSchema, request, 'request.invalid', 'enrolment', {
-      hint: 'send {"token": ..., "name": ..., "board": ...} as JSON',
+    const { token, name, board, nonce } = check(requestSchema, request, 'request.invalid', 'enrolment', {
+      hint: 'send {"token": ..., "name": ..., "board": ..., "nonce": ...} as JSON',
     });
     if (!isSame(token, this.#parts.joinToken)) {
       this.#failures.failed(address, now);
@@ -90,7 +94,12 @@ export class Enrolment {
       });
     }
     const secret = random.token(SECRET_CHARACTERS);
-    await fleet.enrol(name, board, secretDigest(secret));
+    const secretSha256 = secretDigest(secret);
+    await this.#admit(
+      name,
+      board,
+      nonce === undefined ? { secretSha256 } : { secretSha256, nonceSha256: secretDigest(nonce) },
+    );
     await this.pushUsers();
     log.info('device.enrolled', { deviceId: name, board });
     return { deviceId: name, secret };
@@ -110,7 +119,7 @@ export class Enrolment {
   /** Whether `secret` is that of an enrolled device. Takes the same time for a wrong one as for an unknown device. */
   isDevice(deviceId: string, secret: string): boolean {
     const id = deviceIdSchema.safeParse(deviceId);
-    const known = id.success ? this.#parts.fleet.secretSha256(id.data) : undefined;
+    const known = id.success ? this.#parts.fleet.credentials(id.data)?.secretSha256 : undefined;
     const same = isSame(secretDigest(secret), known ?? secretDigest(''));
     return same && known !== undefined;
   }
@@ -119,13 +128,32 @@ export class Enrolment {
     const { fleet, controllerSecret } = this.#parts;
     const devices = [...fleet.view.keys()].map((id): BrokerUser => ({
       username: id,
-      secretSha256: fleet.secretSha256(id) ?? '',
+      secretSha256: fleet.credentials(id)?.secretSha256 ?? '',
       role: 'device',
     }));
     return [
       { username: CONTROLLER_USER, secretSha256: secretDigest(controllerSecret), role: 'controller' },
       ...devices,
     ];
+  }
+
+  async #admit(name: DeviceId, board: BoardId, credentials: Credentials): Promise<void> {
+    const { fleet, log } = this.#parts;
+    try {
+      await fleet.enrol(name, board, credentials);
+    } catch (error) {
+      if (!this.#isAskedAgain(name, board, credentials)) throw error;
+      log.info('enrol.repeated', { deviceId: name });
+      await fleet.setCredentials(name, credentials);
+    }
+  }
+
+  /** A device that has connected has its secret: whoever comes with its nonce then is somebody else. */
+  #isAskedAgain(name: DeviceId, board: BoardId, { nonceSha256 }: Credentials): boolean {
+    const device = this.#parts.fleet.view.get(name);
+    const known = this.#parts.fleet.credentials(name)?.nonceSha256;
+    if (device?.presence !== 'never-seen' || device.board !== board) return false;
+    return nonceSha256 !== undefined && known !== undefined && isSame(nonceSha256, known);
   }
 
   /** Puts today's users in force. A broker that is down gets them at its next start. */

@@ -3,17 +3,26 @@ import type { DeviceId } from '@fleetgate/shared/ids';
 
 import type { Device } from './device.js';
 
-/** A device as it rests, with the digest of its secret; telemetry is not kept here. */
+/** By what a device is known. Digests alone, SHA-256 in hexadecimal: neither secret nor nonce is kept. */
+export interface Credentials {
+  readonly secretSha256: string;
+  /** Of the nonce of its enrolment, when it gave one. */
+  readonly nonceSha256?: string;
+}
+
+/** A device as it rests, with its credentials; telemetry is not kept here. */
 export interface StoredDevice {
   readonly device: Device;
-  readonly secretSha256: string;
+  readonly credentials: Credentials;
 }
 
 /** Where the fleet rests. Written by `Fleet` alone. */
 export interface FleetStore {
   load(): Promise<readonly StoredDevice[]>;
   /** Rejects with `enrol.name-taken` when a device of that id is there. */
-  add(device: Device, secretSha256: string): Promise<void>;
+  add(device: Device, credentials: Credentials): Promise<void>;
+  /** Replaces the credentials of an enrolled device; another is passed over. */
+  setCredentials(id: DeviceId, credentials: Credentials): Promise<void>;
   /** Updates what is known of enrolled devices; others are passed over. Atomic. */
   save(devices: readonly Device[]): Promise<void>;
   remove(id: DeviceId): Promise<void>;
@@ -33,9 +42,15 @@ export class MemoryFleetStore implements FleetStore {
     return Promise.resolve([...this.#devices.values()]);
   }
 
-  add(device: Device, secretSha256: string): Promise<void> {
+  add(device: Device, credentials: Credentials): Promise<void> {
     if (this.#devices.has(device.id)) return Promise.reject(nameTaken(device.id));
-    this.#devices.set(device.id, { device: atRest(device), secretSha256 });
+    this.#devices.set(device.id, { device: atRest(device), credentials });
+    return Promise.resolve();
+  }
+
+  setCredentials(id: DeviceId, credentials: Credentials): Promise<void> {
+    const known = this.#devices.get(id);
+    if (known !== undefined) this.#devices.set(id, { ...known, credentials });
     return Promise.resolve();
   }
 

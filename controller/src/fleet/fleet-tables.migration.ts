@@ -20,3 +20,13 @@ export class FleetTables1764000001000 implements MigrationInterface {
     await runner.query('DROP TABLE device');
   }
 }
+
+export class EnrolmentNonce1764000006000 implements MigrationInterface {
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE device ADD COLUMN nonceSha256 TEXT');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE device DROP COLUMN nonceSha256');
+  }
+}

@@ -28,7 +28,7 @@ beforeEach(async () => {
   clock = new ManualClock();
   store = new MemoryFleetStore();
   fleet = await open();
-  await fleet.enrol(id, boardId('raspberry-pi-5'), 'hash');
+  await fleet.enrol(id, boardId('raspberry-pi-5'), { secretSha256: 'hash' });
 });
 afterEach(() => fleet.close());
 
@@ -69,7 +69,7 @@ describe('Fleet', () => {
     clock.advance(3_600_000);
     fleet = await open();
     expect(fleet.view.get(id)).toMatchObject({ presence: 'online', epoch: 3 });
-    expect(fleet.secretSha256(id)).toBe('hash');
+    expect(fleet.credentials(id)?.secretSha256).toBe('hash');
     clock.advance(15_000);
     expect(fleet.view.get(id)?.presence).toBe('offline');
   });
@@ -81,7 +81,7 @@ describe('Fleet', () => {
     expect(await fleet.remove(id)).toBe(false);
     fleet.record({ kind: 'presence', deviceId: id, presence: online(9), at: clock.now() });
     expect(changes.map((change) => [change.event.kind, change.after])).toEqual([['removed', undefined]]);
-    expect(fleet.secretSha256(id)).toBeUndefined();
+    expect(fleet.credentials(id)).toBeUndefined();
   });
 
   it('keeps what it could not save and saves it later', async () => {

@@ -7,7 +7,7 @@ import { type Observable, Subject } from 'rxjs';
 
 import { applyToDevice, type FleetSettings } from './apply-event.js';
 import type { Device, FleetChange, FleetEvent, FleetSnapshot } from './device.js';
-import type { FleetStore } from './fleet-store.js';
+import type { Credentials, FleetStore } from './fleet-store.js';
 
 const LEASE_CHECK = milliseconds(500);
 const SAVE_RETRY = milliseconds(5000);
@@ -20,7 +20,7 @@ const SAVE_RETRY = milliseconds(5000);
  */
 export class Fleet {
   readonly #devices = new Map<DeviceId, Device>();
-  readonly #secrets = new Map<DeviceId, string>();
+  readonly #credentials = new Map<DeviceId, Credentials>();
   readonly #changes = new Subject<FleetChange>();
   readonly #pending: FleetChange[] = [];
   readonly #unsaved = new Set<DeviceId>();
@@ -48,11 +48,11 @@ export class Fleet {
   static async open(parts: FleetParts): Promise<Fleet> {
     const stored = await parts.store.load();
     const fleet = new Fleet(parts);
-    for (const { device, secretSha256 } of stored) {
+    for (const { device, credentials } of stored) {
       const online = device.presence === 'online';
       const leaseExpires = online ? after(parts.clock.now(), parts.settings.lease) : device.leaseExpires;
       fleet.#devices.set(device.id, Object.freeze({ ...device, leaseExpires }));
-      fleet.#secrets.set(device.id, secretSha256);
+      fleet.#credentials.set(device.id, credentials);
     }
     return fleet;
   }
@@ -71,9 +71,8 @@ export class Fleet {
     return new Map(this.#devices);
   }
 
-  /** SHA-256 of the secret of a device, hexadecimal. */
-  secretSha256(id: DeviceId): string | undefined {
-    return this.#secrets.get(id);
+  credentials(id: DeviceId): Credentials | undefined {
+    return this.#credentials.get(id);
   }
 
   /** Takes up a fact. What is of an older session, repeated, or of a device that is not enrolled changes nothing. */
@@ -86,21 +85,27 @@ export class Fleet {
   }
 
   /** Adds a device. Rejects with `enrol.name-taken`; when it resolves, the device outlives a crash. */
-  async enrol(deviceId: DeviceId, board: BoardId, secretSha256: string): Promise<Device> {
+  async enrol(deviceId: DeviceId, board: BoardId, credentials: Credentials): Promise<Device> {
     const event = { kind: 'enrolled', deviceId, board, at: this.#clock.now() } as const;
     const device = applyToDevice(undefined, event, this.#settings);
     if (device === undefined) throw new FleetError('internal.invariant', `${deviceId} could not be made`);
-    await this.#store.add(device, secretSha256);
-    this.#secrets.set(deviceId, secretSha256);
+    await this.#store.add(device, credentials);
+    this.#credentials.set(deviceId, credentials);
     this.#apply(event);
     return device;
+  }
+
+  /** Gives an enrolled device other credentials: the old ones are dead at once. */
+  async setCredentials(deviceId: DeviceId, credentials: Credentials): Promise<void> {
+    this.#credentials.set(deviceId, credentials);
+    await this.#store.setCredentials(deviceId, credentials);
   }
 
   /** Removes a device; false when there is none of that id. */
   async remove(deviceId: DeviceId): Promise<boolean> {
     if (!this.#devices.has(deviceId)) return false;
     await this.#store.remove(deviceId);
-    this.#secrets.delete(deviceId);
+    this.#credentials.delete(deviceId);
     this.#unsaved.delete(deviceId);
     this.#apply({ kind: 'removed', deviceId, at: this.#clock.now() });
     return true;

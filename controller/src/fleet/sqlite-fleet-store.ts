@@ -6,13 +6,14 @@ import type { z } from 'zod';
 
 import type { Database, DatabaseSchema } from '../platform/database.js';
 import type { Device } from './device.js';
-import { type FleetStore, nameTaken, type StoredDevice } from './fleet-store.js';
-import { FleetTables1764000001000 } from './fleet-tables.migration.js';
+import { type Credentials, type FleetStore, nameTaken, type StoredDevice } from './fleet-store.js';
+import { EnrolmentNonce1764000006000, FleetTables1764000001000 } from './fleet-tables.migration.js';
 
 interface DeviceRow {
   id: string;
   board: string;
   secretSha256: string;
+  nonceSha256: string | null;
   enrolledAtMs: number;
   presence: string;
   epoch: number;
@@ -29,6 +30,7 @@ const deviceEntity = new EntitySchema<DeviceRow>({
     id: { type: 'text', primary: true },
     board: { type: 'text' },
     secretSha256: { type: 'text' },
+    nonceSha256: { type: 'text', nullable: true },
     enrolledAtMs: { type: 'integer' },
     presence: { type: 'text' },
     epoch: { type: 'integer' },
@@ -39,7 +41,10 @@ const deviceEntity = new EntitySchema<DeviceRow>({
   },
 });
 
-export const fleetSchema: DatabaseSchema = { entities: [deviceEntity], migrations: [FleetTables1764000001000] };
+export const fleetSchema: DatabaseSchema = {
+  entities: [deviceEntity],
+  migrations: [FleetTables1764000001000, EnrolmentNonce1764000006000],
+};
 
 /** The fleet in the control database. */
 export class SqliteFleetStore implements FleetStore {
@@ -51,14 +56,18 @@ export class SqliteFleetStore implements FleetStore {
 
   async load(): Promise<readonly StoredDevice[]> {
     const rows = await this.#database.source.getRepository(deviceEntity).find({ order: { id: 'ASC' } });
-    return rows.map((row) => ({ device: fromRow(row), secretSha256: row.secretSha256 }));
+    return rows.map((row) => ({ device: fromRow(row), credentials: credentialsOf(row) }));
   }
 
-  async add(device: Device, secretSha256: string): Promise<void> {
+  async add(device: Device, credentials: Credentials): Promise<void> {
     await this.#database.write(async (manager) => {
       if (await manager.existsBy(deviceEntity, { id: device.id })) throw nameTaken(device.id);
-      await manager.insert(deviceEntity, { ...toRow(device), secretSha256 });
+      await manager.insert(deviceEntity, { ...toRow(device), ...columnsOf(credentials) });
     });
+  }
+
+  async setCredentials(id: DeviceId, credentials: Credentials): Promise<void> {
+    await this.#database.write((manager) => manager.update(deviceEntity, { id }, columnsOf(credentials)));
   }
 
   async save(devices: readonly Device[]): Promise<void> {
@@ -73,7 +82,17 @@ export class SqliteFleetStore implements FleetStore {
   }
 }
 
-function toRow(device: Device): Omit<DeviceRow, 'secretSha256'> {
+type CredentialColumns = Pick<DeviceRow, 'secretSha256' | 'nonceSha256'>;
+
+function columnsOf({ secretSha256, nonceSha256 }: Credentials): CredentialColumns {
+  return { secretSha256, nonceSha256: nonceSha256 ?? null };
+}
+
+function credentialsOf({ secretSha256, nonceSha256 }: CredentialColumns): Credentials {
+  return nonceSha256 === null ? { secretSha256 } : { secretSha256, nonceSha256 };
+}
+
+function toRow(device: Device): Omit<DeviceRow, keyof CredentialColumns> {
   return {
     id: device.id,
     board: device.board,

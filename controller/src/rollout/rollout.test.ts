@@ -63,7 +63,7 @@ beforeEach(async () => {
     log: silentLogger,
   });
   rollout.start();
-  await fleet.enrol(pi, boardId('raspberry-pi-5'), 'hash');
+  await fleet.enrol(pi, boardId('raspberry-pi-5'), { secretSha256: 'hash' });
   const presence = { v: 1, state: 'online', epoch: 1, reason: 'connected', agentVersion: '1' } as const;
   fleet.record({ kind: 'presence', deviceId: pi, presence, at: clock.now() });
   fleet.record({ kind: 'reported', deviceId: pi, reported: aReported(), at: clock.now() });

@@ -254,11 +254,16 @@ export interface StatusView {
   readonly mqttUrl: string;
 }
 
-/** POST /api/v1/enrol {token, name, board} */
+/** POST /api/v1/enrol {token, name, board, nonce} */
 export interface EnrolRequest {
   readonly token: string;
   readonly name: string;
   readonly board: string;
+  /**
+   * 16 to 200 characters by chance, the same for every try of one enrolment. Until the device has first connected, who
+   * asks again with it gets a fresh secret: the answer was lost. Without it, or with another, the name is taken.
+   */
+  readonly nonce?: string;
 }
 export interface EnrolAnswer {
   readonly fleet: string;
