@@ -75,12 +75,13 @@ describe('budgets', () => {
   });
   const plan = { routing: [route('math', 3, 1), route('math', 1, 5), route('law', 4, 4)] } as unknown as PlanView;
 
-  test('energies of a plan are weighted by demand', () => {
+  test('energies of a plan are weighted by demand within a class', () => {
     expect([...classEnergies(plan)]).toEqual([
       ['math', 2],
       ['law', 4],
     ]);
-    expect(planEnergyJ(plan)).toBe(3);
+    expect(planEnergyJ(plan, ['math', 'law'])).toBe(3);
+    expect(planEnergyJ(plan, ['law'])).toBe(4);
   });
 
   test('tighter budgets keep what a person has set', () => {

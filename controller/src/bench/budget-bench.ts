@@ -1,19 +1,30 @@
-import type { Budgets, DeviceView, ListBody, PlanView, StatusView } from '@fleetgate/shared/api/operations';
-import { FleetError } from '@fleetgate/shared/errors';
+import type { Budgets, DeviceView, ListBody, PlanView } from '@fleetgate/shared/api/operations';
 
 import { type BenchReport, figure, type Progress } from './bench-report.js';
-import { type BudgetPoint, planEnergyJ, sameBudgets } from './budget-figures.js';
-import { type NamedBudgets, tighterBudgets } from './budget-search.js';
+import { bitsPerByteOf, type BudgetPoint, planEnergyJ } from './budget-figures.js';
+import { tighterBudgets } from './budget-search.js';
 import type { ValidationPair } from './disk-validation-pairs.js';
+import { perDomain } from './disk-validation-pairs.js';
 import { meanOf } from './distribution.js';
 import { ask, scoreAnswer } from './fleet-client.js';
 import type { HttpFleetClient } from './http-fleet-client.js';
+import { planAgain, planInForce } from './plan-in-force.js';
 
-const ANSWER_TOKENS = 48;
-const PLAN_DEADLINE_MS = 120_000;
-/** The planner takes up a changed budget by itself; when it has seen no reason to move by then, it is told to. */
-const NUDGE_AFTER_MS = 15_000;
-const POLL_MS = 500;
+const ANSWER_TOKENS = 96;
+/** Of each domain, before the first point: about what a class's answer lengths need to be learned. */
+const TEACHING_PROMPTS = 12;
+
+/** Of the way from the present energies to the least that a plan can meet. */
+const TIGHTER_SHARES = [
+  { name: 'half-way', share: 0.5 },
+  { name: 'tightest', share: 1 },
+] as const;
+
+interface TighterStep {
+  readonly name: string;
+  /** Undefined when no plan meets any. */
+  readonly budgets: () => Promise<Budgets | undefined>;
+}
 
 /**
  * Quality against energy, from the running system: the same prompts under the present budgets and under two tighter ones,
@@ -30,68 +41,50 @@ export async function budgetBench(
   const before = await client.get<Budgets>('/api/v1/budgets');
   const points: BudgetPoint[] = [];
   try {
-    const present = await inForce(client, before, signal);
+    await planInForce(client, before, signal);
+    progress('budget: a few requests of each domain to learn from');
+    const present = await teach(client, before, perDomain(pairs, TEACHING_PROMPTS), signal);
     progress('budget: present budgets');
     points.push(await measure(client, 'present', present, pairs, progress, signal));
-    const tighter: readonly NamedBudgets[] =
+    const steps: readonly TighterStep[] =
       givenPowerW.length > 0
-        ? givenPowerW.map((watts) => ({ name: `${watts} W`, budgets: { ...before, fleetPowerW: watts } }))
-        : await tighterBudgets(client, before, present, progress, signal);
-    for (const { name, budgets } of tighter) {
+        ? givenPowerW.map((watts) => ({
+            name: `${watts} W`,
+            budgets: () => Promise.resolve({ ...before, fleetPowerW: watts }),
+          }))
+        : TIGHTER_SHARES.map(({ name, share }) => ({
+            name,
+            budgets: () => tighterBudgets(client, before, present, share, progress, signal),
+          }));
+    for (const { name, budgets } of steps) {
+      // Searched when its turn comes: what a request costs is known better by then.
+      const found = await budgets();
+      if (found === undefined) continue;
       progress(`budget: ${name}`);
-      const wanted = await client.put<Budgets>('/api/v1/budgets', budgets);
-      points.push(await measure(client, name, await inForce(client, wanted, signal), pairs, progress, signal));
+      const wanted = await client.put<Budgets>('/api/v1/budgets', found);
+      points.push(await measure(client, name, await planInForce(client, wanted, signal), pairs, progress, signal));
     }
   } finally {
     await client.put('/api/v1/budgets', before);
   }
   progress('budget: back to the budgets as they were');
-  await inForce(client, before, signal);
+  await planInForce(client, before, signal);
   return report(points, pairs.length);
 }
 
-/** The active plan under `budgets`, once every device holds what it places. */
-async function inForce(client: HttpFleetClient, budgets: Budgets, signal: AbortSignal): Promise<PlanView> {
-  const started = performance.now();
-  let isNudged = false;
-  for (;;) {
+/** Answers that the running system learns lengths and costs from before anything is measured, and a plan made of that. */
+async function teach(
+  client: HttpFleetClient,
+  budgets: Budgets,
+  pairs: readonly ValidationPair[],
+  signal: AbortSignal,
+): Promise<PlanView> {
+  for (const { prompt } of pairs) {
     signal.throwIfAborted();
-    const waited = performance.now() - started;
-    const plan = await activePlan(client);
-    if (plan !== undefined && sameBudgets(plan.budgets, budgets)) {
-      const { items } = await client.get<ListBody<DeviceView>>('/api/v1/devices');
-      if (isHeld(plan, items)) return plan;
-    } else if (waited > NUDGE_AFTER_MS && !isNudged) {
-      isNudged = true;
-      const proposed = await client.post('/api/v1/plans/propose', {});
-      if (proposed.ok) {
-        const { id, status } = (await proposed.response.json()) as PlanView;
-        if (status === 'infeasible') throw notInForce('no plan meets them');
-        await client.post(`/api/v1/plans/${id}/apply`, {});
-      }
-    }
-    if (waited > PLAN_DEADLINE_MS) throw notInForce(`not in force after ${PLAN_DEADLINE_MS / 1000} s`);
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await ask(client, 'auto', prompt, ANSWER_TOKENS);
   }
-}
-
-function notInForce(what: string): FleetError {
-  return new FleetError('plan.infeasible', `budgets of the benchmark: ${what}`, {
-    hint: 'fleetgate plan show says why; --power 20,14 gives budgets of your own',
-  });
-}
-
-async function activePlan(client: HttpFleetClient): Promise<PlanView | undefined> {
-  const { activePlanId } = await client.get<StatusView>('/api/v1/status');
-  return activePlanId === null ? undefined : client.get<PlanView>(`/api/v1/plans/${activePlanId}`);
-}
-
-function isHeld(plan: PlanView, devices: readonly DeviceView[]): boolean {
-  return plan.placements.every(({ deviceId, variantId }) =>
-    devices
-      .find((device) => device.id === deviceId)
-      ?.variants.some((variant) => variant.variantId === variantId && variant.residency === 'resident'),
-  );
+  await planAgain(client);
+  return planInForce(client, budgets, signal);
 }
 
 async function measure(
@@ -105,7 +98,8 @@ async function measure(
   const energies: number[] = [];
   const watts: number[] = [];
   const experts = new Map<string, number>();
-  let [bits, bytes, tokens] = [0, 0, 0];
+  const scored: { readonly domain: string; readonly bits: number; readonly bytes: number }[] = [];
+  let tokens = 0;
   for (const [at, pair] of pairs.entries()) {
     signal.throwIfAborted();
     if (at % 10 === 0) progress(`  request ${at + 1} of ${pairs.length}`);
@@ -114,18 +108,17 @@ async function measure(
     tokens += answer.outputTokens;
     experts.set(answer.expert, (experts.get(answer.expert) ?? 0) + 1);
     const score = await scoreAnswer(client, answer.expert, pair.prompt, pair.completion);
-    bits += score?.bits ?? 0;
-    bytes += score?.bytes ?? 0;
+    if (score !== undefined) scored.push({ domain: pair.domain, ...score });
     const { items } = await client.get<ListBody<DeviceView>>('/api/v1/devices');
     watts.push(items.reduce((sum, device) => sum + (device.last.powerW ?? 0), 0));
   }
   return {
     name,
-    planJ: planEnergyJ(plan),
+    planJ: planEnergyJ(plan, [...new Set(pairs.map(({ domain }) => domain))]),
     objective: plan.objective,
     joulesPerRequest: meanOf(energies),
     tokensPerRequest: tokens / Math.max(1, pairs.length),
-    bitsPerByte: bits / bytes,
+    bitsPerByte: bitsPerByteOf(scored),
     reportedW: meanOf(watts),
     placements: plan.placements.length,
     experts: [...experts].sort(([, a], [, b]) => b - a).map(([expert, count]) => `${expert} ${count}`),
@@ -170,8 +163,9 @@ function report(points: readonly BudgetPoint[], prompts: number): BenchReport {
     ],
     notes: [
       `${prompts} validation prompts at each point, at most ${ANSWER_TOKENS} tokens each, one at a time`,
-      'plan J: planned energy of a request above idle, with answers of their full expected length; fleet W: sum of what the devices report, mean over the run',
-      'bit/byte: reference answers under the expert that was chosen, over all prompts together',
+      `before the first point, ${TEACHING_PROMPTS} requests of each domain were answered and a plan made of what they taught`,
+      'plan J: planned energy of a request above idle, mean of the domains; fleet W: sum of what the devices report, mean over the run',
+      'bit/byte: reference answers under the expert that was chosen, mean of the domains',
       ...(points.length < 2 ? ['no tighter budget was found that a plan meets'] : []),
     ],
   };

@@ -1,6 +1,8 @@
 /** Which budgets show the trade-off, and what a plan means in watts. Pure. */
 import type { Budgets, PlanView } from '@fleetgate/shared/api/operations';
 
+import { meanOf } from './distribution.js';
+
 /** One point of the trade-off curve. */
 export interface BudgetPoint {
   readonly name: string;
@@ -25,9 +27,23 @@ export function classEnergies(plan: PlanView): ReadonlyMap<string, number> {
   return energies;
 }
 
-/** Mean planned energy of a request over all classes. */
-export function planEnergyJ(plan: PlanView): number {
-  return meanEnergy(plan.routing);
+/** Planned energy of a request, mean over `classes`, each counting the same. */
+export function planEnergyJ(plan: PlanView, classes: readonly string[]): number {
+  const energies = classEnergies(plan);
+  return meanOf(classes.map((classId) => energies.get(classId) ?? NaN));
+}
+
+/** Bits per byte of each domain's answers together, mean over the domains. */
+export function bitsPerByteOf(
+  scored: readonly { readonly domain: string; readonly bits: number; readonly bytes: number }[],
+): number {
+  const domains = [...new Set(scored.map(({ domain }) => domain))];
+  return meanOf(
+    domains.map((domain) => {
+      const own = scored.filter((one) => one.domain === domain);
+      return own.reduce((sum, one) => sum + one.bits, 0) / own.reduce((sum, one) => sum + one.bytes, 0);
+    }),
+  );
 }
 
 function meanEnergy(routes: PlanView['routing']): number {

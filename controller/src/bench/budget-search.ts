@@ -5,27 +5,24 @@ import type { Progress } from './bench-report.js';
 import { between, classEnergies, withClassEnergies } from './budget-figures.js';
 import type { HttpFleetClient } from './http-fleet-client.js';
 
-export interface NamedBudgets {
-  readonly name: string;
-  readonly budgets: Budgets;
-}
-
 /** Halvings in the search for a class's least energy: to within 3 % of its present one. */
 const HALVINGS = 5;
 /** Room above each class's own least energy, first one that a plan for all classes together meets. */
-const SLACKS = [1.02, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.6] as const;
+const SLACKS = [1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.6] as const;
 
 /**
- * Two tighter budgets for the energy of a request: the tightest that some plan meets for all classes at once, and half
- * the way there. Asks the running planner what it could do (`plans/propose`); changes nothing.
+ * Tighter budgets for the energy of a request: `share` of the way from those of the `present` plan to the tightest that
+ * some plan meets for all classes at once; undefined when there are none. Asks the running planner what it could do
+ * (`plans/propose`); changes nothing.
  */
 export async function tighterBudgets(
   client: HttpFleetClient,
   budgets: Budgets,
   present: PlanView,
+  share: number,
   progress: Progress,
   signal: AbortSignal,
-): Promise<readonly NamedBudgets[]> {
+): Promise<Budgets | undefined> {
   const now = classEnergies(present);
   const least = new Map<string, number>();
   for (const [classId, energyJ] of now) {
@@ -43,14 +40,10 @@ export async function tighterBudgets(
   for (const slack of SLACKS) {
     signal.throwIfAborted();
     const tight = new Map([...least].map(([classId, value]) => [classId, value * slack]));
-    const tightBudgets = withClassEnergies(budgets, tight);
-    if ((await propose(client, tightBudgets)) === undefined) continue;
-    return [
-      { name: 'half-way', budgets: withClassEnergies(budgets, between(tight, now, 0.5)) },
-      { name: 'tightest', budgets: tightBudgets },
-    ];
+    if ((await propose(client, withClassEnergies(budgets, tight))) === undefined) continue;
+    return withClassEnergies(budgets, between(tight, now, 1 - share));
   }
-  return [];
+  return undefined;
 }
 
 /** What the planner would do under `budgets`; undefined when no plan meets them. */

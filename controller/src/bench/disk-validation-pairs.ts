@@ -41,6 +41,16 @@ export async function readValidationPairs(folder: string, limit: number): Promis
   return pairs;
 }
 
+/** The first `count` pairs of each domain. */
+export function perDomain(pairs: readonly ValidationPair[], count: number): readonly ValidationPair[] {
+  const taken = new Map<string, number>();
+  return pairs.filter(({ domain }) => {
+    const before = taken.get(domain) ?? 0;
+    taken.set(domain, before + 1);
+    return before < count;
+  });
+}
+
 function jsonOf(line: string, path: string, number: number): unknown {
   try {
     return JSON.parse(line);
