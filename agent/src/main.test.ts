@@ -361,12 +361,14 @@ describe('an agent that may not start', () => {
     await refused;
   });
 
-  it('keeps trying, seldom, when its credential is refused', async () => {
+  it('keeps trying when its credential is refused, and comes in soon after the broker knows it', async () => {
     controller.credentialsValid = false;
     const warned: string[] = [];
     const log = { ...silentLogger, error: (event: string) => warned.push(event) };
     const agent = await runAgent(configOf(), { log, engine });
     agents.push(agent);
     await expect.poll(() => warned, { timeout: 5000 }).toContain('broker.refused');
+    controller.credentialsValid = true;
+    await agent.ready;
   });
 });

@@ -31,8 +31,11 @@ import type { Identity } from './identity.js';
 
 const FIRST_RETRY = milliseconds(500);
 const LONGEST_RETRY = milliseconds(15_000);
-/** Wrong credentials do not heal by themselves: ask seldom, and leave the broker's rate limit to others. */
-const REFUSED_RETRY = milliseconds(60_000);
+/**
+ * An external broker lets a new device in after its next reload, which may be seconds away; wrong credentials do not heal
+ * by themselves, so that the asking becomes seldom.
+ */
+const LONGEST_REFUSED_RETRY = milliseconds(60_000);
 const CLOSE_DEADLINE = milliseconds(2000);
 /** Bytes handed to the broker and not yet acknowledged; beyond it the line is too slow for what is said. */
 const MOST_WAITING_BYTES = 4 * 1024 * 1024;
@@ -131,7 +134,7 @@ export class MqttControllerLink implements ControllerLink {
       const url = await this.#options.brokerUrl();
       if (!this.#closed) this.#openSession(url, epochs.next());
     } catch (error) {
-      this.#retry(messageOf(error), 'soon');
+      this.#retry(messageOf(error), 'unreachable');
     }
   }
 
@@ -200,15 +203,18 @@ export class MqttControllerLink implements ControllerLink {
     const error = new FleetError('broker.unreachable', `the session ended: ${session.reason}`, { retryable: true });
     for (const fail of session.waiting) fail(error);
     if (wasConnected) this.#listener?.onState(this.state());
-    if (!this.#closed) this.#retry(session.reason, session.refused ? 'late' : 'soon');
+    if (!this.#closed) this.#retry(session.reason, session.refused ? 'refused' : 'unreachable');
   }
 
-  #retry(reason: string, when: 'soon' | 'late'): void {
+  #retry(reason: string, why: 'unreachable' | 'refused'): void {
     const { clock, random, log, identity } = this.#options;
-    const wait = when === 'late' ? REFUSED_RETRY : backoff(this.#attempt, FIRST_RETRY, LONGEST_RETRY, random);
+    const longest = why === 'refused' ? LONGEST_REFUSED_RETRY : LONGEST_RETRY;
+    const wait = backoff(this.#attempt, FIRST_RETRY, longest, random);
     this.#attempt += 1;
-    if (when === 'late') {
-      const hint = 'was the device removed? delete identity.json in its data directory and enrol again with a token';
+    if (why === 'refused') {
+      const hint =
+        'has an external broker read its files again since the device enrolled (reload)? or was the device removed? ' +
+        'then delete identity.json in its data directory and enrol again with a token';
       log.error('broker.refused', { deviceId: identity.deviceId, reason, retryMs: wait, hint });
     } else {
       log.warn('broker.unreachable', { reason, attempt: this.#attempt, retryMs: Math.round(wait) });
