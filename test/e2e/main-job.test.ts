@@ -105,6 +105,13 @@ describe('the main job, end to end, on real models', () => {
     expect(right.length, JSON.stringify(chosen)).toBeGreaterThanOrEqual(27);
   }, 120_000);
 
+  it('asks an expert that is good in general where no domain fits', async () => {
+    const { response } = await client.chat.completions
+      .create({ model: 'auto', messages: [{ role: 'user', content: 'Write a haiku about rain' }], max_tokens: 2 })
+      .withResponse();
+    expect(['moe', 'big', 'generalist']).toContain(response.headers.get('x-fleetgate-expert'));
+  });
+
   it('lists every expert and variant as a model', async () => {
     const models = await client.models.list();
     const ids = models.data.map((model) => model.id);
