@@ -33,7 +33,7 @@ const open = async (signal = never) => {
 };
 
 describe('opening the gate', () => {
-  test('trains it in a thread at first start, and only reads it after that', async () => {
+  test('trains it in another process at first start, and only reads it after that', async () => {
     const first = await open();
     expect([first.state, first.trainedOn, first.experts]).toEqual([
       'ready',
@@ -78,7 +78,7 @@ describe('opening the gate', () => {
   });
 });
 
-describe('training in a thread', () => {
+describe('training in a process of its own', () => {
   test('gives the gate that training here gives, and tells how far it is', async () => {
     const steps: number[] = [];
     const model = await trainGateInProcess({ outcomesPath, gatePath, onProgress: (_, done) => steps.push(done) });

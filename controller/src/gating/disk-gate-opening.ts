@@ -15,7 +15,8 @@ export interface GateFiles {
 }
 
 /**
- * Brings `live` into use: at once from the stored gate file, else by training from the outcomes in a thread (seconds).
+ * Brings `live` into use: at once from the stored gate file, else by training from the outcomes (seconds, in
+ * another process).
  *
  * A stored gate of other outcomes is used until its successor is trained. Resolves when the gate is as good as the files
  * allow; a failure to train is logged, leaves `live` scoring as before, and is not thrown. Aborting ends the training.

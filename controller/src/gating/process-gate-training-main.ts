@@ -1,6 +1,4 @@
-/** The thread that `trainGateInProcess` starts. */
-import { parentPort, workerData } from 'node:worker_threads';
-
+/** The process that `trainGateInProcess` starts, with its task as JSON in the first argument. */
 import { type ErrorCode, isFleetError, messageOf } from '@fleetgate/shared/errors';
 
 import { fileSha256, writeGateFile } from './disk-gate-store.js';
@@ -18,7 +16,9 @@ export type TrainingReport =
   | { readonly kind: 'done' }
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string; readonly hint: string | undefined };
 
-const report = (message: TrainingReport) => parentPort?.postMessage(message);
+function report(message: TrainingReport): void {
+  if (process.connected) process.send?.(message);
+}
 
 async function train({ outcomesPath, gatePath, seed }: TrainingTask): Promise<void> {
   const outcomesSha256 = await fileSha256(outcomesPath);
@@ -31,8 +31,11 @@ async function train({ outcomesPath, gatePath, seed }: TrainingTask): Promise<vo
   await writeGateFile(gatePath, trainer.train());
 }
 
+process.on('disconnect', () => process.exit());
+// Ctrl-C goes to the whole process group; whoever asked for the training decides when it ends.
+process.on('SIGINT', () => {});
 try {
-  await train(workerData as TrainingTask);
+  await train(JSON.parse(process.argv[2] ?? '') as TrainingTask);
   report({ kind: 'done' });
 } catch (error) {
   report({

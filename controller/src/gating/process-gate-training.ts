@@ -1,8 +1,9 @@
-import { Worker } from 'node:worker_threads';
+import { fork } from 'node:child_process';
 
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 import { processEntry } from '@fleetgate/shared/process-entry';
 
+import { killed } from '../platform/process-end.js';
 import { readGateFile } from './disk-gate-store.js';
 import type { GateModel } from './gate-model.js';
 import type { TrainingReport, TrainingTask } from './process-gate-training-main.js';
@@ -21,29 +22,28 @@ export interface TrainingRun {
 }
 
 /**
- * Trains a gate from an outcome file in a thread of its own, so that the caller's event loop stays free; writes the gate
- * file and answers with the model.
+ * Trains a gate from an outcome file in a process of its own, so that the caller's event loop stays free and its memory
+ * small; writes the gate file and answers with the model.
  *
- * Throws what training throws (`outcomes.invalid`), and `job.cancelled` when `signal` is aborted: the thread is ended
- * and no file is written.
+ * Throws what training throws (`outcomes.invalid`), and `job.cancelled` when `signal` is aborted: the process is
+ * ended and no file is written.
  */
 export async function trainGateInProcess(run: TrainingRun): Promise<GateModel> {
   const { signal, onProgress } = run;
   if (signal?.aborted === true) throw cancelled();
   const task: TrainingTask = { outcomesPath: run.outcomesPath, gatePath: run.gatePath, seed: run.seed ?? 1 };
   const program = processEntry(import.meta.url, './process-gate-training-main.js');
-  // Loader options of the process (test runners set some) are not the thread's.
-  const worker = new Worker(program, { workerData: task, execArgv: [] });
+  const child = fork(program, [JSON.stringify(task)], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], execArgv: [] });
   const detach: (() => void)[] = [];
   try {
     await new Promise<void>((resolve, reject) => {
-      worker.on('message', (report: TrainingReport) => {
+      child.on('message', (report: TrainingReport) => {
         if (report.kind === 'progress') onProgress?.(report.step, report.done);
         else if (report.kind === 'done') resolve();
         else reject(errorOf(report));
       });
-      worker.once('error', (cause) => reject(failed(messageOf(cause), cause)));
-      worker.once('exit', (code) => reject(failed(`the thread ended early with code ${code}`)));
+      child.once('error', (cause) => reject(failed(messageOf(cause), cause)));
+      child.once('exit', (code, signal) => reject(failed(`its process ended early with ${signal ?? code}`)));
       const timer = setTimeout(() => reject(failed(`not done after ${DEADLINE_MS / 60_000} minutes`)), DEADLINE_MS);
       const abort = () => reject(cancelled());
       signal?.addEventListener('abort', abort, { once: true });
@@ -54,7 +54,7 @@ export async function trainGateInProcess(run: TrainingRun): Promise<GateModel> {
     });
   } finally {
     for (const undo of detach) undo();
-    await worker.terminate();
+    await killed(child);
   }
   return readGateFile(run.gatePath);
 }

@@ -19,7 +19,7 @@ const RECYCLE_BYTES = 768 * 2 ** 20;
 /**
  * HiGHS (MIT) as WebAssembly, given our sparse arrays directly.
  *
- * A call blocks the thread until it is solved or `timeLimitS` is over: run it in a worker where that matters. The first
+ * A call blocks until it is solved or `timeLimitS` is over: run it in a process of its own where that matters. The first
  * call compiles the WebAssembly; the instance is kept warm, and replaced after an abort or when its heap has grown.
  */
 export class HighsSolver implements LinearSolver {

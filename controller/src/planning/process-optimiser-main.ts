@@ -1,6 +1,4 @@
-/** Entry of the worker thread that plans are solved in; the solvers stay warm between questions. */
-import { parentPort } from 'node:worker_threads';
-
+/** Entry of the process that plans are solved in; the solvers stay warm between questions. */
 import { messageOf } from '@fleetgate/shared/errors';
 
 import { HighsSolver } from '../optimiser/highs-solver.js';
@@ -17,13 +15,16 @@ export type OptimiserReply =
 
 const solvers = { exact: new HighsSolver(), tiny: new JavascriptLpSolver() };
 
-parentPort?.on('message', ({ id, question }: OptimiserRequest) => {
+process.on('message', ({ id, question }: OptimiserRequest) => {
   void answerQuestion(question, solvers).then(
     (plan) => reply({ id, plan }),
     (error: unknown) => reply({ id, error: messageOf(error) }),
   );
 });
+process.on('disconnect', () => process.exit());
+// Ctrl-C goes to the whole process group; the controller decides when its optimiser ends.
+process.on('SIGINT', () => {});
 
 function reply(message: OptimiserReply): void {
-  parentPort?.postMessage(message);
+  if (process.connected) process.send?.(message);
 }

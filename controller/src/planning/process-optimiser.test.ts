@@ -21,17 +21,17 @@ function open(options: ConstructorParameters<typeof ProcessOptimiser>[0] = {}): 
   return optimiser;
 }
 
-/** A thread that does what a test wants of a broken one: hang on the first question, or die of it. */
-async function brokenThread(source: string): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'fleetgate-worker-'));
+/** A process that does what a test wants of a broken one: hang on the first question, or die of it. */
+async function brokenProcess(source: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'fleetgate-optimiser-'));
   closers.push(() => rm(folder, { recursive: true }));
-  const file = join(folder, 'worker.mjs');
-  await writeFile(file, `import { parentPort } from 'node:worker_threads';\n${source}`);
+  const file = join(folder, 'optimiser.mjs');
+  await writeFile(file, source);
   return file;
 }
 
 describe('ProcessOptimiser', () => {
-  it('answers in another thread, also questions that were asked together', async () => {
+  it('answers in another process, also questions that were asked together', async () => {
     const optimiser = open();
     const plans = await Promise.all([optimiser.ask(question), optimiser.ask(question)]);
     for (const plan of plans) expect(plan.objective).toBeCloseTo(expected.objective ?? NaN, 2);
@@ -39,22 +39,30 @@ describe('ProcessOptimiser', () => {
     expect(rerouted.objective).toBeCloseTo(plans[0].objective ?? NaN, 4);
   });
 
-  it('kills a thread that hangs and says so', async () => {
-    const entry = await brokenThread(`parentPort.on('message', () => { for (;;) {} });`);
+  it('ends a process that nobody asks any more, and starts one for the next question', async () => {
+    const optimiser = open({ idleMs: 1 });
+    await optimiser.ask(question);
+    await expect.poll(() => optimiser.pid).toBeUndefined();
+    const plan = await optimiser.ask(question);
+    expect(plan.objective).toBeCloseTo(expected.objective ?? NaN, 2);
+  });
+
+  it('kills a process that hangs and says so', async () => {
+    const entry = await brokenProcess(`process.on('message', () => { for (;;) {} });`);
     const optimiser = open({ entry, graceMs: 200 });
     const hurried = { ...question, limits: { ...question.limits, timeLimitS: 0.05 } };
     await expect(optimiser.ask(hurried)).rejects.toMatchObject({ code: 'solver.timeout', retryable: true });
   });
 
-  it('survives a thread that dies, and asks a fresh one the next time', async () => {
-    const entry = await brokenThread(`parentPort.on('message', () => process.exit(3));`);
+  it('survives a process that dies, and asks a fresh one the next time', async () => {
+    const entry = await brokenProcess(`process.on('message', () => process.exit(3));`);
     const optimiser = open({ entry });
     await expect(optimiser.ask(question)).rejects.toMatchObject({ code: 'solver.failed' });
     await expect(optimiser.ask(question)).rejects.toMatchObject({ code: 'solver.failed' });
   });
 
   it('refuses more than it can queue, and everything once closed', async () => {
-    const entry = await brokenThread(`parentPort.on('message', () => {});`);
+    const entry = await brokenProcess(`process.on('message', () => {});`);
     const optimiser = open({ entry });
     const waiting = Array.from({ length: 16 }, () => optimiser.ask(question).catch((error: unknown) => error));
     await expect(optimiser.ask(question)).rejects.toThrow('16 plans are waiting');

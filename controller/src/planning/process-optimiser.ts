@@ -1,35 +1,54 @@
-import { Worker } from 'node:worker_threads';
+import { type ChildProcess, fork } from 'node:child_process';
 
 import { FleetError } from '@fleetgate/shared/errors';
 import { processEntry } from '@fleetgate/shared/process-entry';
 
 import type { PlacementPlan } from '../optimiser/plan.js';
+import { killed } from '../platform/process-end.js';
 import type { OptimiserQuestion, PlacementOptimiser } from './placement-optimiser.js';
-import type { OptimiserReply } from './process-optimiser-main.js';
+import type { OptimiserReply, OptimiserRequest } from './process-optimiser-main.js';
 
 /** Conflict search and repairs come after the time limit; then there is the first call's compilation. */
 const GRACE_FACTOR = 2;
 const GRACE_MS = 15_000;
 const MOST_WAITING = 16;
+/** Plans come in bursts, then not for hours. A fresh start costs a quarter of a second, a warm process 140 MiB. */
+const IDLE_MS = 30_000;
 
 /**
- * Solves plans in a worker thread, one after the other, so that a hard plan never delays a prompt.
+ * Solves plans in a process of its own, one after the other, so that a hard plan never delays a prompt.
  *
- * The thread is started by the first question and kept warm. A question that overruns its limit gets the thread killed;
- * a thread that dies takes only its question with it.
+ * The process is started by a question, kept warm, and ended when none follows for 30 s. A question that overruns its
+ * limit gets the process killed; a process that dies takes only its question with it. A thread would do, but the
+ * WebAssembly compiler's memory would stay with the controller for good: the allocator does not give it back.
  */
 export class ProcessOptimiser implements PlacementOptimiser {
-  #worker: Worker | undefined;
+  #process: ChildProcess | undefined;
+  #idle: NodeJS.Timeout | undefined;
   #next = 0;
   #waiting = 0;
   #turn: Promise<unknown> = Promise.resolve();
   #closed = false;
   readonly #entry: string;
   readonly #graceMs: number;
+  readonly #idleMs: number;
 
-  constructor(options: { /** Program of the thread. */ readonly entry?: string; readonly graceMs?: number } = {}) {
+  constructor(
+    options: {
+      /** Program of the process. */
+      readonly entry?: string;
+      readonly graceMs?: number;
+      readonly idleMs?: number;
+    } = {},
+  ) {
     this.#entry = options.entry ?? processEntry(import.meta.url, './process-optimiser-main.js');
     this.#graceMs = options.graceMs ?? GRACE_MS;
+    this.#idleMs = options.idleMs ?? IDLE_MS;
+  }
+
+  /** Process id of the optimiser while it lives. */
+  get pid(): number | undefined {
+    return this.#process?.pid;
   }
 
   ask(question: OptimiserQuestion): Promise<PlacementPlan> {
@@ -50,51 +69,61 @@ export class ProcessOptimiser implements PlacementOptimiser {
 
   async #ask(question: OptimiserQuestion): Promise<PlacementPlan> {
     if (this.#closed) throw new FleetError('solver.failed', 'the optimiser is closed');
-    const worker = (this.#worker ??= this.#start());
-    const id = this.#next++;
+    clearTimeout(this.#idle);
+    const child = (this.#process ??= this.#start());
+    const request: OptimiserRequest = { id: this.#next++, question };
     const limitMs = question.limits.timeLimitS * 1000 * GRACE_FACTOR + this.#graceMs;
     const reply = await new Promise<OptimiserReply | FleetError>((resolve) => {
       const finish = (result: OptimiserReply | FleetError) => {
         clearTimeout(timer);
-        worker.off('message', onMessage).off('error', onError).off('exit', onExit);
+        child.off('message', onMessage).off('error', onError).off('exit', onExit);
         resolve(result);
       };
       const onMessage = (message: OptimiserReply) => {
-        if (message.id === id) finish(message);
+        if (message.id === request.id) finish(message);
       };
-      const onError = (error: Error) => finish(failed(`the solver thread broke down: ${error.message}`, error));
-      const onExit = (code: number) => finish(failed(`the solver thread ended with ${code}`));
+      const onError = (error: Error) => finish(failed(`the solver's process broke down: ${error.message}`, error));
+      const onExit = (code: number | null, signal: string | null) =>
+        finish(failed(`the solver's process ended with ${signal ?? code}`));
       const timer = setTimeout(
         () => finish(new FleetError('solver.timeout', `no plan within ${limitMs} ms`, { retryable: true })),
         limitMs,
       );
-      worker.on('message', onMessage).on('error', onError).on('exit', onExit);
-      worker.postMessage({ id, question });
+      child.on('message', onMessage).on('error', onError).on('exit', onExit);
+      child.send(request, (error) => {
+        if (error !== null) onError(error);
+      });
     });
     if (reply instanceof FleetError) {
       await this.#kill();
       throw reply;
     }
+    this.#idle = setTimeout(() => void this.#kill(), this.#idleMs).unref();
     if ('error' in reply) throw failed(`the solver failed: ${reply.error}`);
     return reply.plan;
   }
 
-  #start(): Worker {
-    const worker = new Worker(this.#entry, { execArgv: [] });
-    worker.unref();
+  #start(): ChildProcess {
+    // Structured clone, not JSON: a bound may be infinite.
+    const child = fork(this.#entry, [], {
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      serialization: 'advanced',
+      execArgv: [],
+    });
     // Between two questions nobody else listens; an unheard error event would end the controller.
-    worker.on('error', () => this.#forget(worker)).on('exit', () => this.#forget(worker));
-    return worker;
+    child.on('error', () => this.#forget(child)).on('exit', () => this.#forget(child));
+    return child;
   }
 
-  #forget(worker: Worker): void {
-    if (this.#worker === worker) this.#worker = undefined;
+  #forget(child: ChildProcess): void {
+    if (this.#process === child) this.#process = undefined;
   }
 
   async #kill(): Promise<void> {
-    const worker = this.#worker;
-    this.#worker = undefined;
-    await worker?.terminate();
+    clearTimeout(this.#idle);
+    const child = this.#process;
+    this.#process = undefined;
+    if (child !== undefined) await killed(child);
   }
 }
 
