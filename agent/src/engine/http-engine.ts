@@ -1,7 +1,5 @@
-import { z } from 'zod';
-
 import { type Clock, systemClock } from '@fleetgate/shared/clock';
-import { FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
+import { FleetError } from '@fleetgate/shared/errors';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
@@ -16,9 +14,9 @@ import type {
   LoadedModel,
   ScoreResult,
 } from './engine.js';
-import { SilenceDeadline, pause } from './waiting.js';
-import { SseLines } from './sse-lines.js';
-import { StreamedAnswer, broken, saidIn } from './streamed-answer.js';
+import { EngineStatus } from './engine-status.js';
+import { HttpOpenAiServer } from './http-openai-server.js';
+import { StreamedAnswer } from './streamed-answer.js';
 
 export interface HttpEngineOptions {
   /** Where `/v1/models` is found, for example `http://127.0.0.1:8080`. */
@@ -30,18 +28,6 @@ export interface HttpEngineOptions {
   readonly clock?: Clock;
 }
 
-/** For answers that are no stream. */
-const ANSWER_DEADLINE_MS = 15_000;
-/** Between two pieces of a stream; the first also waits for the prompt. */
-const SILENCE_DEADLINE = milliseconds(120_000);
-/** A server that answers 503 is loading its model: asked again this often, for this long. */
-const LOADING_RETRY = milliseconds(500);
-const LOADING_DEADLINE = milliseconds(120_000);
-/** A server that is down is asked again this often. */
-const DOWN_RETRY = milliseconds(5_000);
-const LONGEST_LINE = 1024 * 1024;
-
-const modelsSchema = z.object({ data: z.array(z.object({ id: z.string() })) });
 /**
  * Uses a server on the device that speaks the OpenAI protocol (llama-server, Ollama, vLLM).
  *
@@ -56,35 +42,34 @@ class HttpEngine implements Engine {
   readonly kind = 'http';
   readonly #options: HttpEngineOptions;
   readonly #resident = new Map<VariantId, { model: EngineModel; jobs: Set<AbortController> }>();
-  readonly #listeners = new Set<(state: EngineState) => void>();
-  #state: EngineState = { state: 'ready' };
+  readonly #status = new EngineStatus();
+  readonly #server: HttpOpenAiServer;
   #closed = false;
-  readonly #clock: Clock;
-  #cancelRetry: () => void = () => {};
 
   constructor(options: HttpEngineOptions) {
     this.#options = options;
-    this.#clock = options.clock ?? systemClock;
+    const { baseUrl, apiKey, log, clock = systemClock } = options;
+    const key = apiKey === undefined ? {} : { apiKey };
+    this.#server = new HttpOpenAiServer({ baseUrl, ...key, clock, log }, this.#status);
   }
 
   async version(): Promise<string> {
-    await this.#models(new AbortController().signal);
+    await this.#server.models(new AbortController().signal);
     return `OpenAI-compatible server at ${this.#options.baseUrl}`;
   }
 
   state(): EngineState {
-    return this.#state;
+    return this.#status.current;
   }
 
   onState(listener: (state: EngineState) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#status.onChange(listener);
   }
 
   async load(model: EngineModel, signal: AbortSignal): Promise<LoadedModel> {
     const startedAt = performance.now();
     const name = this.#options.modelOf(model.variantId);
-    const listed = await this.#modelsOnceLoaded(signal);
+    const listed = await this.#server.modelsOnceLoaded(signal);
     // Ollama lists `name:latest` for `name`.
     if (!listed.some((id) => id === name || id === `${name}:latest`)) {
       const some = listed.slice(0, 8).join(', ') || 'none';
@@ -115,21 +100,18 @@ class HttpEngine implements Engine {
     if (resident === undefined || this.#closed) {
       throw new FleetError('engine.unavailable', `variant ${variant} is not resident`, { retryable: true });
     }
-    const job = new AbortController();
-    const abort = (): void => job.abort();
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
-    resident.jobs.add(job);
+    const unloaded = new AbortController();
+    const ended = AbortSignal.any([signal, unloaded.signal]);
+    resident.jobs.add(unloaded);
     const answer = new StreamedAnswer([...sampling.stop, ...resident.model.stop], input.kind, onText);
     try {
-      await this.#stream(pathOf(input), this.#bodyOf(variant, input, sampling, resident.model), job.signal, answer);
+      await this.#server.stream(pathOf(input), this.#bodyOf(variant, input, sampling, resident.model), ended, answer);
       return answer.result(undefined);
     } catch (error) {
-      if (job.signal.aborted) return answer.result('cancelled');
+      if (ended.aborted) return answer.result('cancelled');
       throw error;
     } finally {
-      signal.removeEventListener('abort', abort);
-      resident.jobs.delete(job);
+      resident.jobs.delete(unloaded);
     }
   }
 
@@ -145,7 +127,8 @@ class HttpEngine implements Engine {
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#cancelRetry();
+    this.#status.close();
+    this.#server.close();
     for (const variant of this.#resident.keys()) await this.unload(variant);
   }
 
@@ -164,122 +147,8 @@ class HttpEngine implements Engine {
       ...(input.kind === 'chat' ? { messages: input.messages } : { prompt: input.prompt }),
     };
   }
-
-  async #stream(path: string, body: unknown, signal: AbortSignal, answer: StreamedAnswer): Promise<void> {
-    const silence = new SilenceDeadline(this.#clock, SILENCE_DEADLINE);
-    try {
-      const response = await this.#fetch(path, AbortSignal.any([signal, silence.signal]), JSON.stringify(body));
-      const lines = new SseLines(LONGEST_LINE);
-      for await (const piece of response.body ?? []) {
-        silence.restart();
-        for (const line of lines.push(piece)) if (answer.take(line)) return;
-      }
-      for (const line of lines.flush()) if (answer.take(line)) return;
-      if (!answer.finished) throw broken('the server closed the stream before the answer was complete');
-    } catch (error) {
-      if (error instanceof FleetError) throw error;
-      if (silence.signal.aborted) {
-        throw new FleetError('engine.timeout', `the server sent nothing for ${SILENCE_DEADLINE} ms`, {
-          retryable: true,
-        });
-      }
-      throw broken(`the stream broke: ${causeOf(error)}`);
-    } finally {
-      silence.end();
-    }
-  }
-
-  async #modelsOnceLoaded(signal: AbortSignal): Promise<readonly string[]> {
-    const giveUpAt = this.#clock.now() + LOADING_DEADLINE;
-    for (;;) {
-      try {
-        return await this.#models(signal);
-      } catch (error) {
-        const loading = isFleetError(error) && error.context['status'] === 503;
-        if (!loading || this.#clock.now() >= giveUpAt) throw error;
-        await pause(this.#clock, LOADING_RETRY, signal);
-      }
-    }
-  }
-
-  async #models(signal: AbortSignal): Promise<readonly string[]> {
-    const deadline = AbortSignal.timeout(ANSWER_DEADLINE_MS);
-    try {
-      const response = await this.#fetch('/v1/models', AbortSignal.any([signal, deadline]));
-      const listed = modelsSchema.safeParse(await response.json());
-      if (!listed.success) throw new Error('its model list is not of the OpenAI form');
-      return listed.data.data.map(({ id }) => id);
-    } catch (error) {
-      if (signal.aborted) throw new FleetError('job.cancelled', 'the call was cancelled');
-      if (error instanceof FleetError) throw error;
-      throw this.#lost(deadline.aborted ? `no answer within ${ANSWER_DEADLINE_MS} ms` : causeOf(error));
-    }
-  }
-
-  /** A successful response, or a FleetError that says what the server said. */
-  async #fetch(path: string, signal: AbortSignal, body?: string): Promise<Response> {
-    const { baseUrl, apiKey } = this.#options;
-    let response: Response;
-    try {
-      response = await fetch(new URL(path, baseUrl), {
-        method: body === undefined ? 'GET' : 'POST',
-        headers: {
-          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-          ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
-        },
-        ...(body === undefined ? {} : { body }),
-        signal,
-      });
-    } catch (error) {
-      if (signal.aborted) throw error;
-      throw this.#lost(`cannot be reached: ${causeOf(error)}`);
-    }
-    if (response.ok) {
-      this.#setState({ state: 'ready' });
-      return response;
-    }
-    const said = saidIn(await response.text().catch(() => ''));
-    throw statusError(response.status, `${baseUrl}${path} answered ${response.status}: ${said}`);
-  }
-
-  /** The server is not there: down until it answers again. */
-  #lost(what: string): FleetError {
-    const reason = `the server at ${this.#options.baseUrl}: ${what}`;
-    this.#setState({ state: 'down', reason });
-    this.#cancelRetry();
-    if (!this.#closed) {
-      // A failure comes back here and sets the next try.
-      this.#cancelRetry = this.#clock.after(DOWN_RETRY, () => {
-        this.#models(new AbortController().signal).catch(() => {});
-      });
-    }
-    return new FleetError('engine.unavailable', reason, { retryable: true, hint: 'is the server running?' });
-  }
-
-  #setState(state: EngineState): void {
-    const changed = state.state !== this.#state.state && !this.#closed;
-    this.#state = state;
-    if (!changed) return;
-    this.#options.log.info('engine.state', { ...state });
-    for (const listener of this.#listeners) listener(state);
-  }
 }
 
 function pathOf(input: GenerateInput): string {
   return input.kind === 'chat' ? '/v1/chat/completions' : '/v1/completions';
-}
-
-function statusError(status: number, message: string): FleetError {
-  if (status === 400 || status === 413 || status === 422) return new FleetError('request.invalid', message);
-  return new FleetError('engine.unavailable', message, {
-    retryable: status === 429 || status >= 500,
-    context: { status },
-    hint: status === 401 || status === 403 ? "set the server's API key" : "see the server's log",
-  });
-}
-
-/** `fetch failed` says nothing: its cause does. */
-function causeOf(error: unknown): string {
-  const cause = error instanceof Error && error.cause !== undefined ? `: ${messageOf(error.cause)}` : '';
-  return messageOf(error) + cause;
 }

@@ -8,7 +8,7 @@ import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { type Random, systemRandom } from '@fleetgate/shared/random';
 import { type Bytes, type Milliseconds, elapsed, milliseconds } from '@fleetgate/shared/units/quantity';
 
-import { type Call, type CallKind, type Calls, type FromChild, fromPlainError } from './child-message.js';
+import { ChildCalls, type OnText } from './child-calls.js';
 import type {
   Engine,
   EngineModel,
@@ -18,6 +18,7 @@ import type {
   LoadedModel,
   ScoreResult,
 } from './engine.js';
+import { EngineStatus } from './engine-status.js';
 import { LlamaChildProcess } from './llama-child-process.js';
 import { decideRestart } from './restart-policy.js';
 
@@ -33,14 +34,6 @@ export interface LlamaEngineOptions {
   readonly clock: Clock;
   /** Seeds of jobs that bring none. Default: the system's. */
   readonly random?: Random;
-}
-
-type OnText = (text: string, tokens: number) => void;
-
-interface Pending {
-  readonly resolve: (result: Calls[CallKind]['answers']) => void;
-  readonly reject: (error: FleetError) => void;
-  readonly onText: OnText | undefined;
 }
 
 /** With nothing resident for this long the child is stopped: it takes some 90 MB. */
@@ -61,17 +54,13 @@ export class LlamaEngine implements Engine {
   readonly kind = 'llama';
   readonly #options: LlamaEngineOptions;
   readonly #random: Random;
-  readonly #pending = new Map<number, Pending>();
+  readonly #status = new EngineStatus();
+  readonly #calls = new ChildCalls();
   readonly #resident = new Set<VariantId>();
-  readonly #listeners = new Set<(state: EngineState) => void>();
-  #state: EngineState = { state: 'ready' };
   #child: LlamaChildProcess | undefined;
   #crashes = 0;
-  #lastId = 0;
   #closed = false;
   #cancelTimer: () => void = () => {};
-  /** Calls that wait for the state to become ready or down. */
-  readonly #waiting = new Set<() => void>();
 
   constructor(options: LlamaEngineOptions) {
     this.#options = options;
@@ -90,12 +79,11 @@ export class LlamaEngine implements Engine {
   }
 
   state(): EngineState {
-    return this.#state;
+    return this.#status.current;
   }
 
   onState(listener: (state: EngineState) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#status.onChange(listener);
   }
 
   async load(model: EngineModel, signal: AbortSignal): Promise<LoadedModel> {
@@ -109,7 +97,7 @@ export class LlamaEngine implements Engine {
       checkMemory(estimateMemory(header, contextTokens, this.#options.sequences, model.path), model.variantId);
     }
     const child = await this.#ready(signal);
-    const loaded = await this.#call<'load'>(child, { kind: 'load', model: { ...model, contextTokens } }, signal);
+    const loaded = await this.#calls.make(child, { kind: 'load', model: { ...model, contextTokens } }, signal);
     if (child === this.#child) this.#resident.add(model.variantId);
     return loaded;
   }
@@ -118,7 +106,7 @@ export class LlamaEngine implements Engine {
     const child = this.#child;
     if (child === undefined || !this.#resident.delete(variant)) return;
     try {
-      await this.#call<'unload'>(child, { kind: 'unload', variantId: variant });
+      await this.#calls.make(child, { kind: 'unload', variantId: variant });
     } catch (error) {
       // Gone with its process is unloaded, too.
       if (child === this.#child) throw error;
@@ -135,12 +123,12 @@ export class LlamaEngine implements Engine {
   ): Promise<GenerateResult> {
     const seed = sampling.seed === undefined ? Math.floor(this.#random.uniform() * 2 ** 32) : sampling.seed >>> 0;
     const call = { kind: 'generate' as const, variantId: variant, input, sampling, seed };
-    return this.#call<'generate'>(this.#holder(variant), call, signal, onText);
+    return this.#calls.make(this.#holder(variant), call, signal, onText);
   }
 
   async score(variant: VariantId, prompt: string, completion: string, signal: AbortSignal): Promise<ScoreResult> {
     const call = { kind: 'score' as const, variantId: variant, prompt, completion };
-    return this.#call<'score'>(this.#holder(variant), call, signal);
+    return this.#calls.make(this.#holder(variant), call, signal);
   }
 
   async close(): Promise<void> {
@@ -148,8 +136,8 @@ export class LlamaEngine implements Engine {
     this.#cancelTimer();
     const child = this.#child;
     this.#child = undefined;
-    this.#loseCalls(closed());
-    for (const wake of this.#waiting) wake();
+    this.#calls.lose(closed());
+    this.#status.close();
     await child?.stop();
   }
 
@@ -165,27 +153,20 @@ export class LlamaEngine implements Engine {
     for (;;) {
       if (this.#closed) throw closed();
       if (signal.aborted) throw new FleetError('job.cancelled', 'the call was cancelled');
-      if (this.#state.state === 'down') {
-        throw new FleetError('engine.unavailable', `the engine is down: ${this.#state.reason}`, {
+      const status = this.#status.current;
+      if (status.state === 'down') {
+        throw new FleetError('engine.unavailable', `the engine is down: ${status.reason}`, {
           retryable: true,
           hint: 'it is tried again every 30 s',
         });
       }
-      if (this.#state.state === 'ready') {
+      if (status.state === 'ready') {
         const child = (this.#child ??= this.#start());
         await child.started;
         if (child === this.#child) return child;
         continue;
       }
-      await new Promise<void>((resolve) => {
-        const wake = (): void => {
-          this.#waiting.delete(wake);
-          signal.removeEventListener('abort', wake);
-          resolve();
-        };
-        this.#waiting.add(wake);
-        signal.addEventListener('abort', wake);
-      });
+      await this.#status.nextChange(signal);
     }
   }
 
@@ -194,7 +175,7 @@ export class LlamaEngine implements Engine {
     const { threads, sequences, gpu, watchdog, clock } = this.#options;
     const options = { threads, sequences, gpu, heartbeatMs: Math.max(10, Math.floor(watchdog / 4)) };
     const child: LlamaChildProcess = new LlamaChildProcess(options, watchdog, clock, {
-      onMessage: (message) => this.#receive(message),
+      onMessage: (message) => this.#calls.receive(message),
       onEnd: (error) => this.#onEnd(child, error),
     });
     void this.#announce(child);
@@ -208,23 +189,7 @@ export class LlamaEngine implements Engine {
     } catch {
       return; // its end tells why
     }
-    if (child === this.#child) this.#setState({ state: 'ready' });
-  }
-
-  #receive(message: FromChild): void {
-    if (!('id' in message)) return;
-    const pending = this.#pending.get(message.id);
-    if (pending === undefined) return;
-    switch (message.kind) {
-      case 'text':
-        pending.onText?.(message.text, message.tokens);
-        return;
-      case 'done':
-        pending.resolve(message.result);
-        return;
-      case 'failed':
-        pending.reject(fromPlainError(message.error));
-    }
+    if (child === this.#child) this.#status.set({ state: 'ready' });
   }
 
   #onEnd(child: LlamaChildProcess, error: FleetError | undefined): void {
@@ -232,58 +197,26 @@ export class LlamaEngine implements Engine {
     this.#child = undefined;
     this.#resident.clear();
     if (error === undefined) return;
-    this.#loseCalls(error);
+    this.#calls.lose(error);
     const lifetime = elapsed(child.startedAt, this.#options.clock.now());
     // An engine that cannot start will not start in a second either.
     const decision = decideRestart(error.code === 'engine.unavailable' ? Infinity : this.#crashes, lifetime);
     this.#crashes = decision.crashes;
     this.#options.log.warn('engine.lost', { code: error.code, message: error.message, restartMs: decision.delay });
-    this.#setState({ state: decision.state, reason: messageOf(error) });
+    this.#status.set({ state: decision.state, reason: messageOf(error) });
     this.#cancelTimer = this.#options.clock.after(decision.delay, () => {
       this.#child = this.#start();
     });
   }
 
-  #loseCalls(error: FleetError): void {
-    for (const pending of this.#pending.values()) pending.reject(error);
-  }
-
-  async #call<K extends CallKind>(
-    child: LlamaChildProcess,
-    call: { readonly kind: K } & Calls[K]['takes'],
-    signal?: AbortSignal,
-    onText?: OnText,
-  ): Promise<Calls[K]['answers']> {
-    const id = ++this.#lastId;
-    const cancel = (): void => child.send({ kind: 'cancel', id });
-    try {
-      return await new Promise<Calls[CallKind]['answers']>((resolve, reject) => {
-        this.#pending.set(id, { resolve, reject, onText });
-        child.send({ ...call, id } as unknown as Call);
-        if (signal?.aborted === true) cancel();
-        signal?.addEventListener('abort', cancel, { once: true });
-      });
-    } finally {
-      this.#pending.delete(id);
-      signal?.removeEventListener('abort', cancel);
-    }
-  }
-
   #stopWhenIdle(): void {
     this.#cancelTimer();
     this.#cancelTimer = this.#options.clock.after(IDLE_STOP, () => {
-      if (this.#resident.size > 0 || this.#pending.size > 0 || this.#state.state !== 'ready') return;
+      if (this.#resident.size > 0 || this.#calls.count > 0 || this.#status.current.state !== 'ready') return;
       const child = this.#child;
       this.#child = undefined;
       void child?.stop();
     });
-  }
-
-  #setState(state: EngineState): void {
-    if (state.state === this.#state.state && !('reason' in state)) return;
-    this.#state = state;
-    for (const wake of this.#waiting) wake();
-    for (const listener of this.#listeners) listener(state);
   }
 }
 

@@ -4,6 +4,7 @@ import type { VariantId } from '@fleetgate/shared/ids';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { type Bytes, type Milliseconds, bytes, milliseconds } from '@fleetgate/shared/units/quantity';
 
+import { AnswerText } from './answer-text.js';
 import type {
   Engine,
   EngineModel,
@@ -13,8 +14,8 @@ import type {
   LoadedModel,
   ScoreResult,
 } from './engine.js';
+import { EngineStatus } from './engine-status.js';
 import { pause } from './waiting.js';
-import { AnswerText } from './answer-text.js';
 
 export interface ScriptedEngineOptions {
   readonly clock: Clock;
@@ -37,10 +38,9 @@ export class ScriptedEngine implements Engine {
   readonly #options: ScriptedEngineOptions;
   readonly #resident = new Map<VariantId, { model: EngineModel; loaded: LoadedModel }>();
   readonly #jobs = new Map<AbortController, VariantId>();
-  readonly #listeners = new Set<(state: EngineState) => void>();
+  readonly #status = new EngineStatus();
   #failLoad: FleetError | undefined;
   #failJob: { readonly error: FleetError; readonly afterTokens: number } | undefined;
-  #state: EngineState = { state: 'ready' };
   #closed = false;
 
   constructor(options: ScriptedEngineOptions) {
@@ -62,11 +62,11 @@ export class ScriptedEngine implements Engine {
     const error = new FleetError('engine.crashed', 'the scripted engine crashed', { retryable: true });
     this.#resident.clear();
     for (const job of this.#jobs.keys()) job.abort(error);
-    this.#setState({ state: 'restarting', reason: error.message });
+    this.#status.set({ state: 'restarting', reason: error.message });
   }
 
   recover(): void {
-    this.#setState({ state: 'ready' });
+    this.#status.set({ state: 'ready' });
   }
 
   async version(): Promise<string> {
@@ -74,12 +74,11 @@ export class ScriptedEngine implements Engine {
   }
 
   state(): EngineState {
-    return this.#state;
+    return this.#status.current;
   }
 
   onState(listener: (state: EngineState) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#status.onChange(listener);
   }
 
   async load(model: EngineModel, signal: AbortSignal): Promise<LoadedModel> {
@@ -163,6 +162,7 @@ export class ScriptedEngine implements Engine {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#status.close();
     for (const variant of this.#resident.keys()) await this.unload(variant);
   }
 
@@ -172,15 +172,11 @@ export class ScriptedEngine implements Engine {
     run: (job: AbortSignal) => Promise<GenerateResult>,
   ): Promise<GenerateResult> {
     const job = new AbortController();
-    const abort = (): void => job.abort();
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
     this.#jobs.set(job, variant);
     try {
-      return await run(job.signal);
+      return await run(AbortSignal.any([signal, job.signal]));
     } finally {
       this.#jobs.delete(job);
-      signal.removeEventListener('abort', abort);
     }
   }
 
@@ -193,21 +189,15 @@ export class ScriptedEngine implements Engine {
 
   #checkUp(): void {
     if (this.#closed) throw new FleetError('engine.unavailable', 'the engine was closed');
-    if (this.#state.state === 'ready') return;
-    throw new FleetError('engine.unavailable', `the engine is ${this.#state.state}: ${this.#state.reason}`, {
-      retryable: true,
-    });
+    const status = this.#status.current;
+    if (status.state === 'ready') return;
+    throw new FleetError('engine.unavailable', `the engine is ${status.state}: ${status.reason}`, { retryable: true });
   }
 
   /** Lets other work run even when there is nothing to wait for, as a real engine does. */
   async #wait(delay: Milliseconds, signal: AbortSignal): Promise<void> {
     if (delay > 0) await pause(this.#options.clock, delay, signal);
     else await new Promise((resolve) => setImmediate(resolve));
-  }
-
-  #setState(state: EngineState): void {
-    this.#state = state;
-    for (const listener of this.#listeners) listener(state);
   }
 }
 
