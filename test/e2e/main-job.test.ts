@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import type { DeviceView, ListBody, PlanView, RequestView } from '@fleetgate/shared/api/operations';
+import type { Budgets, DeviceView, ListBody, PlanView, RequestView } from '@fleetgate/shared/api/operations';
 
 import { NO_CHROMIUM, findChromium, openChromium } from '../support/chromium.ts';
 import { clickThrough } from '../support/dashboard-click-through.ts';
@@ -138,6 +138,25 @@ describe('the main job, end to end, on real models', () => {
     expect((await fleetgate(['devices', '--url', 'http://127.0.0.1:1'])).code).toBe(1);
     expect((await fleetgate(['no-such-command'])).code).toBe(2);
   }, 120_000);
+
+  it('is measured by the benchmarks, down to the least energy that a plan can meet', async () => {
+    const bench = async (name: string) => {
+      const { code, stdout, stderr } = await fleetgate(['bench', name, '--limit', '1', '--json', '--url', fleet.url]);
+      expect(code, stderr).toBe(0);
+      const { reports } = JSON.parse(stdout) as {
+        reports: { figures: { what: string; ours: number }[]; tables: { rows: string[][] }[] }[];
+      };
+      return reports[0];
+    };
+    for (const name of ['agent', 'dispatch', 'gate']) {
+      for (const { what, ours } of (await bench(name))?.figures ?? []) expect(ours, what).toBeGreaterThan(0);
+    }
+    const points = (await bench('budget'))?.tables[0]?.rows ?? [];
+    expect(points.map(([name]) => name)).toEqual(['present', 'half-way', 'tightest']);
+    expect(Number(points[2]?.[1])).toBeLessThan(Number(points[0]?.[1]));
+    const budgets = await getJson<Budgets>(`${fleet.url}/api/v1/budgets`);
+    expect(budgets.classes).toEqual({});
+  }, 180_000);
 
   it('serves health, metrics, the API description and the dashboard', async () => {
     for (const path of ['/healthz', '/readyz', '/api/openapi.json', '/'])

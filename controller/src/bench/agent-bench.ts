@@ -2,7 +2,7 @@ import { type BenchReport, figure } from './bench-report.js';
 import { allProcesses, bareNodeMemory, type ProcessMemory } from './linux-process-memory.js';
 
 /** Parts of Fleetgate that run as a process of their own. */
-export const ROLES = ['controller', 'broker', 'agent', 'engine', 'supervisor'] as const;
+export const ROLES = ['controller', 'broker', 'optimiser', 'training', 'agent', 'engine', 'supervisor'] as const;
 export type Role = (typeof ROLES)[number];
 
 /** What a process is, from its command line; undefined for what is not ours. Pure. */
@@ -10,6 +10,8 @@ export function roleOf(command: readonly string[]): Role | undefined {
   const [program = '', script = '', subcommand = ''] = command;
   if (!/(?:^|\/)node(?:js)?\d*$/.test(program)) return undefined;
   if (script.endsWith('broker-main.js')) return 'broker';
+  if (script.endsWith('optimiser-main.js')) return 'optimiser';
+  if (script.endsWith('gate-training-main.js')) return 'training';
   if (/agent\/dist\/engine\/.*\.js$/.test(script)) return 'engine';
   if (script.endsWith('controller/dist/main.js')) return 'controller';
   if (script.endsWith('agent/dist/main.js')) return 'agent';
@@ -49,7 +51,7 @@ export async function agentBench(): Promise<BenchReport> {
     tables: [
       {
         title: 'memory by process, MiB',
-        columns: ['process', 'pid', 'resident', 'proportional'],
+        columns: ['process', 'pid', 'up, s', 'resident', 'at most so far', 'proportional'],
         rows: ROLES.flatMap((role) => ours.filter((one) => one.role === role).map((one) => row(role, one.process))),
       },
     ],
@@ -57,6 +59,9 @@ export async function agentBench(): Promise<BenchReport> {
       ours.length === 0
         ? 'no process of Fleetgate is running on this machine: start one with fleetgate up'
         : "agent: the daemon, whose engine child ('engine') holds the models; idle figures need a fleet that has been idle for a minute",
+      ...(ours.filter((one) => one.role === 'controller').length > 1
+        ? ['more than one fleet runs on this machine: the figures are of the largest process of either']
+        : []),
     ],
   };
 }
@@ -66,7 +71,9 @@ function row(role: Role, process: ProcessMemory): readonly (string | number)[] {
   return [
     role,
     process.pid,
+    process.upSeconds.toFixed(0),
     mebibytes(process.residentBytes).toFixed(1),
+    mebibytes(process.peakBytes).toFixed(1),
     proportionalBytes === undefined ? '-' : mebibytes(proportionalBytes).toFixed(1),
   ];
 }

@@ -97,6 +97,8 @@ describe('what runs on this machine', () => {
     [['/usr/bin/node', '/x/controller/bin/fleetgate.mjs', 'agent', '--name', 'pi'], 'agent'],
     [['node', '/x/node_modules/.bin/fleetgate', 'controller'], 'controller'],
     [['/usr/bin/node', '/x/controller/dist/broker/process-broker-main.js'], 'broker'],
+    [['/usr/bin/node', '/x/controller/dist/planning/process-optimiser-main.js'], 'optimiser'],
+    [['/usr/bin/node', '/x/controller/dist/gating/process-gate-training-main.js', '{}'], 'training'],
     [['/usr/bin/node', '/x/agent/dist/engine/llama-engine-child.js', '{}'], 'engine'],
     [['node', 'controller/bin/fleetgate.mjs', 'up'], 'supervisor'],
     [['node', 'controller/bin/fleetgate.mjs', 'bench', 'agent'], undefined],

@@ -163,7 +163,7 @@ function report(points: readonly BudgetPoint[], prompts: number): BenchReport {
     ],
     notes: [
       `${prompts} validation prompts at each point, at most ${ANSWER_TOKENS} tokens each, one at a time`,
-      `before the first point, ${TEACHING_PROMPTS} requests of each domain were answered and a plan made of what they taught`,
+      `before the first point, up to ${TEACHING_PROMPTS} requests of each domain were answered and a plan made of what they taught`,
       'plan J: planned energy of a request above idle, mean of the domains; fleet W: sum of what the devices report, mean over the run',
       'bit/byte: reference answers under the expert that was chosen, mean of the domains',
       ...(points.length < 2 ? ['no tighter budget was found that a plan meets'] : []),

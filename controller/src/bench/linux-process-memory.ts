@@ -7,6 +7,9 @@ export interface ProcessMemory {
   readonly command: readonly string[];
   /** Memory in use, shared pages included. */
   readonly residentBytes: number;
+  /** The most that it ever was. */
+  readonly peakBytes: number;
+  readonly upSeconds: number;
   /** The same with shared pages divided among their users; undefined where the kernel does not tell us. */
   readonly proportionalBytes: number | undefined;
 }
@@ -14,10 +17,12 @@ export interface ProcessMemory {
 /** Memory of one process from /proc; undefined when there is no such process. */
 export async function processMemory(pid: number): Promise<ProcessMemory | undefined> {
   try {
-    const [status, command, rollup] = await Promise.all([
+    const [status, command, rollup, stat, uptime] = await Promise.all([
       readFile(`/proc/${pid}/status`, 'utf8'),
       readFile(`/proc/${pid}/cmdline`, 'utf8'),
       readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch(() => ''),
+      readFile(`/proc/${pid}/stat`, 'utf8'),
+      readFile('/proc/uptime', 'utf8'),
     ]);
     const residentBytes = kibibytes(status, 'VmRSS');
     if (residentBytes === undefined) return undefined;
@@ -26,6 +31,8 @@ export async function processMemory(pid: number): Promise<ProcessMemory | undefi
       parent: Number(/^PPid:\s+(\d+)/m.exec(status)?.[1] ?? 0),
       command: command.split('\0').filter((part) => part !== ''),
       residentBytes,
+      peakBytes: kibibytes(status, 'VmHWM') ?? residentBytes,
+      upSeconds: Number.parseFloat(uptime) - startedAfterS(stat),
       proportionalBytes: kibibytes(rollup, 'Pss'),
     };
   } catch {
@@ -54,6 +61,12 @@ export async function bareNodeMemory(): Promise<ProcessMemory | undefined> {
     child.kill('SIGKILL');
     await gone;
   }
+}
+
+/** Seconds from the machine's start to the process's: field 22 of its stat, in the hundredths that Linux shows to all. */
+function startedAfterS(stat: string): number {
+  // The second field is a name in parentheses that may hold anything.
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]) / 100;
 }
 
 function kibibytes(text: string, field: string): number | undefined {
