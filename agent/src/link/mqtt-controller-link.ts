@@ -1,33 +1,16 @@
-import { Socket } from 'node:net';
-
-import { connect, type IClientOptions, type MqttClient } from 'mqtt';
-
 import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 import type { Logger } from '@fleetgate/shared/logger';
-import { decode, encode } from '@fleetgate/shared/protocol/codec';
-import { jobCancelSchema, jobSchema } from '@fleetgate/shared/protocol/job';
-import type { Presence } from '@fleetgate/shared/protocol/presence';
-import {
-  desiredTopic,
-  eventsTopic,
-  jobCancelFilter,
-  jobOutTopic,
-  jobsTopic,
-  parseTopic,
-  presenceTopic,
-  reportedTopic,
-  telemetryTopic,
-} from '@fleetgate/shared/protocol/topics';
-import { desiredSchema } from '@fleetgate/shared/protocol/twin';
-import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
+import { eventsTopic, jobOutTopic, reportedTopic, telemetryTopic } from '@fleetgate/shared/protocol/topics';
 import type { Random } from '@fleetgate/shared/random';
 import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { backoff } from './backoff.js';
-import type { ControllerLink, Incoming, LinkListener, LinkState, Outgoing } from './controller-link.js';
+import type { ControllerLink, LinkListener, LinkState, Outgoing } from './controller-link.js';
+import { decodeIncoming } from './decode-incoming.js';
 import type { Epochs } from './disk-identity.js';
 import type { Identity } from './identity.js';
+import { MqttSession } from './mqtt-session.js';
 
 const FIRST_RETRY = milliseconds(500);
 const LONGEST_RETRY = milliseconds(15_000);
@@ -37,8 +20,6 @@ const LONGEST_RETRY = milliseconds(15_000);
  */
 const LONGEST_REFUSED_RETRY = milliseconds(60_000);
 const CLOSE_DEADLINE = milliseconds(2000);
-/** Bytes handed to the broker and not yet acknowledged; beyond it the line is too slow for what is said. */
-const MOST_WAITING_BYTES = 4 * 1024 * 1024;
 
 export interface MqttLinkOptions {
   readonly identity: Identity;
@@ -53,28 +34,17 @@ export interface MqttLinkOptions {
   readonly keepaliveS?: number;
 }
 
-interface Session {
-  readonly client: MqttClient;
-  readonly epoch: number;
-  /** Ends the wait of every message that the broker has not acknowledged. */
-  readonly waiting: Set<(error: FleetError) => void>;
-  waitingBytes: number;
-  refused: boolean;
-  reason: string;
-}
-
 /**
  * ControllerLink by MQTT 3.1.1.
  *
- * Every session is a client of its own with a fresh epoch, because the will carries the epoch and the broker learns
- * the will when a session opens. Sessions are clean: the desired document is retained and comes anew with every
- * subscription, and a job that waited for a device that was away is late, its controller has gone elsewhere.
- * Order on connect: subscribe, then presence (retained), so that nobody sends a job before we listen.
+ * Makes sessions, one after the other, each with a fresh epoch. They are clean: the desired document is retained and
+ * comes anew with every subscription, and a job that waited for a device that was away is late, its controller has gone
+ * elsewhere.
  */
 export class MqttControllerLink implements ControllerLink {
   readonly #options: MqttLinkOptions;
   #listener: LinkListener | undefined;
-  #session: Session | undefined;
+  #session: MqttSession | undefined;
   #connected = false;
   #epoch = 0;
   #attempt = 0;
@@ -115,16 +85,8 @@ export class MqttControllerLink implements ControllerLink {
     this.#cancelRetry?.();
     const session = this.#session;
     if (session === undefined) return;
-    if (this.#connected) {
-      const goodbye = this.#publishPresence(session, 'offline', 'shutdown').catch(() => {});
-      await this.#within(CLOSE_DEADLINE, goodbye);
-      await this.#within(
-        CLOSE_DEADLINE,
-        session.client.endAsync(false).catch(() => {}),
-      );
-    }
-    session.client.end(true);
-    this.#end(session);
+    if (this.#connected) await this.#within(CLOSE_DEADLINE, session.leave());
+    session.end();
   }
 
   async #open(): Promise<void> {
@@ -140,73 +102,39 @@ export class MqttControllerLink implements ControllerLink {
 
   #openSession(url: string, epoch: number): void {
     const { identity, agentVersion, log, keepaliveS = 10 } = this.#options;
-    const will: Presence = { v: PROTOCOL_VERSION, state: 'offline', epoch, reason: 'will', agentVersion };
-    const options: IClientOptions = {
-      protocolVersion: 4,
-      clientId: identity.deviceId,
-      username: identity.deviceId,
-      password: identity.secret,
-      clean: true,
-      keepalive: keepaliveS,
-      connectTimeout: 10_000,
-      reconnectPeriod: 0,
-      resubscribe: false,
-      queueQoSZero: false,
-      will: { topic: presenceTopic(identity.fleet, identity.deviceId), payload: encode(will), qos: 1, retain: true },
-    };
     this.#epoch = epoch;
-    const client = connect(url, options);
-    const session: Session = { client, epoch, waiting: new Set(), waitingBytes: 0, refused: false, reason: 'closed' };
-    this.#session = session;
-    client.on('connect', () => {
-      // mqtt.js leaves Nagle's algorithm on: a small packet would wait 40 ms for the other side's delayed acknowledgement.
-      if (client.stream instanceof Socket) client.stream.setNoDelay(true);
-      void this.#greet(session);
-    });
-    client.on('message', (topic, payload) => this.#receive(topic, payload));
-    client.on('error', (error) => {
-      session.reason = messageOf(error);
-      // CONNACK 4 and 5: bad user name or password, not authorised.
-      session.refused = 'code' in error && (error.code === 4 || error.code === 5);
-    });
-    client.on('close', () => this.#end(session));
+    this.#session = new MqttSession(
+      { url, identity, epoch, agentVersion, keepaliveS },
+      {
+        onOpen: () => this.#onOpen(),
+        onMessage: (topic, payload) => {
+          const message = decodeIncoming(topic, payload);
+          if (message !== undefined) this.#listener?.onMessage(message);
+        },
+        onEnd: (reason, why) => this.#onEnd(reason, why),
+      },
+    );
     log.debug('broker.connecting', { url, epoch });
   }
 
-  async #greet(session: Session): Promise<void> {
-    const { fleet, deviceId } = this.#options.identity;
-    try {
-      const filters = [desiredTopic(fleet, deviceId), jobsTopic(fleet, deviceId), jobCancelFilter(fleet, deviceId)];
-      const granted = await session.client.subscribeAsync(filters, { qos: 1 });
-      const refused = granted.filter((grant) => grant.qos >= 128).map((grant) => grant.topic);
-      if (refused.length > 0) throw new Error(`the broker refused to let us read ${refused.join(', ')}`);
-      await this.#publishPresence(session, 'online', 'connected');
-    } catch (error) {
-      session.reason = messageOf(error);
-      session.client.end(true);
-      this.#end(session);
-      return;
-    }
-    if (this.#session !== session || this.#closed) return;
+  #onOpen(): void {
+    if (this.#closed) return;
     this.#connected = true;
     this.#attempt = 0;
-    this.#options.log.info('broker.connected', { epoch: session.epoch });
+    this.#options.log.info('broker.connected', { epoch: this.#epoch });
     this.#listener?.onState(this.state());
   }
 
-  #end(session: Session): void {
-    if (this.#session !== session) return;
+  #onEnd(reason: string, why: 'unreachable' | 'refused'): void {
     const wasConnected = this.#connected;
-    session.client.end(true);
     this.#session = undefined;
     this.#connected = false;
-    const error = new FleetError('broker.unreachable', `the session ended: ${session.reason}`, { retryable: true });
-    for (const fail of session.waiting) fail(error);
     if (wasConnected) this.#listener?.onState(this.state());
-    if (!this.#closed) this.#retry(session.reason, session.refused ? 'refused' : 'unreachable');
+    this.#retry(reason, why);
   }
 
   #retry(reason: string, why: 'unreachable' | 'refused'): void {
+    if (this.#closed) return;
     const { clock, random, log, identity } = this.#options;
     const longest = why === 'refused' ? LONGEST_REFUSED_RETRY : LONGEST_RETRY;
     const wait = backoff(this.#attempt, FIRST_RETRY, longest, random);
@@ -222,53 +150,10 @@ export class MqttControllerLink implements ControllerLink {
     this.#cancelRetry = clock.after(wait, () => void this.#open());
   }
 
-  #receive(topic: string, payload: Uint8Array): void {
-    const parsed = parseTopic(topic);
-    if (parsed === undefined) return;
-    const message = decodeIncoming(parsed.channel, payload);
-    if (message !== undefined) this.#listener?.onMessage(message);
-  }
-
-  #publishPresence(session: Session, state: Presence['state'], reason: Presence['reason']): Promise<void> {
-    const { identity, agentVersion } = this.#options;
-    const presence: Presence = { v: PROTOCOL_VERSION, state, epoch: session.epoch, reason, agentVersion };
-    return this.#hand(session, presenceTopic(identity.fleet, identity.deviceId), encode(presence), 'retain');
-  }
-
   #publish(topic: string, message: object, retain: 'retain' | 'pass'): Promise<void> {
     const session = this.#session;
-    if (session === undefined || !this.#connected) {
-      return Promise.reject(new FleetError('broker.unreachable', 'there is no session', { retryable: true }));
-    }
-    try {
-      const payload = encode(message);
-      if (session.waitingBytes + payload.length <= MOST_WAITING_BYTES) {
-        return this.#hand(session, topic, payload, retain);
-      }
-      const full = `${session.waitingBytes} bytes wait for the broker, expected at most ${MOST_WAITING_BYTES}`;
-      return Promise.reject(new FleetError('broker.unreachable', full, { retryable: true }));
-    } catch (error) {
-      return Promise.reject(error);
-    }
-  }
-
-  #hand(session: Session, topic: string, payload: Buffer, retain: 'retain' | 'pass'): Promise<void> {
-    session.waitingBytes += payload.length;
-    return new Promise<void>((resolve, reject) => {
-      const fail = (error: FleetError): void => {
-        if (session.waiting.delete(fail)) session.waitingBytes -= payload.length;
-        reject(error);
-      };
-      session.waiting.add(fail);
-      session.client.publish(topic, payload, { qos: 1, retain: retain === 'retain' }, (cause) => {
-        if (cause !== null && cause !== undefined) {
-          fail(new FleetError('broker.unreachable', messageOf(cause), { retryable: true, cause }));
-        } else if (session.waiting.delete(fail)) {
-          session.waitingBytes -= payload.length;
-          resolve();
-        }
-      });
-    });
+    if (session !== undefined && this.#connected) return session.publish(topic, message, retain);
+    return Promise.reject(new FleetError('broker.unreachable', 'there is no session', { retryable: true }));
   }
 
   #within(deadline: Milliseconds, work: Promise<void>): Promise<void> {
@@ -276,35 +161,5 @@ export class MqttControllerLink implements ControllerLink {
       const cancel = this.#options.clock.after(deadline, resolve);
       void work.finally(() => (cancel(), resolve()));
     });
-  }
-}
-
-function decodeIncoming(
-  channel: NonNullable<ReturnType<typeof parseTopic>>['channel'],
-  payload: Uint8Array,
-): Incoming | undefined {
-  switch (channel) {
-    case 'desired': {
-      // An empty retained message is how a broker is told to forget one.
-      if (payload.length === 0) return undefined;
-      const result = decode(desiredSchema, payload);
-      return result.ok
-        ? { kind: 'desired', desired: result.message }
-        : { kind: 'refused', channel, error: result.error };
-    }
-    case 'jobs': {
-      const result = decode(jobSchema, payload);
-      return result.ok ? { kind: 'job', job: result.message } : { kind: 'refused', channel, error: result.error };
-    }
-    case 'job-cancel': {
-      const result = decode(jobCancelSchema, payload);
-      return result.ok ? { kind: 'cancel', cancel: result.message } : { kind: 'refused', channel, error: result.error };
-    }
-    case 'presence':
-    case 'reported':
-    case 'telemetry':
-    case 'events':
-    case 'job-out':
-      return undefined;
   }
 }
