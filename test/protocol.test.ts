@@ -2,10 +2,10 @@ import { readFileSync, readdirSync } from 'node:fs';
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { z } from 'zod';
+import { z } from 'zod';
 
-import { deviceId, fleetId, jobId } from '@fleetgate/shared/ids';
-import { decode, encode } from '@fleetgate/shared/protocol/codec';
+import { deviceId, fleetId, jobId, jobIdSchema } from '@fleetgate/shared/ids';
+import { decode, decodePart, encode } from '@fleetgate/shared/protocol/codec';
 import { MESSAGE_SCHEMAS, type MessageName, jsonSchemaOf } from '@fleetgate/shared/protocol/json-schema';
 import {
   desiredTopic,
@@ -63,6 +63,16 @@ describe('messages', () => {
         expect(() => decode(schemaOf(name), payload)).not.toThrow();
       }),
     );
+  });
+
+  it('finds what a part describes in a message that it refuses, and never throws', () => {
+    const part = z.object({ jobId: jobIdSchema });
+    const find = (message: object) => decodePart(part, Buffer.from(JSON.stringify(message)))?.jobId;
+    expect(find({ v: 9, jobId: 'j_1', sampling: 'hot' })).toBe('j_1');
+    for (const message of [{ v: 1 }, { jobId: 'a/b' }, { jobId: 7 }, [], [{ jobId: 'j_1' }]]) {
+      expect(find(message)).toBeUndefined();
+    }
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => decodePart(part, bytes) === undefined));
   });
 
   it('refuses what the broker would refuse, before sending and before parsing', () => {

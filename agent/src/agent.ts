@@ -2,6 +2,7 @@ import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
 import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 import type { Logger } from '@fleetgate/shared/logger';
+import type { Channel } from '@fleetgate/shared/protocol/topics';
 import type { DesiredVariant, Measurement, Reported } from '@fleetgate/shared/protocol/twin';
 import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
 import { type Bytes, milliseconds } from '@fleetgate/shared/units/quantity';
@@ -156,12 +157,11 @@ export class Agent {
   }
 
   #onMessage(message: Incoming): void {
-    const { log } = this.#parts;
     switch (message.kind) {
       case 'desired': {
         const { desired } = message;
         if (!this.#twin.takeUp(desired)) return;
-        log.info('desired.taken', { generation: desired.generation, variants: desired.variants.length });
+        this.#parts.log.info('desired.taken', { generation: desired.generation, variants: desired.variants.length });
         this.#reporter.setPace(desired.telemetry.sampleMs, desired.telemetry.batchMs);
         return;
       }
@@ -171,12 +171,18 @@ export class Agent {
       case 'cancel':
         this.#runner.cancel(message.cancel.jobId);
         return;
-      case 'refused': {
-        const { code, message: what } = message.error;
-        log.warn('message.refused', { channel: message.channel, code, reason: what });
-        this.#events.tell('warn', code, `${message.channel}: ${what}`);
-      }
+      case 'unread-job':
+        this.#runner.refuseUnread(message.jobId, message.error);
+        this.#tellRefused('jobs', message.error);
+        return;
+      case 'refused':
+        this.#tellRefused(message.channel, message.error);
     }
+  }
+
+  #tellRefused(channel: Channel, { code, message }: FleetError): void {
+    this.#parts.log.warn('message.refused', { channel, code, reason: message });
+    this.#events.tell('warn', code, `${channel}: ${message}`);
   }
 
   #onLink({ state, epoch }: LinkState): void {

@@ -252,6 +252,30 @@ describe('an agent whose world breaks', () => {
     expect(controller.lastReport()).toMatchObject({ observedGeneration: 1, settled: true });
   });
 
+  it.each([
+    ['of another major version', { v: 2 }],
+    ['of a kind that it does not know', { kind: 'draw' }],
+    ['with fields of other types', { sampling: 'hot', timeoutMs: '1 s' }],
+  ])('answers a job %s at once, so that another device is asked', async (_, overrides) => {
+    await startAgent();
+    await controller.sendJob(NAME, chat('job-1', 'what?', overrides));
+    expect(await endOf('job-1')).toMatchObject({
+      kind: 'failed',
+      seq: 0,
+      error: { code: 'job.unreadable', retryable: true },
+    });
+  });
+
+  it('answers under no name that is not a job id', async () => {
+    await startAgent();
+    for (const id of ['a/b', '#', '', 'x'.repeat(81), 7]) {
+      await controller.sendJob(NAME, { ...chat('job-1', 'what?'), jobId: id });
+    }
+    await controller.sendJob(NAME, chat('job-1', 'not placed'));
+    await endOf('job-1');
+    expect([...controller.outs.keys()]).toEqual(['job-1']);
+  });
+
   it('ignores an older desired document and a repeated job', async () => {
     await startAgent();
     await controller.desire(NAME, desired(5, [variant('math-q8_0')]));

@@ -49,6 +49,7 @@ export const ERROR_KINDS = {
   'engine.timeout': 'dependency',
   'engine.out-of-memory': 'dependency',
   'job.rejected': 'dependency',
+  'job.unreadable': 'dependency',
   'job.queue-full': 'dependency',
   'job.expired': 'dependency',
   'job.cancelled': 'dependency',

@@ -36,12 +36,18 @@ export class JobQueue {
 
   /** `busy`: whether every place to run is taken, so that the job has to wait. */
   offer(job: Job, now: UnixMs, busy: boolean): Admission {
-    if (this.#seen.has(job.jobId)) return { kind: 'duplicate' };
-    this.#remember(job.jobId);
+    if (!this.notice(job.jobId)) return { kind: 'duplicate' };
     if (busy && this.#waiting.length >= this.#capacity) return { kind: 'full', capacity: this.#capacity };
     const queued = { job, arrivedAt: now, expiresAt: after(now, milliseconds(job.timeoutMs)) };
     this.#waiting.push(queued);
     return { kind: 'accepted', queued, position: this.#waiting.length - 1 };
+  }
+
+  /** Remembers a job that is not to be queued; returns whether it was not heard of before. */
+  notice(jobId: JobId): boolean {
+    const isNew = !this.#seen.has(jobId);
+    if (isNew) this.#remember(jobId);
+    return isNew;
   }
 
   take(): QueuedJob | undefined {

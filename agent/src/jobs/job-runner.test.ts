@@ -161,6 +161,24 @@ describe('JobRunner', () => {
     expect(last('1')).toMatchObject({ kind: 'failed', error: { code: 'job.rejected', retryable: true } });
   });
 
+  it('answers a job that could not be read, once, and leaves one that it knows alone', async () => {
+    const { clock, runner, outs, last } = await aRunner();
+    const unreadable = new FleetError('protocol.malformed', 'sampling: expected object');
+    runner.accept(aJob('1'));
+    for (const id of ['1', '2', '2']) runner.refuseUnread(jobId(id), unreadable);
+    expect(outs.get('2')).toEqual([
+      {
+        v: 1,
+        jobId: '2',
+        seq: 0,
+        kind: 'failed',
+        error: { code: 'job.unreadable', message: expect.stringContaining('sampling'), retryable: true },
+      },
+    ]);
+    await pass(clock, 100);
+    expect(last('1')).toMatchObject({ kind: 'done', finishReason: 'stop' });
+  });
+
   it('drains a variant: waits for its jobs, however they end', async () => {
     const { clock, runner } = await aRunner();
     runner.accept(aJob('1'));

@@ -108,6 +108,14 @@ export class JobRunner {
     this.#fill();
   }
 
+  /** Answers a job whose message could not be read, so that another device is asked at once. */
+  refuseUnread(jobId: JobId, { message }: FleetError): void {
+    if (!this.#queue.notice(jobId)) return;
+    const error = new FleetError('job.unreadable', `the job cannot be read: ${message}`, { retryable: true });
+    const stream = new JobStream(jobId, this.#options.clock, (out) => this.#options.emit(jobId, out));
+    stream.end({ kind: 'failed', error: told(error) });
+  }
+
   /** Ends a job as cancelled; unknown ids are ignored (it may have ended just now). */
   cancel(jobId: JobId): void {
     const active = this.#jobs.get(jobId);

@@ -5,11 +5,15 @@ import type { DeviceEvent, Telemetry } from '@fleetgate/shared/protocol/telemetr
 import type { Channel } from '@fleetgate/shared/protocol/topics';
 import type { Desired, Reported } from '@fleetgate/shared/protocol/twin';
 
-/** What the controller says, decoded. `refused` is a message that could not be taken, with the reason. */
+/**
+ * What the controller says, decoded. `refused` is a message that could not be taken, with the reason; `unread-job` one
+ * that is a job and says which.
+ */
 export type Incoming =
   | { readonly kind: 'desired'; readonly desired: Desired }
   | { readonly kind: 'job'; readonly job: Job }
   | { readonly kind: 'cancel'; readonly cancel: JobCancel }
+  | { readonly kind: 'unread-job'; readonly jobId: JobId; readonly error: FleetError }
   | { readonly kind: 'refused'; readonly channel: Channel; readonly error: FleetError };
 
 export type Outgoing =

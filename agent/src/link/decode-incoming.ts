@@ -1,5 +1,5 @@
-import { decode } from '@fleetgate/shared/protocol/codec';
-import { jobCancelSchema, jobSchema } from '@fleetgate/shared/protocol/job';
+import { decode, decodePart } from '@fleetgate/shared/protocol/codec';
+import { jobCancelSchema, jobNameSchema, jobSchema } from '@fleetgate/shared/protocol/job';
 import { parseTopic } from '@fleetgate/shared/protocol/topics';
 import { desiredSchema } from '@fleetgate/shared/protocol/twin';
 
@@ -19,7 +19,10 @@ export function decodeIncoming(topic: string, payload: Uint8Array): Incoming | u
     }
     case 'jobs': {
       const result = decode(jobSchema, payload);
-      return result.ok ? { kind: 'job', job: result.message } : { kind: 'refused', channel, error: result.error };
+      if (result.ok) return { kind: 'job', job: result.message };
+      const { error } = result;
+      const name = decodePart(jobNameSchema, payload);
+      return name === undefined ? { kind: 'refused', channel, error } : { kind: 'unread-job', ...name, error };
     }
     case 'job-cancel': {
       const result = decode(jobCancelSchema, payload);

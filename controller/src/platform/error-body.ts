@@ -94,6 +94,7 @@ const ROWS: Partial<Record<ErrorCode, Row>> = {
   'engine.timeout': { ...unavailable, status: 504, type: 'timeout_error' },
   'engine.out-of-memory': unavailable,
   'job.rejected': { ...unavailable, status: 502 },
+  'job.unreadable': { ...unavailable, status: 502 },
   'job.queue-full': {
     status: 429,
     type: 'rate_limit_error',

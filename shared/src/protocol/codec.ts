@@ -27,15 +27,9 @@ export function decode<T>(
   schema: z.ZodType<T>,
   payload: Uint8Array,
 ): { ok: true; message: T } | { ok: false; error: FleetError } {
-  if (payload.length > MAX_MESSAGE_BYTES) {
-    return refuse('protocol.too-large', `message has ${payload.length} bytes, expected at most ${MAX_MESSAGE_BYTES}`);
-  }
-  let value: unknown;
-  try {
-    value = JSON.parse(decoder.decode(payload));
-  } catch (cause) {
-    return refuse('protocol.malformed', 'message is not UTF-8 JSON', cause);
-  }
+  const parsed = parse(payload);
+  if (!parsed.ok) return parsed;
+  const { value } = parsed;
   const version = typeof value === 'object' && value !== null && 'v' in value ? value.v : undefined;
   if (typeof version === 'number' && version !== PROTOCOL_VERSION) {
     return refuse('protocol.unsupported-version', `message version ${version}, expected ${PROTOCOL_VERSION}`);
@@ -43,6 +37,26 @@ export function decode<T>(
   const result = schema.safeParse(value);
   if (!result.success) return refuse('protocol.malformed', faultsOf(result.error), result.error);
   return { ok: true, message: result.data };
+}
+
+/**
+ * What `schema` describes of a message that `decode` refused, whatever its version and the rest of it; undefined where
+ * that is not there either.
+ */
+export function decodePart<T>(schema: z.ZodType<T>, payload: Uint8Array): T | undefined {
+  const parsed = parse(payload);
+  return parsed.ok ? schema.safeParse(parsed.value).data : undefined;
+}
+
+function parse(payload: Uint8Array): { ok: true; value: unknown } | { ok: false; error: FleetError } {
+  if (payload.length > MAX_MESSAGE_BYTES) {
+    return refuse('protocol.too-large', `message has ${payload.length} bytes, expected at most ${MAX_MESSAGE_BYTES}`);
+  }
+  try {
+    return { ok: true, value: JSON.parse(decoder.decode(payload)) };
+  } catch (cause) {
+    return refuse('protocol.malformed', 'message is not UTF-8 JSON', cause);
+  }
 }
 
 function refuse(

@@ -42,6 +42,9 @@ export const jobSchema = z.discriminatedUnion('kind', [
 ]);
 export type Job = z.infer<typeof jobSchema>;
 
+/** What an agent needs of a job that it cannot read, to refuse it. */
+export const jobNameSchema = z.object({ jobId: jobIdSchema });
+
 export const jobUsageSchema = z.object({
   promptTokens: z.number().int().nonnegative(),
   outputTokens: z.number().int().nonnegative(),
