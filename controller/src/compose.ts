@@ -18,7 +18,6 @@ import type { DispatchPolicy } from './dispatch/dispatch-policy.js';
 import { Dispatcher } from './dispatch/dispatcher.js';
 import { MqttExpertLink } from './dispatch/mqtt-expert-link.js';
 import { dispatchSchema, LEDGER_DEFAULTS, SqliteLedger } from './dispatch/sqlite-ledger.js';
-import type { Enrolment } from './enrolment/enrolment.js';
 import { Fleet } from './fleet/fleet.js';
 import { MqttFleetLink } from './fleet/mqtt-fleet-link.js';
 import { fleetSchema, SqliteFleetStore } from './fleet/sqlite-fleet-store.js';
@@ -27,7 +26,7 @@ import type { Gate } from './gating/gate.js';
 import { LiveGate } from './gating/live-gate.js';
 import { withUnknownExperts } from './gating/unknown-expert.js';
 import { openCosts } from './kept-costs.js';
-import { openBroker } from './open-broker.js';
+import { type OpenBroker, openBroker } from './open-broker.js';
 import { Demand } from './planning/demand.js';
 import { poweredOn } from './planning/plan-record.js';
 import { Planner } from './planning/planner.js';
@@ -45,13 +44,10 @@ import { openSqliteTelemetryStore } from './telemetry/sqlite-telemetry-store.js'
 import type { TelemetryStore } from './telemetry/telemetry-store.js';
 
 /** Everything that the HTTP API shows and acts on. */
-export interface ControllerParts extends OpenCatalogue {
+export interface ControllerParts extends OpenCatalogue, OpenBroker {
   readonly boards: ReadonlyMap<BoardId, BoardProfile>;
   readonly fleet: Fleet;
   readonly fleetLink: MqttFleetLink;
-  readonly enrolment: Enrolment;
-  readonly broker: BrokerLink;
-  readonly mqttUrl: string;
   readonly gate: LiveGate;
   readonly planner: Planner;
   readonly policy: () => DispatchPolicy | undefined;
@@ -87,7 +83,8 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   );
   closers.add('costs', () => kept.close());
   const telemetryPath = path('telemetry.sqlite');
-  const { broker, enrolment, mqttUrl } = await openBroker(surroundings, fleet, boards, telemetryPath);
+  const opened = await openBroker(surroundings, fleet, boards, telemetryPath);
+  const { broker } = opened;
   const telemetry = await openSqliteTelemetryStore(telemetryPath, 'read');
   closers.add('telemetry store', () => telemetry.close());
   const fleetLink = new MqttFleetLink({ broker, fleet, fleetId: config.fleet, clock, log, count: surroundings.count });
@@ -119,9 +116,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     boards,
     fleet,
     fleetLink,
-    enrolment,
-    broker,
-    mqttUrl,
+    ...opened,
     gate: live,
     planner,
     policy,

@@ -35,6 +35,8 @@ const LOOPBACK_NAMES: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '
 export interface RunningController {
   readonly httpUrl: string;
   readonly mqttUrl: string;
+  /** Lines that an external broker's configuration needs; undefined with the embedded one. */
+  readonly mosquittoConfig: string | undefined;
   /** Graceful; idempotent; never rejects. */
   stop(): Promise<void>;
 }
@@ -66,8 +68,9 @@ export async function startController(
     // Open streams would keep the server from closing.
     closers.add('live feed', () => parts.feed.close());
     const httpUrl = await listen(app, config);
-    log.info('controller.listening', { httpUrl, mqttUrl: parts.mqttUrl });
-    return { httpUrl, mqttUrl: parts.mqttUrl, stop: () => closers.close() };
+    const { mqttUrl, mosquittoConfig } = parts;
+    log.info('controller.listening', { httpUrl, mqttUrl });
+    return { httpUrl, mqttUrl, mosquittoConfig, stop: () => closers.close() };
   } catch (error) {
     await closers.close();
     throw error;

@@ -25,11 +25,16 @@ export function readJsonFile<T>(path: string, schema: z.ZodType<T>): T | undefin
 
 /** Replaces the document at `path` whole: a crash leaves the old or the new one, never half of it. Blocks. */
 export function writeJsonFile(path: string, value: unknown, mode = 0o600): void {
+  writeTextFile(path, JSON.stringify(value), mode);
+}
+
+/** As `writeJsonFile`, for any text. */
+export function writeTextFile(path: string, text: string, mode: number): void {
   const temporary = `${path}.new`;
   rmSync(temporary, { force: true });
   const file = openSync(temporary, 'wx', mode);
   try {
-    writeSync(file, JSON.stringify(value));
+    writeSync(file, text);
     fsyncSync(file);
   } finally {
     closeSync(file);

@@ -25,51 +25,68 @@ export async function startFleet(
   options: { readonly devices?: number; readonly dataDir?: string; readonly args?: readonly string[] } = {},
 ): Promise<RunningFleet> {
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'fleetgate-e2e-'));
-  const child = spawn(
-    process.execPath,
-    [
-      FLEETGATE,
-      'up',
-      '--json',
-      '--http-port',
-      '0',
-      '--mqtt-port',
-      '0',
-      '--data',
-      dataDir,
-      '--fleet',
-      String(options.devices ?? 3),
-      ...(options.args ?? []),
-    ],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
-  );
-  let said = '';
-  child.stderr.on('data', (chunk: Buffer) => {
-    said += chunk.toString('utf8');
-  });
-  const ready = await new Promise<{ dashboard: string; mqtt: string; plan: string }>((resolve, reject) => {
-    createInterface({ input: child.stdout }).on('line', (line) => {
-      const message = JSON.parse(line) as { event: string; dashboard: string; mqtt: string; plan: string };
-      if (message.event === 'ready') resolve(message);
-    });
-    child.once('exit', (code) => reject(new Error(`fleetgate up ended with ${code}:\n${said}`)));
-  });
-  const pid = child.pid ?? 0;
-  return {
-    url: ready.dashboard.replace(/\/$/, ''),
-    mqttUrl: ready.mqtt,
+  const ports = ['--http-port', '0', '--mqtt-port', '0'];
+  const up = startFleetgate<{ dashboard: string; mqtt: string; plan: string }>([
+    'up',
+    ...ports,
+    '--data',
     dataDir,
-    planId: ready.plan,
-    pid,
-    said: () => said,
+    '--fleet',
+    String(options.devices ?? 3),
+    ...(options.args ?? []),
+  ]);
+  const first = await up.first;
+  return {
+    url: first.dashboard.replace(/\/$/, ''),
+    mqttUrl: first.mqtt,
+    dataDir,
+    planId: first.plan,
+    pid: up.pid,
+    said: () => up.said(),
     stop: async () => {
-      const family = descendants(pid);
-      const code = await endOf(child);
-      await until(() => family.every((member) => !isAlive(member)), 'every process of the fleet is gone');
+      const code = await up.stop();
       if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true });
       return code;
     },
   };
+}
+
+export interface RunningProcess<First> {
+  readonly pid: number;
+  /** The JSON document that it prints when it serves. */
+  readonly first: Promise<First>;
+  /** What it printed for a person so far. */
+  said(): string;
+  /** Ctrl-C; resolves with the exit code when it and everything it started is gone. */
+  stop(): Promise<number | null>;
+}
+
+/** Starts a command that goes on. */
+export function startFleetgate<First>(
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): RunningProcess<First> {
+  const child = spawn(process.execPath, [FLEETGATE, ...args, '--json'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...environment },
+  });
+  let said = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    said += chunk.toString('utf8');
+  });
+  const first = new Promise<First>((resolve, reject) => {
+    createInterface({ input: child.stdout }).once('line', (line) => resolve(JSON.parse(line) as First));
+    child.once('exit', (code) => reject(new Error(`fleetgate ${args[0]} ended with ${code}:\n${said}`)));
+  });
+  first.catch(() => {});
+  const pid = child.pid ?? 0;
+  const stop = async (): Promise<number | null> => {
+    const family = descendants(pid);
+    const code = await endOf(child);
+    await until(() => family.every((member) => !isAlive(member)), 'every process that it started is gone');
+    return code;
+  };
+  return { pid, first, said: () => said, stop };
 }
 
 /** Runs one `fleetgate` command to its end. */

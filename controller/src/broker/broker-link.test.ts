@@ -1,10 +1,5 @@
-import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { connect as connectSocket, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { connectAsync } from 'mqtt';
@@ -15,24 +10,24 @@ import { systemClock } from '@fleetgate/shared/clock';
 import { fleetId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 
+import {
+  NO_MOSQUITTO,
+  type Mosquitto,
+  freePort,
+  hasMosquitto,
+  makeMosquitto,
+} from '../../../test/support/mosquitto.ts';
 import { type TestBroker, brokerLinkContract } from '../platform/broker-link-contract.js';
 import { connectBrokerLink } from '../platform/mqtt-broker-link.js';
 import { AedesBroker } from './aedes-broker.js';
 import { type BrokerUser, secretDigest } from './broker-user.js';
-import { mosquittoAcl, mosquittoConfig, mosquittoPassword } from './mosquitto-config.js';
+import { type MosquittoFiles, openMosquittoFiles } from './disk-mosquitto-files.js';
+import { mosquittoDigest } from './mosquitto-config.js';
 
 const home = fleetId('home');
 const users: readonly BrokerUser[] = [
   { username: 'controller', secretSha256: secretDigest('controller-secret'), role: 'controller' },
 ];
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
 
 async function embedded(): Promise<TestBroker> {
   const port = await freePort();
@@ -64,66 +59,61 @@ test('a subscription that the broker refuses fails with the reason', async () =>
   await broker.stop();
 });
 
-const MOSQUITTO = ['/usr/sbin', '/usr/bin', '/usr/local/sbin', '/usr/local/bin', '/opt/homebrew/sbin']
-  .map((folder) => join(folder, 'mosquitto'))
-  .find((path) => existsSync(path));
-
-const folders: string[] = [];
+const brokers: Mosquitto[] = [];
 afterAll(async () => {
-  for (const folder of folders) await rm(folder, { recursive: true, force: true });
+  for (const broker of brokers) await broker.remove();
 });
 
-async function mosquitto(): Promise<TestBroker> {
-  const port = await freePort();
-  const folder = await mkdtemp(join(tmpdir(), 'fleetgate-mosquitto-'));
-  folders.push(folder);
-  const [configPath, passwordPath, aclPath] = ['mosquitto.conf', 'passwords', 'acl'].map((name) => join(folder, name));
-  if (configPath === undefined || passwordPath === undefined || aclPath === undefined) throw new Error('no paths');
-  await writeFile(configPath, mosquittoConfig({ host: '127.0.0.1', port, passwordPath, aclPath }));
-  await writeFile(aclPath, mosquittoAcl(home));
-  const names = ['controller', 'pi', 'jetson'];
-  await writeFile(
-    passwordPath,
-    names.map((name) => mosquittoPassword(name, `${name}-secret`, randomBytes(12))).join(''),
-  );
-  // It gives up root before it reads them.
-  await chmod(folder, 0o755);
-  let program: ReturnType<typeof spawn> | undefined;
-  return {
-    url: `mqtt://127.0.0.1:${port}`,
-    password: 'controller-secret',
-    start: async () => {
-      program = spawn(MOSQUITTO ?? '', ['-c', configPath], { stdio: 'ignore' });
-      await vi.waitFor(
-        async () => {
-          const socket = connectSocket(port, '127.0.0.1');
-          try {
-            await once(socket, 'connect');
-          } finally {
-            socket.destroy();
-          }
-        },
-        { timeout: 10_000 },
-      );
-    },
-    stop: async () => {
-      const ending = program;
-      program = undefined;
-      if (ending === undefined) return;
-      const exited = once(ending, 'exit');
-      ending.kill('SIGKILL');
-      await exited;
-    },
-  };
+/** With the files that the controller writes. */
+async function mosquitto(): Promise<TestBroker & Mosquitto & { readonly files: MosquittoFiles }> {
+  const broker = await makeMosquitto();
+  brokers.push(broker);
+  const files = openMosquittoFiles(broker.filesDir, home);
+  await broker.configure(files.config);
+  await files.setUsers(mosquittoUsers('controller', 'pi', 'jetson'));
+  return { ...broker, files, password: 'controller-secret' };
 }
 
-if (MOSQUITTO === undefined) {
-  test.skip('broker link: mosquitto (not installed; apt-get install mosquitto runs this too)', () => {});
+const mosquittoUsers = (...names: readonly string[]): readonly BrokerUser[] =>
+  names.map((username) => ({
+    username,
+    secretSha256: secretDigest(`${username}-secret`),
+    mosquittoDigest: mosquittoDigest(`${username}-secret`, randomBytes(12)),
+    role: username === 'controller' ? 'controller' : 'device',
+  }));
+
+if (!hasMosquitto) {
+  test.skip(`broker link: mosquitto (${NO_MOSQUITTO})`, () => {});
 } else {
   brokerLinkContract('mosquitto', mosquitto);
   brokerLinkContract('mosquitto, MQTT 5', mosquitto, { protocolVersion: 5 });
 
-  describe('the rights we write for mosquitto', () => {
+  describe('the files we write for mosquitto', () => {
+    test('are whole, and readable for its group alone', async () => {
+      const { filesDir, files } = await mosquitto();
+      await files.setUsers(mosquittoUsers('controller'));
+      expect(readdirSync(filesDir).sort()).toEqual(['acl', 'passwords']);
+      for (const name of ['acl', 'passwords']) expect(statSync(join(filesDir, name)).mode & 0o777).toBe(0o640);
+    });
+
+    test('let a device in after the next reload, and put a removed one out', async () => {
+      const broker = await mosquitto();
+      const [controller, pi, jetson, late] = mosquittoUsers('controller', 'pi', 'jetson', 'late');
+      if (controller === undefined || pi === undefined || jetson === undefined || late === undefined) return;
+      await broker.start();
+      const connect = (username: string) =>
+        connectAsync(broker.url, { username, password: `${username}-secret`, clientId: username, reconnectPeriod: 0 });
+      const device = await connect('pi');
+      const isOut = new Promise<void>((resolve) => device.once('close', () => resolve()));
+      await expect(connect('late')).rejects.toThrow(/authorized/i);
+      await broker.files.setUsers([controller, jetson, late]);
+      broker.reload();
+      await isOut;
+      await (await connect('late')).endAsync();
+      await expect(connect('pi')).rejects.toThrow(/authorized/i);
+      await broker.stop();
+    });
+
     test('let a device publish and read its own, and nothing else', async () => {
       const broker = await mosquitto();
       await broker.start();

@@ -7,6 +7,8 @@ export interface BrokerUser {
   readonly username: string;
   /** Lower-case hex SHA-256 of the secret. Enough for random secrets; it would not be for chosen passwords. */
   readonly secretSha256: string;
+  /** The same secret as mosquitto's password file holds it; missing for a device enrolled before it was kept. */
+  readonly mosquittoDigest?: string;
   readonly role: BrokerRole;
 }
 

@@ -12,6 +12,7 @@ interface ControllerOptions {
   readonly mqttPort?: number;
   readonly fleetName?: string;
   readonly brokerUrl?: string;
+  readonly brokerFiles?: string;
   readonly experts?: string;
   readonly storePrompts?: boolean;
   readonly logLevel?: string;
@@ -28,7 +29,8 @@ export function registerController(program: Command): void {
     .option('--http-port <port>', 'port of the API and the dashboard, 0 for a free one (default: 8080)', portOption)
     .option('--mqtt-port <port>', 'port of the MQTT broker, 0 for a free one (default: 1883)', portOption)
     .option('--fleet-name <name>', 'name of the fleet, part of every MQTT topic (default: home)')
-    .option('--broker-url <url>', 'external broker instead of the embedded one')
+    .option('--broker-url <url>', 'external broker instead of the embedded one: a mosquitto 2')
+    .option('--broker-files <dir>', 'where that broker finds who may connect (default: DIR/mosquitto)')
     .option('--experts <dir>', 'folder of expert cards (default: the bundled experts)')
     .option('--store-prompts', 'keep prompt texts in the decision records')
     .option('--log-level <level>', 'error, warn, info, debug or silent (default: info)')
@@ -66,6 +68,7 @@ async function serve(options: ControllerOptions): Promise<void> {
       mqttPort: options.mqttPort,
       fleet: options.fleetName,
       brokerUrl: options.brokerUrl,
+      brokerFilesDir: options.brokerFiles === undefined ? undefined : resolve(options.brokerFiles),
       expertsDir: options.experts,
       storePrompts: options.storePrompts,
       logLevel: options.logLevel,
@@ -80,13 +83,18 @@ async function serve(options: ControllerOptions): Promise<void> {
     process.once('disconnect', () => done());
   });
   const controller = await startController(config);
-  const { httpUrl, mqttUrl } = controller;
+  const { httpUrl, mqttUrl, mosquittoConfig } = controller;
   process.send?.({ kind: 'controller-listening', httpUrl, mqttUrl });
   process.stdout.write(
     options.json === true
-      ? `${JSON.stringify({ event: 'listening', api: `${httpUrl}/v1`, dashboard: `${httpUrl}/`, mqtt: mqttUrl })}\n`
-      : `listening  dashboard ${httpUrl}/  api ${httpUrl}/v1  mqtt ${mqttUrl}\n`,
+      ? `${JSON.stringify({ event: 'listening', api: `${httpUrl}/v1`, dashboard: `${httpUrl}/`, mqtt: mqttUrl, mosquittoConfig })}\n`
+      : `listening  dashboard ${httpUrl}/  api ${httpUrl}/v1  mqtt ${mqttUrl}\n${brokerNeeds(mosquittoConfig)}`,
   );
   await ended;
   await controller.stop();
+}
+
+function brokerNeeds(config: string | undefined): string {
+  if (config === undefined) return '';
+  return `the broker needs these lines in its configuration, and a reload when a device was enrolled or removed:\n${config}`;
 }

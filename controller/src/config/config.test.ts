@@ -67,6 +67,13 @@ describe('loadConfig', () => {
     expect(text).not.toContain('"short"');
   });
 
+  it('takes no user in the address of a broker, for it is told to devices, and does not repeat it', () => {
+    const brokerUrl = 'mqtt://controller:pass@broker';
+    const text = String(faultOf(() => loadConfig({ flags: { dataDir: '/d', brokerUrl }, environment: {} })));
+    expect(text).toContain('brokerUrl: expected an address without user and password');
+    expect(text).not.toContain('pass@');
+  });
+
   it('refuses a lease that one lost batch of telemetry would end', () => {
     const load = () => loadConfig({ flags: { dataDir: '/d', leaseMs: 9000 }, environment: {} });
     expect(String(faultOf(load))).toContain('leaseMs: expected at least twice telemetryBatchMs (5000), got 9000');

@@ -22,10 +22,19 @@ const configSchema = z.strictObject({
   mqttPort: port.default(1883),
   /** Name of the fleet, part of every MQTT topic. */
   fleet: z.string().default('home').pipe(fleetIdSchema),
-  /** An external broker instead of the embedded one. */
-  brokerUrl: z.url({ protocol: /^mqtts?$/, error: 'expected an mqtt:// or mqtts:// address' }).optional(),
-  brokerUsername: z.string().min(1).optional(),
+  /** An external broker instead of the embedded one. It is told to devices, so it names no user. */
+  brokerUrl: z
+    .url({ protocol: /^mqtts?$/, error: 'expected an mqtt:// or mqtts:// address' })
+    .refine((url) => !url.includes('@'), 'expected an address without user and password')
+    .optional(),
+  /** The controller's own user there; by default `controller`, with a password that it makes and keeps. */
+  brokerUsername: z
+    .string()
+    .regex(/^[\w.-]+$/, 'expected letters, digits, ., _ and -')
+    .optional(),
   brokerPassword: z.string().min(1).optional(),
+  /** Where the external broker finds who may connect; by default `mosquitto` in the data directory. */
+  brokerFilesDir: z.string().min(1).optional(),
   /** Control database; by default `control.sqlite` in the data directory. */
   databaseUrl: z.string().min(1).optional(),
   expertsDir: z.string().min(1).default(EXPERTS_DIR),
@@ -49,6 +58,7 @@ type Settings = Readonly<Record<string, unknown>>;
 const SECRETS: ReadonlySet<string> = new Set(['apiKey', 'brokerPassword']);
 const HINTS: Readonly<Record<string, string>> = {
   dataDir: 'give it with --data DIR',
+  brokerUrl: 'for example mqtt://192.168.1.10:1883; the user goes by FLEETGATE_BROKER_USERNAME and _PASSWORD',
   httpPort: 'ports go from 0 (a free one) to 65535',
   mqttPort: 'ports go from 0 (a free one) to 65535',
 };
@@ -136,7 +146,8 @@ function faultsOf(issue: z.core.$ZodIssue, settings: Settings): readonly string[
   }
   const key = String(issue.path[0] ?? '(top)');
   const value = settings[key];
-  const got = value === undefined ? 'nothing' : SECRETS.has(key) ? '(hidden)' : JSON.stringify(value);
+  const isSecret = SECRETS.has(key) || (typeof value === 'string' && value.includes('@'));
+  const got = value === undefined ? 'nothing' : isSecret ? '(hidden)' : JSON.stringify(value);
   const hint = HINTS[key] === undefined ? '' : ` (${HINTS[key]})`;
   return [`${key}: ${issue.message}, got ${got}${hint}`];
 }

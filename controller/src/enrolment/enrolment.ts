@@ -11,6 +11,7 @@ import { milliseconds } from '@fleetgate/shared/units/quantity';
 import { z } from 'zod';
 
 import { type BrokerUser, secretDigest } from '../broker/broker-user.js';
+import { mosquittoDigest } from '../broker/mosquitto-config.js';
 import type { Fleet } from '../fleet/fleet.js';
 import type { Credentials } from '../fleet/fleet-store.js';
 import { AttemptLimit } from './attempt-limit.js';
@@ -20,8 +21,8 @@ const SECRET_CHARACTERS = 43;
 /** A typing person needs a few tries; a guesser of 258 bits gets nowhere with them. */
 const MOST_FAILURES = 10;
 const FAILURE_PERIOD = milliseconds(60_000);
-/** The MQTT user of the controller; a device must not take its name. */
-export const CONTROLLER_USER = 'controller';
+/** 16 characters of 64 are 12 bytes. */
+const SALT_CHARACTERS = 16;
 
 const requestSchema: z.ZodType<{ token: string; name: DeviceId; board: BoardId; nonce?: string | undefined }> =
   z.object({
@@ -35,8 +36,8 @@ export interface EnrolmentParts {
   readonly fleet: Fleet;
   readonly boards: ReadonlyMap<BoardId, BoardProfile>;
   readonly joinToken: string;
-  /** Secret of the controller's own MQTT user. */
-  readonly controllerSecret: string;
+  /** The controller's own MQTT user; no device may take its name. */
+  readonly controller: { readonly username: string; readonly password: string };
   /** Puts users in force at the broker; who is no longer among them is cut off. */
   readonly setUsers: (users: readonly BrokerUser[]) => Promise<void>;
   readonly random: Random;
@@ -48,9 +49,12 @@ export interface EnrolmentParts {
 export class Enrolment {
   readonly #parts: EnrolmentParts;
   readonly #failures = new AttemptLimit(MOST_FAILURES, FAILURE_PERIOD);
+  readonly #controller: BrokerUser;
 
   constructor(parts: EnrolmentParts) {
     this.#parts = parts;
+    const { username, password } = parts.controller;
+    this.#controller = { username, ...this.#digestsOf(password), role: 'controller' };
   }
 
   /**
@@ -88,18 +92,14 @@ export class Enrolment {
         },
       );
     }
-    if (name === CONTROLLER_USER) {
+    if (name === this.#controller.username) {
       throw new FleetError('enrol.name-taken', `${name} is the name of the controller itself`, {
         hint: 'choose another name',
       });
     }
     const secret = random.token(SECRET_CHARACTERS);
-    const secretSha256 = secretDigest(secret);
-    await this.#admit(
-      name,
-      board,
-      nonce === undefined ? { secretSha256 } : { secretSha256, nonceSha256: secretDigest(nonce) },
-    );
+    const digests = this.#digestsOf(secret);
+    await this.#admit(name, board, nonce === undefined ? digests : { ...digests, nonceSha256: secretDigest(nonce) });
     await this.pushUsers();
     log.info('device.enrolled', { deviceId: name, board });
     return { deviceId: name, secret };
@@ -125,16 +125,19 @@ export class Enrolment {
   }
 
   users(): readonly BrokerUser[] {
-    const { fleet, controllerSecret } = this.#parts;
-    const devices = [...fleet.view.keys()].map((id): BrokerUser => ({
-      username: id,
-      secretSha256: fleet.credentials(id)?.secretSha256 ?? '',
-      role: 'device',
-    }));
-    return [
-      { username: CONTROLLER_USER, secretSha256: secretDigest(controllerSecret), role: 'controller' },
-      ...devices,
-    ];
+    const { fleet } = this.#parts;
+    const devices = [...fleet.view.keys()].flatMap((id): readonly BrokerUser[] => {
+      const credentials = fleet.credentials(id);
+      if (credentials === undefined) return [];
+      const { nonceSha256: _, ...digests } = credentials;
+      return [{ username: id, ...digests, role: 'device' }];
+    });
+    return [this.#controller, ...devices];
+  }
+
+  #digestsOf(secret: string): Pick<BrokerUser, 'secretSha256' | 'mosquittoDigest'> {
+    const salt = Buffer.from(this.#parts.random.token(SALT_CHARACTERS), 'base64url');
+    return { secretSha256: secretDigest(secret), mosquittoDigest: mosquittoDigest(secret, salt) };
   }
 
   async #admit(name: DeviceId, board: BoardId, credentials: Credentials): Promise<void> {

@@ -3,9 +3,11 @@ import type { DeviceId } from '@fleetgate/shared/ids';
 
 import type { Device } from './device.js';
 
-/** By what a device is known. Digests alone, SHA-256 in hexadecimal: neither secret nor nonce is kept. */
+/** By what a device is known. Digests alone (SHA-256 in hexadecimal): neither secret nor nonce is kept. */
 export interface Credentials {
   readonly secretSha256: string;
+  /** The secret as an external mosquitto wants it; made for every device, whatever broker there is when it enrols. */
+  readonly mosquittoDigest?: string;
   /** Of the nonce of its enrolment, when it gave one. */
   readonly nonceSha256?: string;
 }

@@ -30,3 +30,13 @@ export class EnrolmentNonce1764000006000 implements MigrationInterface {
     await runner.query('ALTER TABLE device DROP COLUMN nonceSha256');
   }
 }
+
+export class MosquittoDigest1764000007000 implements MigrationInterface {
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE device ADD COLUMN mosquittoDigest TEXT');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE device DROP COLUMN mosquittoDigest');
+  }
+}

@@ -7,13 +7,18 @@ import type { z } from 'zod';
 import type { Database, DatabaseSchema } from '../platform/database.js';
 import type { Device } from './device.js';
 import { type Credentials, type FleetStore, nameTaken, type StoredDevice } from './fleet-store.js';
-import { EnrolmentNonce1764000006000, FleetTables1764000001000 } from './fleet-tables.migration.js';
+import {
+  EnrolmentNonce1764000006000,
+  FleetTables1764000001000,
+  MosquittoDigest1764000007000,
+} from './fleet-tables.migration.js';
 
 interface DeviceRow {
   id: string;
   board: string;
   secretSha256: string;
   nonceSha256: string | null;
+  mosquittoDigest: string | null;
   enrolledAtMs: number;
   presence: string;
   epoch: number;
@@ -31,6 +36,7 @@ const deviceEntity = new EntitySchema<DeviceRow>({
     board: { type: 'text' },
     secretSha256: { type: 'text' },
     nonceSha256: { type: 'text', nullable: true },
+    mosquittoDigest: { type: 'text', nullable: true },
     enrolledAtMs: { type: 'integer' },
     presence: { type: 'text' },
     epoch: { type: 'integer' },
@@ -43,7 +49,7 @@ const deviceEntity = new EntitySchema<DeviceRow>({
 
 export const fleetSchema: DatabaseSchema = {
   entities: [deviceEntity],
-  migrations: [FleetTables1764000001000, EnrolmentNonce1764000006000],
+  migrations: [FleetTables1764000001000, EnrolmentNonce1764000006000, MosquittoDigest1764000007000],
 };
 
 /** The fleet in the control database. */
@@ -82,14 +88,18 @@ export class SqliteFleetStore implements FleetStore {
   }
 }
 
-type CredentialColumns = Pick<DeviceRow, 'secretSha256' | 'nonceSha256'>;
+type CredentialColumns = Pick<DeviceRow, 'secretSha256' | 'nonceSha256' | 'mosquittoDigest'>;
 
-function columnsOf({ secretSha256, nonceSha256 }: Credentials): CredentialColumns {
-  return { secretSha256, nonceSha256: nonceSha256 ?? null };
+function columnsOf({ secretSha256, nonceSha256, mosquittoDigest }: Credentials): CredentialColumns {
+  return { secretSha256, nonceSha256: nonceSha256 ?? null, mosquittoDigest: mosquittoDigest ?? null };
 }
 
-function credentialsOf({ secretSha256, nonceSha256 }: CredentialColumns): Credentials {
-  return nonceSha256 === null ? { secretSha256 } : { secretSha256, nonceSha256 };
+function credentialsOf({ secretSha256, nonceSha256, mosquittoDigest }: CredentialColumns): Credentials {
+  return {
+    secretSha256,
+    ...(nonceSha256 === null ? {} : { nonceSha256 }),
+    ...(mosquittoDigest === null ? {} : { mosquittoDigest }),
+  };
 }
 
 function toRow(device: Device): Omit<DeviceRow, keyof CredentialColumns> {
