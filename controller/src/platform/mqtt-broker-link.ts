@@ -206,7 +206,8 @@ class MqttBrokerLink implements BrokerLink {
 
   #subscribe(filter: string): void {
     const entry = this.#filters.get(filter);
-    this.#client.subscribe(filter, { qos: 1 }, (error, _granted, suback) => {
+    // The session is clean, so an unacknowledged message is not sent again: acknowledging each token would buy nothing.
+    this.#client.subscribe(filter, { qos: 0 }, (error, _granted, suback) => {
       // Without a SUBACK the connection was lost; the next one subscribes anew.
       if (!error || suback === undefined || this.#filters.get(filter) !== entry) return;
       this.#filters.delete(filter);

@@ -89,11 +89,16 @@ describe.each<SqliteDriver>(['sqlite3', 'libsql'])('openDatabase with %s', (driv
     await expect(database.write(() => Promise.reject(new Error('mine')))).rejects.toThrow('mine');
   });
 
-  it('refuses a write inside a write instead of waiting for ever', async () => {
-    const database = await open();
-    const nested = database.write(() => database.write(() => Promise.resolve()));
-    await expect(nested).rejects.toMatchObject({ code: 'internal.invariant' });
-    expect(await ids(database)).toEqual([]);
+  it('ends a write inside a write, which waits for itself, and goes on', async () => {
+    const database = await openDatabase(join(folder, 'control.sqlite'), [schema], driver, 20);
+    opened.push(database);
+    const nested = database.write(async (manager) => {
+      await manager.insert(noteEntity, { id: 1, text: 'outer' });
+      await database.write(() => Promise.resolve());
+    });
+    await expect(nested).rejects.toMatchObject({ code: 'store.unavailable', retryable: true });
+    await database.write((manager) => manager.insert(noteEntity, { id: 2, text: 'next' }));
+    expect(await ids(database)).toEqual([2]);
   });
 
   it('finishes waiting writes before it closes, and takes none after', async () => {

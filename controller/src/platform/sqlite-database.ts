@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { accessSync, closeSync, constants, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 
@@ -13,6 +12,8 @@ export type SqliteDriver = 'sqlite3' | 'libsql';
 const BUSY_TIMEOUT_MS = 5000;
 /** Writes that may wait for their turn; more than that means that the disk has stopped. */
 const MAX_WAITING_WRITES = 10_000;
+/** Longest wait of a write for its turn, ms: many times what a batch of records takes. */
+const TURN_DEADLINE_MS = 60_000;
 
 /**
  * Opens (or makes) the SQLite database `path`, brings it up to date by the migrations of `schemas`, and checks it.
@@ -24,6 +25,7 @@ export async function openDatabase(
   path: string,
   schemas: readonly DatabaseSchema[],
   driver: SqliteDriver | 'any' = 'any',
+  turnDeadlineMs = TURN_DEADLINE_MS,
 ): Promise<Database> {
   checkWritable(path);
   const source = new DataSource(await dataSourceOptions(path, schemas, driver));
@@ -37,27 +39,26 @@ export async function openDatabase(
     if (source.isInitialized) await source.destroy();
     throw translate(error, path);
   }
-  return new SqliteDatabase(source, path);
+  return new SqliteDatabase(source, path, turnDeadlineMs);
 }
 
 class SqliteDatabase implements Database {
   readonly source: DataSource;
   readonly #path: string;
-  readonly #inWrite = new AsyncLocalStorage<true>();
-  #tail: Promise<unknown> = Promise.resolve();
+  readonly #turnDeadlineMs: number;
+  /** Never rejects: the next write starts whatever became of this one. */
+  #tail: Promise<void> = Promise.resolve();
   #waiting = 0;
   #closed = false;
 
-  constructor(source: DataSource, path: string) {
+  constructor(source: DataSource, path: string, turnDeadlineMs: number) {
     this.source = source;
     this.#path = path;
+    this.#turnDeadlineMs = turnDeadlineMs;
   }
 
   async write<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
     if (this.#closed) throw new FleetError('store.unavailable', `database ${this.#path} is closed`);
-    if (this.#inWrite.getStore() === true) {
-      throw new FleetError('internal.invariant', 'a write inside a write would wait for itself for ever');
-    }
     if (this.#waiting >= MAX_WAITING_WRITES) {
       throw new FleetError('store.unavailable', `database ${this.#path} has ${this.#waiting} writes waiting`, {
         retryable: true,
@@ -65,19 +66,33 @@ class SqliteDatabase implements Database {
       });
     }
     this.#waiting += 1;
-    const turn = this.#tail.then(() => this.#inWrite.run(true, () => this.source.transaction(work)));
-    // The next one starts whatever became of this one.
-    this.#tail = turn.then(
-      () => undefined,
-      () => undefined,
-    );
     try {
-      return await turn;
+      return await this.#inTurn(work);
     } catch (error) {
       throw translate(error, this.#path);
     } finally {
       this.#waiting -= 1;
     }
+  }
+
+  /** Runs `work` when its turn comes. The deadline is also what ends a write inside a write, which waits for itself. */
+  #inTurn<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      let isLate = false;
+      const deadline = setTimeout(() => {
+        isLate = true;
+        reject(
+          new FleetError('store.unavailable', `a write to ${this.#path} did not begin in ${this.#turnDeadlineMs} ms`, {
+            retryable: true,
+            hint: 'look at the disk of the data directory: it is not keeping up',
+          }),
+        );
+      }, this.#turnDeadlineMs);
+      this.#tail = this.#tail.then(async () => {
+        clearTimeout(deadline);
+        if (!isLate) await this.source.transaction(work).then(resolve, reject);
+      });
+    });
   }
 
   async close(): Promise<void> {
@@ -103,7 +118,9 @@ async function dataSourceOptions(
     logging: false,
   } as const;
   const sqlite3 = driver === 'libsql' ? undefined : await load('sqlite3');
-  if (sqlite3 !== undefined) return { ...shared, type: 'sqlite', driver: sqlite3, busyTimeout: BUSY_TIMEOUT_MS };
+  // TypeORM asks for the verbose driver, which takes a stack trace at every statement.
+  const terse = { verbose: () => sqlite3 };
+  if (sqlite3 !== undefined) return { ...shared, type: 'sqlite', driver: terse, busyTimeout: BUSY_TIMEOUT_MS };
   const libsql = driver === 'sqlite3' ? undefined : await load('libsql');
   if (libsql !== undefined) return { ...shared, type: 'better-sqlite3', driver: libsql, timeout: BUSY_TIMEOUT_MS };
   throw new FleetError('setup.missing', 'no SQLite driver can be loaded: neither sqlite3 nor libsql', {
