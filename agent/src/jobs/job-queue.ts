@@ -1,12 +1,10 @@
 import type { JobId, VariantId } from '@fleetgate/shared/ids';
 import type { Job } from '@fleetgate/shared/protocol/job';
-import { after, milliseconds, type UnixMs } from '@fleetgate/shared/units/quantity';
+import type { UnixMs } from '@fleetgate/shared/units/quantity';
 
 export interface QueuedJob {
   readonly job: Job;
   readonly arrivedAt: UnixMs;
-  /** Instant by which it must have ended, queueing included. */
-  readonly expiresAt: UnixMs;
 }
 
 /** `duplicate`: delivered before, nothing is to be said. */
@@ -38,7 +36,7 @@ export class JobQueue {
   offer(job: Job, now: UnixMs, busy: boolean): Admission {
     if (!this.notice(job.jobId)) return { kind: 'duplicate' };
     if (busy && this.#waiting.length >= this.#capacity) return { kind: 'full', capacity: this.#capacity };
-    const queued = { job, arrivedAt: now, expiresAt: after(now, milliseconds(job.timeoutMs)) };
+    const queued = { job, arrivedAt: now };
     this.#waiting.push(queued);
     return { kind: 'accepted', queued, position: this.#waiting.length - 1 };
   }

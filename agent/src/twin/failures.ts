@@ -1,6 +1,5 @@
-import { type FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
 import type { VariantId } from '@fleetgate/shared/ids';
-import type { MessageError } from '@fleetgate/shared/protocol/version';
+import { type MessageError, toMessageError } from '@fleetgate/shared/protocol/version';
 import { after, milliseconds, type UnixMs } from '@fleetgate/shared/units/quantity';
 
 import type { StepKind } from './steps.js';
@@ -61,14 +60,4 @@ export class Failures {
     const later = times.filter((time) => time > now);
     return later.length === 0 ? undefined : later.reduce((a, b) => (b < a ? b : a));
   }
-}
-
-/** An error as it is told over the wire: code, message, retryable; no stack. */
-export function toMessageError(error: unknown): MessageError {
-  if (isFleetError(error)) return { code: error.code, message: bounded(error), retryable: error.retryable };
-  return { code: 'internal.invariant', message: messageOf(error).slice(0, 500), retryable: false };
-}
-
-function bounded(error: FleetError): string {
-  return error.message.slice(0, 500);
 }

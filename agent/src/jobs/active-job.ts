@@ -1,0 +1,171 @@
+import type { Clock } from '@fleetgate/shared/clock';
+import { FleetError } from '@fleetgate/shared/errors';
+import type { VariantId } from '@fleetgate/shared/ids';
+import type { Logger } from '@fleetgate/shared/logger';
+import type { Job, JobUsage } from '@fleetgate/shared/protocol/job';
+import type { PowerSource } from '@fleetgate/shared/protocol/twin';
+import { toMessageError } from '@fleetgate/shared/protocol/version';
+import { type Joules, milliseconds, type UnixMs } from '@fleetgate/shared/units/quantity';
+
+import type { Engine } from '../engine/engine.js';
+import type { QueuedJob } from './job-queue.js';
+import type { JobStream } from './job-stream.js';
+
+/** Accounts for the energy above idle of whatever uses the engine between `start` and `stop`. */
+export interface JobEnergy {
+  start(id: string): void;
+  stop(id: string): { readonly energy: Joules; readonly source: PowerSource };
+}
+
+/** How long an aborted job may take to stop before it is told to have ended. */
+const STOPPING = milliseconds(2000);
+
+export interface JobSurroundings {
+  readonly engine: Engine;
+  /** Whether the variant is resident and not on its way out. */
+  readonly serves: (variantId: VariantId) => boolean;
+  readonly energy: JobEnergy;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export interface JobListener {
+  onTokens(tokens: number): void;
+  /** Called once, when its last message was said. */
+  onEnd(): void;
+}
+
+type TokenCounts = Pick<JobUsage, 'promptTokens' | 'outputTokens' | 'prefillMs' | 'decodeMs'>;
+
+/** One accepted job, waiting or running: says its messages and ends exactly once, whatever happens. */
+export class ActiveJob {
+  readonly job: Job;
+  readonly #around: JobSurroundings;
+  readonly #stream: JobStream;
+  readonly #listener: JobListener;
+  readonly #arrivedAt: UnixMs;
+  readonly #abort = new AbortController();
+  /** Why it was told to stop; decides how it ends. */
+  #stopped: 'cancelled' | 'expired' | 'shutdown' | undefined;
+  #startedAt: UnixMs | undefined;
+  #usedEnergy: ReturnType<JobEnergy['stop']> | undefined;
+  #cancelTimer: () => void;
+
+  /** Its time runs from now on. */
+  constructor({ job, arrivedAt }: QueuedJob, stream: JobStream, around: JobSurroundings, listener: JobListener) {
+    this.job = job;
+    this.#around = around;
+    this.#stream = stream;
+    this.#listener = listener;
+    this.#arrivedAt = arrivedAt;
+    this.#cancelTimer = around.clock.after(milliseconds(job.timeoutMs), () => this.stop('expired'));
+  }
+
+  /** Runs it on the engine. Never rejects. */
+  async run(): Promise<void> {
+    const { clock, energy, serves } = this.#around;
+    const { jobId, variantId } = this.job;
+    this.#startedAt = clock.now();
+    if (!serves(variantId)) {
+      this.#end({ error: unloaded(variantId) });
+      return;
+    }
+    energy.start(jobId);
+    try {
+      await (this.job.kind === 'score' ? this.#score(this.job) : this.#generate(this.job));
+    } catch (error) {
+      this.#end({ error });
+    } finally {
+      this.#stopEnergy();
+    }
+  }
+
+  /** Ends it before its time: at once while it waits, else with the usage that the engine tells soon. */
+  stop(why: 'cancelled' | 'expired' | 'shutdown'): void {
+    if (this.#stopped !== undefined || this.#stream.hasEnded) return;
+    this.#stopped = why;
+    if (this.#startedAt === undefined) {
+      this.#end({});
+      return;
+    }
+    this.#abort.abort();
+    // A hung engine must not keep the caller waiting.
+    this.#cancelTimer();
+    this.#cancelTimer = this.#around.clock.after(STOPPING, () => this.#end({}));
+  }
+
+  async #score({ variantId, prompt, completion }: Job & { readonly kind: 'score' }): Promise<void> {
+    const { engine } = this.#around;
+    const result = await engine.score(variantId, prompt, completion, this.#abort.signal);
+    const { bits, bytes, promptTokens, scoredTokens, duration } = result;
+    const usage = this.#usage({ promptTokens, outputTokens: scoredTokens, prefillMs: duration, decodeMs: 0 });
+    if (this.#stopped !== undefined) this.#end({ usage });
+    else this.#finish(() => this.#stream.end({ kind: 'scored', bits, bytes, usage }));
+  }
+
+  async #generate(job: Job & { readonly kind: 'chat' | 'complete' }): Promise<void> {
+    const input =
+      job.kind === 'chat'
+        ? { kind: 'chat' as const, messages: job.messages }
+        : { kind: 'complete' as const, prompt: job.prompt };
+    const onText = (text: string, tokens: number) => {
+      this.#listener.onTokens(tokens);
+      this.#stream.text(text, tokens);
+    };
+    const { engine } = this.#around;
+    const result = await engine.generate(job.variantId, input, job.sampling, onText, this.#abort.signal);
+    const { finishReason, promptTokens, outputTokens, prefill, decode } = result;
+    const usage = this.#usage({ promptTokens, outputTokens, prefillMs: prefill, decodeMs: decode });
+    if (this.#stopped !== undefined) this.#end({ usage });
+    // The engine ended it by itself.
+    else if (finishReason === 'cancelled') this.#end({ usage, error: unloaded(job.variantId) });
+    else this.#finish(() => this.#stream.end({ kind: 'done', finishReason, usage }));
+  }
+
+  /** Ends a job that did not run to its end: as it was stopped, else as the error says. */
+  #end({ usage, error }: { readonly usage?: JobUsage; readonly error?: unknown }): void {
+    if (this.#stream.hasEnded) return;
+    const { jobId, timeoutMs } = this.job;
+    if (this.#stopped === 'cancelled') {
+      const counted = usage ?? this.#usage(this.#counted());
+      this.#finish(() => this.#stream.end({ kind: 'done', finishReason: 'cancelled', usage: counted }));
+      return;
+    }
+    let failure: unknown = error;
+    if (this.#stopped === 'expired') {
+      failure = new FleetError('job.expired', `not done within ${timeoutMs} ms`, { retryable: false });
+    } else if (this.#stopped === 'shutdown') {
+      failure = new FleetError('job.cancelled', 'the agent shuts down', { retryable: true });
+    }
+    const told = toMessageError(failure);
+    this.#around.log.warn('job.failed', { jobId, ...told });
+    const ending = { kind: 'failed', error: told, ...(usage === undefined ? {} : { usage }) } as const;
+    this.#finish(() => this.#stream.end(ending));
+  }
+
+  #finish(end: () => void): void {
+    this.#cancelTimer();
+    end();
+    this.#listener.onEnd();
+  }
+
+  #counted(): TokenCounts {
+    return { promptTokens: 0, outputTokens: this.#stream.outputTokens, prefillMs: 0, decodeMs: 0 };
+  }
+
+  #usage(counts: TokenCounts): JobUsage {
+    const used = this.#stopEnergy();
+    const startedAt = this.#startedAt ?? this.#around.clock.now();
+    const queueMs = Math.max(0, startedAt - this.#arrivedAt);
+    return { ...counts, energyJ: Math.max(0, used.energy), energySource: used.source, queueMs };
+  }
+
+  #stopEnergy(): ReturnType<JobEnergy['stop']> {
+    this.#usedEnergy ??= this.#around.energy.stop(this.job.jobId);
+    return this.#usedEnergy;
+  }
+}
+
+function unloaded(variantId: VariantId): FleetError {
+  return new FleetError('job.rejected', `variant ${variantId} was unloaded`, { retryable: true });
+}
