@@ -1,5 +1,5 @@
 import type { VariantId } from '@fleetgate/shared/ids';
-import type { DesiredVariant } from '@fleetgate/shared/protocol/twin';
+import type { Desired, DesiredVariant } from '@fleetgate/shared/protocol/twin';
 
 /** One thing to do on the way to the desired state. */
 export type Step =
@@ -26,4 +26,20 @@ export function variantOf(step: Step): VariantId | undefined {
     case 'measure':
       return step.variant.variantId;
   }
+}
+
+/** Whether a running step is still on the way to `desired`. Giving bytes back always is. */
+export function isWanted(step: Step, desired: Desired): boolean {
+  if (step.kind === 'unload' || step.kind === 'evict') return true;
+  const { variantId, sha256, contextTokens } = step.variant;
+  return (
+    desired.state === 'active' &&
+    desired.variants.some(
+      (variant) =>
+        variant.variantId === variantId &&
+        variant.sha256 === sha256 &&
+        (step.kind === 'fetch' || step.kind === 'verify' || variant.contextTokens === contextTokens) &&
+        (step.kind !== 'measure' || variant.purpose === 'measure'),
+    )
+  );
 }

@@ -8,10 +8,11 @@ import { milliseconds } from '@fleetgate/shared/units/quantity';
 import type { ArtefactStore } from '../artefacts/artefact-store.js';
 import type { Engine, LoadedModel } from '../engine/engine.js';
 import { Failures } from './failures.js';
-import { type LocalState, reconcile, type ResidentVariant, type Shortfall } from './reconcile.js';
+import { reconcile, type Shortfall } from './reconcile.js';
 import { reportVariants } from './report.js';
 import { runStep, type StepContext } from './step-runner.js';
-import { type Step, variantOf } from './steps.js';
+import { isWanted, type Step, variantOf } from './steps.js';
+import { VariantRecords } from './variant-records.js';
 
 /** The part of the reported document that the twin decides; identity, host and power come from its owner. */
 export type TwinReport = Pick<
@@ -46,13 +47,8 @@ export interface TwinOptions {
  */
 export class Twin {
   readonly #options: TwinOptions;
-  readonly #resident = new Map<VariantId, ResidentVariant>();
-  readonly #loaded = new Map<VariantId, LoadedModel>();
-  readonly #measurements = new Map<string, Measurement>();
-  /** By digest and context: estimated from the file, then as loaded. */
-  readonly #memory = new Map<string, number>();
+  readonly #records: VariantRecords;
   readonly #failures = new Failures();
-  readonly #unevictable = new Set<string>();
   readonly #context: StepContext;
   readonly #stopListening: () => void;
   #desired: Desired | undefined;
@@ -66,7 +62,7 @@ export class Twin {
 
   constructor(options: TwinOptions) {
     this.#options = options;
-    for (const measurement of options.measurements) this.#measurements.set(measurement.sha256, measurement);
+    this.#records = new VariantRecords(options.artefacts, options.measurements);
     this.#context = {
       engine: options.engine,
       artefacts: options.artefacts,
@@ -77,11 +73,11 @@ export class Twin {
         options.onChange('progress');
       },
       onStored: (variant) => this.#estimate(variant),
-      onLoaded: (variant, loaded) => this.#onLoaded(variant, loaded),
-      onUnloaded: (variantId) => this.#forget(variantId),
+      onLoaded: (variant, loaded) => this.#records.noteLoaded(variant, loaded),
+      onUnloaded: (variantId) => this.#records.noteUnloaded(variantId),
     };
     this.#stopListening = options.engine.onState((state) => {
-      if (state.state !== 'ready') for (const variantId of [...this.#resident.keys()]) this.#forget(variantId);
+      if (state.state !== 'ready') this.#records.noteEngineLost();
       options.onChange('change');
       this.#wake();
     });
@@ -108,28 +104,26 @@ export class Twin {
   serves(variantId: VariantId): boolean {
     const step = this.#running?.step;
     const leaving = step?.kind === 'unload' && step.variantId === variantId;
-    return this.#desired?.state !== 'standby' && this.#resident.has(variantId) && !leaving;
+    return this.#desired?.state !== 'standby' && this.#records.resident.has(variantId) && !leaving;
   }
 
   get residentCount(): number {
-    return this.#resident.size;
+    return this.#records.resident.size;
   }
 
   get usedMemoryBytes(): number {
-    let used = 0;
-    for (const resident of this.#resident.values()) used += resident.memoryBytes;
-    return used;
+    return this.#records.usedMemoryBytes;
   }
 
   report(): TwinReport {
     const desired = this.#desired;
-    const running = this.#running;
+    const wanted = desired?.variants ?? [];
     const variants = reportVariants({
-      desired: desired?.variants ?? [],
-      local: { stored: this.#stored(), resident: this.#resident },
+      desired: wanted,
+      local: { stored: this.#records.stored(wanted), resident: this.#records.resident },
       failures: this.#failures,
       shortfalls: this.#shortfalls,
-      running: running === undefined ? undefined : { step: running.step, progress: running.progress },
+      running: this.#running,
     });
     return {
       observedGeneration: desired?.generation ?? 0,
@@ -137,7 +131,7 @@ export class Twin {
       state: this.#state(),
       memory: { budgetBytes: this.#options.memoryBudgetBytes, usedBytes: this.usedMemoryBytes },
       variants: [...variants],
-      measurements: [...this.#measurements.values()].slice(-300),
+      measurements: this.#records.measurements.slice(-300),
     };
   }
 
@@ -153,7 +147,7 @@ export class Twin {
   #state(): Reported['state'] {
     if (this.#desired === undefined) return 'starting';
     if (this.#desired.state === 'active') return 'active';
-    return this.#resident.size > 0 ? 'draining' : 'standby';
+    return this.residentCount > 0 ? 'draining' : 'standby';
   }
 
   #wake(): void {
@@ -180,10 +174,10 @@ export class Twin {
     if (desired === undefined) return undefined;
     const { engine, memoryBudgetBytes, slots, clock } = this.#options;
     const now = clock.now();
-    const local: LocalState = {
-      stored: this.#stored(),
-      resident: this.#resident,
-      measured: new Set(this.#measurements.keys()),
+    const local = {
+      stored: this.#records.stored(desired.variants),
+      resident: this.#records.resident,
+      measured: this.#records.measured,
       held: this.#failures.held(now),
       stuck: this.#failures.stuck(now),
     };
@@ -193,7 +187,7 @@ export class Twin {
       freeDiskBytes,
       engineReady: engine.state().state === 'ready',
       needsArtefacts: engine.kind !== 'http',
-      memoryOf: (variant) => this.#memoryOf(variant),
+      memoryOf: (variant) => this.#records.memoryOf(variant),
     });
     this.#shortfalls = shortfalls;
     const [step] = steps;
@@ -233,7 +227,7 @@ export class Twin {
       if (abort.signal.aborted) {
         log.info('step.abandoned', fields);
       } else if (step.kind === 'evict') {
-        this.#unevictable.add(step.sha256);
+        this.#records.noteUnevictable(step.sha256);
         log.warn('step.failed', { ...fields, sha256: step.sha256, message: messageOf(error) });
       } else if (variantId !== undefined) {
         const failure = this.#failures.record(variantId, step.kind, error, clock.now());
@@ -246,65 +240,15 @@ export class Twin {
   }
 
   async #measure(variant: DesiredVariant, signal: AbortSignal): Promise<void> {
-    const loaded = this.#loaded.get(variant.variantId);
+    const loaded = this.#records.loaded(variant.variantId);
     if (loaded === undefined)
       throw new FleetError('engine.crashed', 'the engine lost the variant', { retryable: true });
-    const measurement = await this.#options.measure(variant, loaded, signal);
-    this.#measurements.delete(variant.sha256);
-    this.#measurements.set(variant.sha256, measurement);
-    this.#options.onMeasured([...this.#measurements.values()]);
+    this.#records.noteMeasured(await this.#options.measure(variant, loaded, signal));
+    this.#options.onMeasured(this.#records.measurements);
   }
 
   async #estimate(variant: DesiredVariant): Promise<void> {
     const path = this.#options.artefacts.path(variant.sha256);
-    this.#memory.set(memoryKey(variant), await this.#options.estimateMemory(path, variant.contextTokens));
+    this.#records.noteEstimate(variant, await this.#options.estimateMemory(path, variant.contextTokens));
   }
-
-  #onLoaded(variant: DesiredVariant, loaded: LoadedModel): void {
-    const { variantId, sha256, contextTokens } = variant;
-    this.#loaded.set(variantId, loaded);
-    this.#memory.set(memoryKey(variant), loaded.memory);
-    this.#resident.set(variantId, { sha256, contextTokens, memoryBytes: loaded.memory });
-  }
-
-  #forget(variantId: VariantId): void {
-    this.#resident.delete(variantId);
-    this.#loaded.delete(variantId);
-  }
-
-  #memoryOf(variant: DesiredVariant): number {
-    const known = this.#memory.get(memoryKey(variant)) ?? this.#measurements.get(variant.sha256)?.memoryBytes;
-    // Weights, and a guess at buffers and cache until the file or the engine says more.
-    return known ?? variant.sizeBytes * 1.15 + 32 * 1024 * 1024;
-  }
-
-  #stored(): LocalState['stored'] {
-    const wanted = new Set(this.#desired?.variants.map((variant) => variant.sha256));
-    const counted = this.#options.artefacts.stored();
-    return new Map(
-      counted
-        .filter(({ sha256 }) => wanted.has(sha256) || !this.#unevictable.has(sha256))
-        .map((artefact) => [artefact.sha256, artefact]),
-    );
-  }
-}
-
-function memoryKey({ sha256, contextTokens }: DesiredVariant): string {
-  return `${sha256} ${contextTokens}`;
-}
-
-/** Whether a running step is still on the way to `desired`. Giving bytes back always is. */
-function isWanted(step: Step, desired: Desired): boolean {
-  if (step.kind === 'unload' || step.kind === 'evict') return true;
-  const { variantId, sha256, contextTokens } = step.variant;
-  return (
-    desired.state === 'active' &&
-    desired.variants.some(
-      (variant) =>
-        variant.variantId === variantId &&
-        variant.sha256 === sha256 &&
-        (step.kind === 'fetch' || step.kind === 'verify' || variant.contextTokens === contextTokens) &&
-        (step.kind !== 'measure' || variant.purpose === 'measure'),
-    )
-  );
 }
