@@ -6,6 +6,9 @@ const DEFAULT_URL = 'http://127.0.0.1:8080';
 /** Answers of the operations API come at once; proposing a plan may take as long as the solver is given. */
 const TIMEOUT_MS = 120_000;
 
+const KEY_HINT =
+  "give the API key with --key or FLEETGATE_API_KEY; it is in the controller's data directory, file api-key";
+
 export interface ConnectOptions {
   readonly url?: string;
   readonly key?: string;
@@ -108,8 +111,8 @@ async function failure(response: Response): Promise<FleetError> {
     );
   }
   const { message, code, hint } = body.error;
-  const key = response.status === 401 ? 'give the API key with --key or FLEETGATE_API_KEY' : undefined;
-  const shownHint = hint ?? key;
+  // The controller's own hint is for those who speak HTTP.
+  const shownHint = response.status === 401 ? KEY_HINT : hint;
   return new FleetError(codeOf(code, response.status), message, shownHint === undefined ? {} : { hint: shownHint });
 }
 
