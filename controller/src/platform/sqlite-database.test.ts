@@ -6,7 +6,8 @@ import { EntitySchema, type MigrationInterface, type QueryRunner } from 'typeorm
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import type { Database, DatabaseSchema } from './database.js';
-import { openDatabase, type SqliteDriver } from './sqlite-database.js';
+import { openDatabase } from './sqlite-database.js';
+import type { SqliteDriver } from './sqlite-driver.js';
 
 interface Note {
   id: number;

@@ -2,14 +2,11 @@ import { accessSync, closeSync, constants, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 import { FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
-import { DataSource, type DataSourceOptions, type EntityManager } from 'typeorm';
+import { DataSource, type EntityManager } from 'typeorm';
 
 import type { Database, DatabaseSchema } from './database.js';
+import { sqliteCode, type SqliteDriver, sqliteOptions } from './sqlite-driver.js';
 
-export type SqliteDriver = 'sqlite3' | 'libsql';
-
-/** Longest wait for a lock that another process holds (a backup, a `sqlite3` shell), ms. */
-const BUSY_TIMEOUT_MS = 5000;
 /** Writes that may wait for their turn; more than that means that the disk has stopped. */
 const MAX_WAITING_WRITES = 10_000;
 /** Longest wait of a write for its turn, ms: many times what a batch of records takes. */
@@ -28,7 +25,9 @@ export async function openDatabase(
   turnDeadlineMs = TURN_DEADLINE_MS,
 ): Promise<Database> {
   checkWritable(path);
-  const source = new DataSource(await dataSourceOptions(path, schemas, driver));
+  const migrations = schemas.flatMap((schema) => schema.migrations);
+  const entities = schemas.flatMap((schema) => schema.entities);
+  const source = new DataSource({ ...(await sqliteOptions(path, migrations, driver)), entities });
   try {
     await source.initialize();
     await source.query('PRAGMA synchronous = NORMAL');
@@ -105,39 +104,6 @@ class SqliteDatabase implements Database {
   }
 }
 
-async function dataSourceOptions(
-  path: string,
-  schemas: readonly DatabaseSchema[],
-  driver: SqliteDriver | 'any',
-): Promise<DataSourceOptions> {
-  const shared = {
-    database: path,
-    entities: schemas.flatMap((schema) => schema.entities),
-    migrations: schemas.flatMap((schema) => schema.migrations),
-    enableWAL: true,
-    logging: false,
-  } as const;
-  const sqlite3 = driver === 'libsql' ? undefined : await load('sqlite3');
-  // TypeORM asks for the verbose driver, which takes a stack trace at every statement.
-  const terse = { verbose: () => sqlite3 };
-  if (sqlite3 !== undefined) return { ...shared, type: 'sqlite', driver: terse, busyTimeout: BUSY_TIMEOUT_MS };
-  const libsql = driver === 'sqlite3' ? undefined : await load('libsql');
-  if (libsql !== undefined) return { ...shared, type: 'better-sqlite3', driver: libsql, timeout: BUSY_TIMEOUT_MS };
-  throw new FleetError('setup.missing', 'no SQLite driver can be loaded: neither sqlite3 nor libsql', {
-    hint: 'run npm install again; sqlite3 needs g++, make and python3, libsql needs none of them',
-  });
-}
-
-async function load(name: SqliteDriver): Promise<unknown> {
-  try {
-    const loaded = (await (name === 'sqlite3' ? import('sqlite3') : import('libsql'))) as { default: unknown };
-    return loaded.default;
-  } catch {
-    // Optional dependencies: npm leaves out what it could not build, and the other one is tried.
-    return undefined;
-  }
-}
-
 function checkWritable(path: string): void {
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
@@ -191,7 +157,7 @@ function notWritable(path: string, cause: unknown): FleetError {
 function translate(error: unknown, path: string): unknown {
   if (isFleetError(error)) return error;
   const text = messageOf(error);
-  const code = sqliteCode(error) ?? '';
+  const code = sqliteCode(error);
   if (/NOTADB|CORRUPT/.test(code) || /not a database|malformed/.test(text)) return corrupt(path, text, error);
   if (/READONLY|CANTOPEN/.test(code) || /readonly database|unable to open/i.test(text)) return notWritable(path, error);
   if (/FULL|IOERR|BUSY|LOCKED/.test(code)) {
@@ -202,11 +168,4 @@ function translate(error: unknown, path: string): unknown {
     });
   }
   return error;
-}
-
-function sqliteCode(error: unknown): string | undefined {
-  for (const candidate of [error, error instanceof Error && 'driverError' in error ? error.driverError : undefined]) {
-    if (candidate instanceof Error && 'code' in candidate && typeof candidate.code === 'string') return candidate.code;
-  }
-  return undefined;
 }
