@@ -96,6 +96,8 @@ async function started(...devices: readonly string[]): Promise<World> {
   return world;
 }
 afterEach(() => world.planner.stop());
+/** Of the kept plans. */
+const ids = (): readonly string[] => world.planner.records().map(({ id }) => id);
 
 describe('planner', () => {
   it('makes one verified plan of three devices that join within a few seconds', async () => {
@@ -277,6 +279,37 @@ describe('planner', () => {
     await world.pass(8);
     expect(world.solved).toBe(2);
     expect(Object.keys(world.hosted())).toEqual(['phone']);
+  });
+
+  it('makes no plan of a fleet that is being stopped', async () => {
+    await started('jetson', 'pi');
+    await world.pass(70);
+    const before = ids();
+    // Something to plan for falls due just when the agents leave, the one after the other.
+    for (const id of world.devices.keys()) for (const name of NAMES) world.costs.latencyMs.set(`${id}/${name}-q8`, 900);
+    await world.pass(2);
+    world.lose('jetson');
+    await world.pass(4);
+    world.lose('pi');
+    await world.pass(4);
+    await world.planner.stop();
+    expect(ids()).toEqual(before);
+  });
+
+  it('records nothing more once it is told to stop while it solves', async () => {
+    await started('jetson', 'pi');
+    const before = ids();
+    const inner = world.optimiser;
+    let go = (): void => {};
+    const gate = new Promise<void>((resolve) => (go = resolve));
+    world.optimiser = { ask: async (question) => (await gate, inner.ask(question)), close: async () => {} };
+    await world.planner.setBudgets({ ...DEFAULT_BUDGETS, fleetPowerW: 0.5 });
+    const stopped = world.planner.stop();
+    for (const id of [...world.devices.keys()]) world.lose(id);
+    go();
+    await stopped;
+    expect(world.solved).toBe(2);
+    expect(ids()).toEqual(before);
   });
 
   it('survives a solver that breaks down and tries again', async () => {

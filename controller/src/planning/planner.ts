@@ -69,6 +69,7 @@ export class Planner {
   #turn: Promise<unknown> = Promise.resolve();
   #waiting = 0;
   #isLooking = false;
+  #isStopped = false;
   #stop: () => void = () => {};
 
   constructor(parts: PlannerParts) {
@@ -89,8 +90,12 @@ export class Planner {
     this.#look();
   }
 
-  /** Stops looking and waits for what is being solved. The optimiser is its owner's to close. */
+  /**
+   * Stops looking and waits for what is being solved; what comes of that is dropped, for the fleet may be going as well. The
+   * optimiser is its owner's to close.
+   */
   async stop(): Promise<void> {
+    this.#isStopped = true;
     this.#stop();
     this.#stop = () => {};
     await this.#turn;
@@ -259,7 +264,7 @@ export class Planner {
   #due(): Trigger | undefined {
     const now = this.#parts.clock.now();
     const facts = this.#facts();
-    if (facts === undefined || now < this.#notBefore) return undefined;
+    if (this.#isStopped || facts === undefined || now < this.#notBefore) return undefined;
     if (this.active() === undefined && !hasWork(buildProblem(facts))) return undefined;
     return this.#watch.due({
       now,
@@ -269,13 +274,14 @@ export class Planner {
     });
   }
 
-  async #replan(trigger: Trigger): Promise<void> {
+  async #replan(first: Trigger): Promise<void> {
+    let trigger: Trigger | undefined = first;
     for (let attempt = 1; attempt <= MOST_TRIES; attempt++) {
       const facts = this.#facts();
       if (facts === undefined) return;
       const considered = circumstancesOf(facts);
-      const proposal = await this.#proposeOrServeLess(facts, trigger);
-      const { record, verdict } = proposal;
+      const { record, verdict } = await this.#proposeOrServeLess(facts, trigger);
+      if (this.#isStopped) return;
       if (verdict === 'rejected') {
         await this.#keep([record]);
         this.#parts.log.warn('plan.rejected', {
@@ -298,6 +304,9 @@ export class Planner {
         return;
       }
       this.#parts.log.info('plan.stale', { attempt, faults });
+      // A device has left: the reason may be gone with it, or wait a moment until it is back.
+      trigger = this.#due();
+      if (trigger === undefined) return;
     }
     // The fleet does not hold still; look again when it has had a moment.
     this.#notBefore = after(this.#parts.clock.now(), SETTLE);
@@ -318,7 +327,7 @@ export class Planner {
       undefined,
       `${trigger.text}; served share and replicas given up`,
     );
-    if (less.verdict === 'rejected' || less.record.solution.placement.length === 0) return proposal;
+    if (this.#isStopped || less.verdict === 'rejected' || less.record.solution.placement.length === 0) return proposal;
     await this.#keep([proposal.record]);
     return less;
   }

@@ -85,6 +85,40 @@ describe('ReplanWatch', () => {
     expect(due(watch, start + LOSS_GRACE / 1000 + 3, without, 5)).toBe('device-lost');
   });
 
+  it.each<[string, Partial<Circumstances>]>([
+    ['device-joined', { devices: { pi: device, jetson: device } }],
+    ['gate-changed', { gate: '101', devices: { pi: device } }],
+    ['cost-drift', { costs: { 'pi/math': 800 }, devices: { pi: device } }],
+  ])('lets %s wait for a device that is away for a moment: a plan would leave it out', (kind, change) => {
+    const watch = new ReplanWatch(unixMs(0), undefined);
+    watch.considered(base, unixMs(0));
+    const start = Math.max(START_GRACE, DRIFT_PERIOD) / 1000;
+    const away: Circumstances = { ...base, ...change };
+    expect(due(watch, start, away)).toBeUndefined();
+    expect(due(watch, start + 4, away)).toBeUndefined();
+    expect(due(watch, start + 5, { ...away, devices: { ...base.devices, ...away.devices } })).toBe(kind);
+  });
+
+  it('waits for nobody longer than a moment, though somebody is always away', () => {
+    const watch = new ReplanWatch(unixMs(0), undefined);
+    watch.considered(base, unixMs(0));
+    const start = START_GRACE / 1000;
+    const jetson = { jetson: device };
+    for (let second = 0; second < LOSS_GRACE / 1000; second++) {
+      const there = second % 2 === 0 ? { pi: device } : { phone: device };
+      expect(due(watch, start + second, { ...base, devices: { ...jetson, ...there } })).toBeUndefined();
+    }
+    const at = start + LOSS_GRACE / 1000;
+    expect(due(watch, at, { ...base, devices: { ...jetson, pi: device } })).toBe('device-joined');
+  });
+
+  it('acts on a changed budget also while a device is away', () => {
+    const watch = new ReplanWatch(unixMs(0), undefined);
+    watch.considered(base, unixMs(0));
+    const tighter = { ...base, devices: { pi: device }, budgets: { ...DEFAULT_BUDGETS, fleetPowerW: 9 } };
+    expect(due(watch, START_GRACE / 1000, tighter)).toBe('budget-changed');
+  });
+
   it('gives a fleet that is coming back after a start more time', () => {
     const watch = new ReplanWatch(unixMs(0), base);
     const none: Circumstances = { ...base, devices: {}, costs: {}, demand: {} };

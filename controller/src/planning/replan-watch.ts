@@ -7,7 +7,10 @@ import { isDrift, replanTrigger, type Trigger } from './replan-trigger.js';
 export const DEBOUNCE = milliseconds(3000);
 /** Drift is slow and noisy; it is looked into at most this often. */
 export const DRIFT_PERIOD = milliseconds(60_000);
-/** How long a device of the plan may be away before it counts as lost: a crashed agent is back within seconds. */
+/**
+ * How long a device of the plan may be away before it counts as lost: a crashed agent is back within seconds. For as long,
+ * other reasons wait for it.
+ */
 export const LOSS_GRACE = milliseconds(10_000);
 /** After a start of the controller the whole fleet has to reconnect first. */
 export const START_GRACE = milliseconds(60_000);
@@ -32,6 +35,8 @@ export class ReplanWatch {
   /** Since when there has been a reason to plan. */
   #reasonSince: UnixMs | undefined;
   #missingSince: ReadonlyMap<string, UnixMs> = new Map();
+  /** Since when one or another of the devices counted on has been away. */
+  #incompleteSince: UnixMs | undefined;
   #driftLookedAt: UnixMs;
   #awaited = 0;
   #progressAt: UnixMs;
@@ -61,7 +66,9 @@ export class ReplanWatch {
     if (isDrift(trigger.kind) && elapsed(this.#driftLookedAt, now) < DRIFT_PERIOD) return undefined;
     if (trigger.kind !== 'budget-changed' && elapsed(this.#reasonSince, now) < DEBOUNCE) return undefined;
     const isMeasuring = look.awaited > 0 && elapsed(this.#progressAt, now) < MEASURE_PATIENCE;
-    return isMeasuring && waitsForMeasurements(trigger) ? undefined : trigger;
+    // A plan made now would leave out a device that is back, or a fleet that is stopped, a moment later.
+    const isIncomplete = this.#incompleteSince !== undefined && elapsed(this.#incompleteSince, now) < LOSS_GRACE;
+    return (isMeasuring || isIncomplete) && canWait(trigger) ? undefined : trigger;
   }
 
   /** These circumstances have been planned for, whatever came of it. */
@@ -88,6 +95,7 @@ export class ReplanWatch {
       if (isStarting || elapsed(since, now) < LOSS_GRACE) devices[id] = device;
     }
     this.#missingSince = missing;
+    this.#incompleteSince = missing.size === 0 ? undefined : (this.#incompleteSince ?? now);
     return { ...circumstances, devices };
   }
 
@@ -98,8 +106,8 @@ export class ReplanWatch {
   }
 }
 
-/** A loss or a changed budget cannot wait until a new device is measured. */
-function waitsForMeasurements({ kind }: Trigger): boolean {
+/** A loss or a changed budget cannot wait until a new device is measured or an old one is back. */
+function canWait({ kind }: Trigger): boolean {
   switch (kind) {
     case 'first-plan':
     case 'device-joined':
