@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import type { Database, DatabaseSchema } from './database.js';
 import { openDatabase } from './sqlite-database.js';
-import type { SqliteDriver } from './sqlite-driver.js';
+import { driversHere, hasSqlite3 } from './sqlite-driver.fixture.js';
 
 interface Note {
   id: number;
@@ -31,7 +31,7 @@ class NoteTable1700000000000 implements MigrationInterface {
 
 const schema: DatabaseSchema = { entities: [noteEntity], migrations: [NoteTable1700000000000] };
 
-describe.each<SqliteDriver>(['sqlite3', 'libsql'])('openDatabase with %s', (driver) => {
+describe.each(driversHere)('openDatabase with %s', (driver) => {
   let folder: string;
   const opened: Database[] = [];
 
@@ -147,7 +147,7 @@ describe.each<SqliteDriver>(['sqlite3', 'libsql'])('openDatabase with %s', (driv
   });
 });
 
-it('prefers sqlite3', async () => {
+it.skipIf(!hasSqlite3)(`prefers sqlite3${hasSqlite3 ? '' : ' (skipped: it was not compiled)'}`, async () => {
   const folder = mkdtempSync(join(tmpdir(), 'fleetgate-db-'));
   const database = await openDatabase(join(folder, 'control.sqlite'), [schema]);
   expect(database.source.options.type).toBe('sqlite');

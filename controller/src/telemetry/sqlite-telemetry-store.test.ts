@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { deviceId } from '@fleetgate/shared/ids';
 import { milliseconds, unixMs } from '@fleetgate/shared/units/quantity';
 
+import { driversHere } from '../platform/sqlite-driver.fixture.js';
 import { MemoryTelemetryStore } from './memory-telemetry-store.js';
 import { openSqliteTelemetryStore } from './sqlite-telemetry-store.js';
 import { aRollup, minute, telemetryStoreContract } from './telemetry-store-contract.js';
@@ -23,8 +24,9 @@ afterEach(async () => {
 const path = () => join(folder, 'telemetry.sqlite');
 
 telemetryStoreContract('memory', () => Promise.resolve(new MemoryTelemetryStore()));
-telemetryStoreContract('sqlite3', () => openSqliteTelemetryStore(path(), 'write', { driver: 'sqlite3' }));
-telemetryStoreContract('libsql', () => openSqliteTelemetryStore(path(), 'write', { driver: 'libsql' }));
+for (const driver of driversHere) {
+  telemetryStoreContract(driver, () => openSqliteTelemetryStore(path(), 'write', { driver }));
+}
 
 const all = {
   deviceId: deviceId('pi'),
@@ -124,7 +126,8 @@ describe('telemetry database', () => {
       expect(await store.read(all)).toHaveLength(101);
       await store.close();
     } finally {
-      execFileSync('umount', [folder]);
+      // Lazily: libsql lets go of a file only when its statements are collected.
+      execFileSync('umount', ['--lazy', folder]);
     }
   });
 });
