@@ -15,7 +15,7 @@ import { SensorSet } from './sensor-set.js';
 import type { SensorAdapter, Sensors } from './sensors.js';
 
 export interface SensorMachine {
-  /** `/`, or a captured tree in tests. */
+  /** `/`, or in tests a tree of the documented form. */
   readonly root: string;
   readonly run: CommandRunner;
   readonly clock: Clock;

@@ -29,6 +29,7 @@ import { parseTegrastats } from './tegrastats.js';
 import { parseTermuxStatus } from './termux-status.js';
 import { parsePmicPower, parseTemperature, parseThrottled } from './vcgencmd.js';
 
+// Trees and command outputs made after the documented formats: no captures. Captured lines name their source.
 const TREES = fileURLToPath(new URL('../../../test/fixtures/sensors/', import.meta.url));
 const sample = (name: string): string => readFileSync(`${TREES}commands/${name}`, 'utf8');
 const missing: CommandRunner = (command) =>
@@ -92,6 +93,28 @@ describe('tegrastats', () => {
     });
   });
 
+  it('sums the rails of an AGX Orin, without the one below another and the unused channels', () => {
+    const rails = 'VDD_GPU_SOC 2400mW/2300mW VDD_CPU_CV 400mW/500mW VIN_SYS_5V0 4000mW/4000mW NC 0mW/0mW';
+    const reading = parseTegrastats(`CV0@-256C tj@42.5C ${rails} VDDQ_VDD2_1V8AO 300mW/300mW NC 0mW/0mW`);
+    expect(reading).toMatchObject({ powerW: expect.closeTo(6.8, 9) as number, temperatureC: 42.5 });
+  });
+
+  // Captured; from the tests of henrygd/beszel, agent/gpu_test.go (MIT).
+  it.each([
+    [
+      'an Orin with six cores and JetPack 6',
+      '11-15-2024 08:38:09 RAM 6185/7620MB (lfb 8x2MB) SWAP 851/3810MB (cached 1MB) CPU [15%@729,11%@729,14%@729,13%@729,11%@729,8%@729] EMC_FREQ 43%@2133 GR3D_FREQ 63%@[621] NVDEC off NVJPG off NVJPG1 off VIC off OFA off APE 200 cpu@53.968C soc2@52.437C soc0@50.75C gpu@53.343C tj@53.968C soc1@51.656C VDD_IN 12479mW/12479mW VDD_CPU_GPU_CV 4667mW/4667mW VDD_SOC 2817mW/2817mW',
+      { powerW: 12.479, temperatureC: 53.968, memoryUsedBytes: 6185 * 1024 * 1024, cpuRatio: 72 / 6 / 100 },
+    ],
+    [
+      'a TX2 with JetPack 4',
+      'RAM 3276/7859MB (lfb 5x4MB) SWAP 1626/12122MB (cached 181MB) CPU [44%@1421,49%@2031,67%@2034,17%@1420,25%@1419,8%@1420] EMC_FREQ 1%@1866 GR3D_FREQ 0%@114 APE 150 MTS fg 1% bg 1% PLL@42.5C MCPU@42.5C PMIC@50C Tboard@38C GPU@39.5C BCPU@42.5C thermal@41.3C Tdiode@39.25C VDD_SYS_GPU 182/182 VDD_SYS_SOC 730/730 VDD_4V0_WIFI 0/0 VDD_IN 5297/5297 VDD_SYS_CPU 1917/1917 VDD_SYS_DDR 1241/1241',
+      { powerW: 5.297, temperatureC: 42.5, memoryUsedBytes: 3276 * 1024 * 1024, cpuRatio: 210 / 6 / 100 },
+    ],
+  ])('reads a line of %s', (_, line, expected) => {
+    expect(parseTegrastats(line)).toEqual({ ...expected, powerFrom: 'jetson-tegrastats VDD_IN' });
+  });
+
   it('finds nothing in other text', () => {
     expect(parseTegrastats('hello')).toEqual({});
   });
@@ -104,8 +127,26 @@ describe('Raspberry Pi', () => {
     expect(parsePmicPower('error=1 error_msg="Command not registered"')).toBeUndefined();
   });
 
+  it('pairs the channels of a Pi 5 under load by the name of their rail', () => {
+    // Captured with four busy cores, four of its rails; from ml-energy/zeus, tests/device/machine/test_rpi.py (Apache-2.0).
+    const captured = [
+      ' 3V7_WL_SW_A current(0)=0.09368929A',
+      '  DDR_VDD2_A current(3)=0.22543980A',
+      '  VDD_CORE_A current(7)=6.22421000A',
+      '   0V8_AON_A current(16)=0.00305250A',
+      ' 3V7_WL_SW_V volt(8)=3.69977600V',
+      '  DDR_VDD2_V volt(11)=1.10476100V',
+      '  VDD_CORE_V volt(15)=0.86173300V',
+      '   0V8_AON_V volt(19)=0.80029220V',
+      '     EXT5V_V volt(24)=5.09066000V',
+    ];
+    const rails = 0.09368929 * 3.699776 + 0.2254398 * 1.104761 + 6.22421 * 0.861733 + 0.0030525 * 0.8002922;
+    expect(parsePmicPower(captured.join('\n'))).toBeCloseTo(1.1451 * rails + 0.5879, 9);
+  });
+
   it.each([
     ['throttled=0x0', false],
+    ['throttled=0xe0000', false],
     ['throttled=0x50000', false],
     ['throttled=0x50005', true],
     ['nonsense', undefined],
@@ -158,6 +199,31 @@ describe('Termux battery', () => {
     if (power === undefined) expect(reading?.powerW).toBeUndefined();
     else expect(reading?.powerW).toBeCloseTo(power, 9);
     expect(reading?.batteryRatio).toBe(0.81);
+  });
+
+  // Termux documents the temperature as a number or text, and its example has null for what the phone does not tell.
+  it.each([
+    ['text', '22.3', 22.3],
+    ['text in a language with commas', '22,3', 22.3],
+    ['no number', 'warm', undefined],
+    ['null', null, undefined],
+    ['unknown to Android', -214748364.8, undefined],
+  ])('keeps the rest where the temperature is %s', (_, temperature, expected) => {
+    const reading = parseTermuxStatus(status({ temperature, energy: null }));
+    expect(reading?.temperatureC).toBe(expected);
+    expect(reading).toMatchObject({ batteryRatio: 0.81, powerFrom: 'termux-battery current x voltage' });
+  });
+
+  it('keeps the power where the percentage is null', () => {
+    const reading = parseTermuxStatus(status({ percentage: null }));
+    expect(reading).toMatchObject({ temperatureC: 31.5, powerFrom: 'termux-battery current x voltage' });
+    expect(reading).not.toHaveProperty('batteryRatio');
+  });
+
+  it('has no power where an older version leaves the voltage out', () => {
+    // Captured; from ohmyzsh/ohmyzsh, plugins/battery/battery.plugin.zsh (MIT).
+    const captured = { health: 'GOOD', percentage: 93, plugged: 'UNPLUGGED', temperature: 29.0, current: 361816 };
+    expect(parseTermuxStatus(JSON.stringify(captured))).toEqual({ batteryRatio: 0.93, temperatureC: 29 });
   });
 
   it('is no reading when it is no JSON', () => {

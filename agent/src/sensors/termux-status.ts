@@ -2,14 +2,17 @@ import { z } from 'zod';
 
 import type { Reading } from './sensors.js';
 
+/** Null or of another type is as good as left out: versions of Termux:API differ, and one odd field spoils no other. */
+const number = z.number().optional().catch(undefined);
 const statusSchema = z.object({
-  percentage: z.number().optional(),
-  plugged: z.string().optional(),
-  temperature: z.number().optional(),
+  percentage: number,
+  plugged: z.string().optional().catch(undefined),
+  /** Degrees Celsius; some versions give it as text, with the comma of some languages. */
+  temperature: z.preprocess((value) => (typeof value === 'string' ? Number(value.replace(',', '.')) : value), number),
   /** mV; older versions leave it out. */
-  voltage: z.number().nullable().optional(),
+  voltage: number,
   /** uA with a sign that depends on the vendor; some vendors give mA. */
-  current: z.number().nullable().optional(),
+  current: number,
 });
 
 /** Power of a phone that is up: below it the figure is a unit error, above it nothing but charging explains it. */
@@ -35,7 +38,7 @@ export function parseTermuxStatus(text: string): Reading | undefined {
   const status = statusSchema.safeParse(value);
   if (!status.success) return undefined;
   const { percentage, plugged, temperature, voltage, current } = status.data;
-  const powerW = plugged === 'UNPLUGGED' ? plausiblePower(current ?? undefined, voltage ?? undefined) : undefined;
+  const powerW = plugged === 'UNPLUGGED' ? plausiblePower(current, voltage) : undefined;
   return {
     ...(percentage === undefined ? {} : { batteryRatio: Math.min(1, Math.max(0, percentage / 100)) }),
     ...(temperature === undefined || temperature < -40 || temperature > 100 ? {} : { temperatureC: temperature }),
