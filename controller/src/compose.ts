@@ -28,7 +28,7 @@ import { withUnknownExperts } from './gating/unknown-expert.js';
 import { openCosts } from './kept-costs.js';
 import { type OpenBroker, openBroker } from './open-broker.js';
 import { Demand } from './planning/demand.js';
-import { poweredOn } from './planning/plan-record.js';
+import { type PlanRecord, poweredOn } from './planning/plan-record.js';
 import { Planner } from './planning/planner.js';
 import { planPolicy } from './planning/policy.js';
 import { planningSchema, SqliteBudgetStore, SqlitePlanStore } from './planning/sqlite-plan-store.js';
@@ -185,7 +185,7 @@ function startRollout(
     fleet,
     catalogue: registry,
     activePlan,
-    planChanges$: planner.active$,
+    planChanges$: planner.plans.active$,
     link: new MqttDesiredStateLink(broker, config.fleet),
     settings: { telemetry: { sampleMs: config.telemetrySampleMs, batchMs: config.telemetryBatchMs } },
     clock,
@@ -196,13 +196,10 @@ function startRollout(
 }
 
 /** What `derive` makes of the plan in force, made once per plan. */
-function byPlan<T>(
-  planner: Planner,
-  derive: (record: NonNullable<ReturnType<Planner['active']>>) => T,
-): () => T | undefined {
+function byPlan<T>(planner: Planner, derive: (record: PlanRecord) => T): () => T | undefined {
   let last: { readonly id: string; readonly value: T } | undefined;
   return () => {
-    const record = planner.active();
+    const record = planner.plans.active();
     if (record === undefined) return undefined;
     if (last?.id !== record.id) last = { id: record.id, value: derive(record) };
     return last.value;

@@ -91,7 +91,7 @@ async function composeApp(
     devices: [...(parts?.fleet.view.values() ?? [])].map(deviceFigures),
     brokerConnected: connected.value,
     liveFeedClients: parts?.feed.size ?? 0,
-    planObjective: parts?.planner.active()?.solution.objective ?? undefined,
+    planObjective: parts?.planner.plans.active()?.solution.objective ?? undefined,
   }));
   const composed = await compose({
     ...surroundings,
@@ -108,7 +108,7 @@ async function composeApp(
     for (const oldest of counted) if (counted.size > MOST_COUNTED) counted.delete(oldest);
     observe(metrics, record);
   });
-  planner.changes$.subscribe((record) => {
+  planner.plans.changes$.subscribe((record) => {
     if (record.state === 'active') metrics.countPlan(record.solution.status);
   });
   const status: AppParts['status'] = () =>
@@ -119,7 +119,7 @@ async function composeApp(
       brokerConnected: connected.value,
       gate: { state: gate.state, experts: gate.experts.length, trainedOn: gate.trainedOn },
       devices: fleet.view.values(),
-      activePlanId: planner.active()?.id ?? null,
+      activePlanId: planner.plans.active()?.id ?? null,
       mqttUrl,
     });
   const sources = {

@@ -32,12 +32,12 @@ export class PlanController {
 
   @Get('plans')
   plans(): ListBody<PlanView> {
-    return { items: this.planner.views() };
+    return { items: this.planner.plans.views() };
   }
 
   @Get('plans/:id')
   plan(@Param('id') id: string): PlanView {
-    return planView(this.planner.record(idOf(id)));
+    return planView(this.planner.plans.record(idOf(id)));
   }
 
   @Get('plans/:id/explain')

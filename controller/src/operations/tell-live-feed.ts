@@ -28,7 +28,7 @@ export function* liveSnapshot({ fleet, boards, planner, status }: LiveFeedSource
   yield { type: 'status', status: status() };
   for (const device of fleet.view.values()) yield { type: 'device', device: deviceView(device, boards) };
   yield { type: 'budgets', budgets: planner.budgets() };
-  const active = planner.active();
+  const active = planner.plans.active();
   if (active !== undefined) yield { type: 'plan', plan: planView(active) };
 }
 
@@ -48,7 +48,7 @@ export function tellLiveFeed(feed: LiveFeed, sources: LiveFeedSources): Subscrip
     sources.deviceEvents$.subscribe(({ deviceId, event }) => feed.tell({ type: 'device-event', deviceId, event })),
   );
   subscriptions.add(
-    planner.changes$.subscribe((record) => {
+    planner.plans.changes$.subscribe((record) => {
       feed.tell({ type: 'plan', plan: planView(record) });
       tellStatus();
     }),

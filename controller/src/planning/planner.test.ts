@@ -82,7 +82,7 @@ class World {
   }
 
   hosted(): Record<string, readonly string[]> {
-    const active = this.planner.active();
+    const active = this.planner.plans.active();
     return active === undefined ? {} : Object.fromEntries(placementsOf(active));
   }
 }
@@ -97,7 +97,7 @@ async function started(...devices: readonly string[]): Promise<World> {
 }
 afterEach(() => world.planner.stop());
 /** Of the kept plans. */
-const ids = (): readonly string[] => world.planner.records().map(({ id }) => id);
+const ids = (): readonly string[] => world.planner.plans.records().map(({ id }) => id);
 
 describe('planner', () => {
   it('makes one verified plan of three devices that join within a few seconds', async () => {
@@ -110,11 +110,11 @@ describe('planner', () => {
     world.join('pi');
     await world.pass(10);
     expect(world.solved).toBe(1);
-    const active = world.planner.active();
+    const active = world.planner.plans.active();
     expect(active).toMatchObject({ state: 'active', verified: true, trigger: 'first plan' });
     expect(active?.solution.status).toBe('optimal');
     expect(new Set(Object.values(world.hosted()).flat())).toEqual(new Set(['code-q8', 'math-q8', 'story-q8']));
-    expect(world.planner.views()[0]).toMatchObject({ state: 'active', verified: true, relaxations: null });
+    expect(world.planner.plans.views()[0]).toMatchObject({ state: 'active', verified: true, relaxations: null });
   });
 
   it('waits for devices that are being measured, but not for ever', async () => {
@@ -122,26 +122,26 @@ describe('planner', () => {
     world.join('pi', { reported: aReported({ slots: 2 }) });
     await world.planner.start();
     await world.pass(60);
-    expect(world.planner.active()).toBeUndefined();
+    expect(world.planner.plans.active()).toBeUndefined();
     await world.pass(70);
-    expect(world.planner.active()).toBeDefined();
+    expect(world.planner.plans.active()).toBeDefined();
   });
 
   it('plans again when a device is lost, after a moment of grace, and keeps the plan when it is soon back', async () => {
     await started('jetson', 'pi');
-    const first = world.planner.active();
+    const first = world.planner.plans.active();
     await world.pass(70);
     const host = Object.keys(world.hosted())[0] ?? '';
     world.lose(host);
     await world.pass(5);
     world.join(host);
     await world.pass(20);
-    expect(world.planner.active()?.id).toBe(first?.id);
+    expect(world.planner.plans.active()?.id).toBe(first?.id);
     world.lose(host);
     await world.pass(20);
-    expect(world.planner.active()?.trigger).toContain(`device lost: ${host}`);
+    expect(world.planner.plans.active()?.trigger).toContain(`device lost: ${host}`);
     expect(Object.keys(world.hosted())).not.toContain(host);
-    expect(world.planner.records().find(({ id }) => id === first?.id)?.state).toBe('superseded');
+    expect(world.planner.plans.records().find(({ id }) => id === first?.id)?.state).toBe('superseded');
   });
 
   it('serves what it can when the rest of the fleet cannot keep the floors', async () => {
@@ -154,27 +154,27 @@ describe('planner', () => {
     world.lose('pi');
     await world.pass(20);
     expect(Object.keys(world.hosted())).toEqual(['jetson']);
-    expect(world.planner.active()?.trigger).toContain('given up');
-    const rejected = world.planner.records().find(({ state }) => state === 'rejected');
+    expect(world.planner.plans.active()?.trigger).toContain('given up');
+    const rejected = world.planner.plans.records().find(({ state }) => state === 'rejected');
     expect(rejected?.solution.conflict).toContain('replicas');
   });
 
   it('rejects budgets that no plan can meet, says what conflicts and what would help, and keeps the old plan', async () => {
     await started('jetson', 'pi');
-    const before = world.planner.active();
+    const before = world.planner.plans.active();
     await world.planner.setBudgets({ ...DEFAULT_BUDGETS, fleetPowerW: 0.5 });
     await world.pass(3);
-    expect(world.planner.active()?.id).toBe(before?.id);
-    const [newest] = world.planner.views();
+    expect(world.planner.plans.active()?.id).toBe(before?.id);
+    const [newest] = world.planner.plans.views();
     expect(newest).toMatchObject({ state: 'rejected', status: 'infeasible', verified: false });
     expect(newest?.conflict).toContain('power');
     expect(newest?.relaxations?.map(({ text }) => text).join()).toMatch(/power budget 0.5 W -> \d/);
-    const made = world.planner.records().length;
+    const made = world.planner.plans.records().length;
     await world.pass(10);
-    expect(world.planner.records()).toHaveLength(made);
+    expect(world.planner.plans.records()).toHaveLength(made);
     await world.planner.setBudgets(DEFAULT_BUDGETS);
     await world.pass(3);
-    expect(world.planner.active()?.state).toBe('active');
+    expect(world.planner.plans.active()?.state).toBe('active');
   });
 
   it('meets a power budget by putting devices into standby', async () => {
@@ -185,10 +185,10 @@ describe('planner', () => {
       defaultClass: { ...DEFAULT_BUDGETS.defaultClass, minServed: 0 },
     });
     await world.pass(3);
-    const active = world.planner.active();
+    const active = world.planner.plans.active();
     if (active === undefined) throw new Error('no plan');
     expect(poweredOn(active).size).toBeLessThan(3);
-    const power = world.planner.views()[0]?.constraints.find(({ group }) => group === 'power');
+    const power = world.planner.plans.views()[0]?.constraints.find(({ group }) => group === 'power');
     expect(power?.used).toBeLessThanOrEqual(8.5);
     // Three devices draw 2 W each even in standby.
     expect(power?.used).toBeGreaterThanOrEqual(6);
@@ -206,7 +206,7 @@ describe('planner', () => {
 
   it('has the same plan after a restart, also while the fleet is still coming back', async () => {
     await started('jetson', 'pi');
-    const before = world.planner.active();
+    const before = world.planner.plans.active();
     await world.planner.stop();
     const devices = new Map(world.devices);
     for (const id of devices.keys()) world.lose(id);
@@ -214,36 +214,36 @@ describe('planner', () => {
     for (const pair of ['jetson/math-q8', 'pi/math-q8']) costs.set(pair, 2000);
     world.planner = world.make();
     await world.planner.start();
-    expect(world.planner.active()?.id).toBe(before?.id);
+    expect(world.planner.plans.active()?.id).toBe(before?.id);
     await world.pass(30);
     for (const [id, device] of devices) world.devices.set(id, device);
     await world.pass(120);
-    expect(world.planner.active()?.id).toBe(before?.id);
+    expect(world.planner.plans.active()?.id).toBe(before?.id);
   });
 
   it('keeps the old placement when a new device brings too little, and its own when costs drift a little', async () => {
     await started('jetson', 'pi');
     const before = world.hosted();
-    const id = world.planner.active()?.id;
+    const id = world.planner.plans.active()?.id;
     world.join('late');
     await world.pass(10);
     expect(world.solved).toBe(2);
-    expect(world.planner.active()?.id).toBe(id);
+    expect(world.planner.plans.active()?.id).toBe(id);
     expect(world.hosted()).toEqual(before);
   });
 
   it('proposes without putting in force, applies, and rolls back', async () => {
     await started('jetson', 'pi');
-    const first = world.planner.active();
+    const first = world.planner.plans.active();
     const proposal = await world.planner.propose('requested', { ...DEFAULT_BUDGETS, maxVariants: 1 });
     expect(proposal.state).toBe('proposed');
-    expect(world.planner.active()?.id).toBe(first?.id);
+    expect(world.planner.plans.active()?.id).toBe(first?.id);
     await world.planner.apply(proposal.id);
-    expect(world.planner.active()?.id).toBe(proposal.id);
+    expect(world.planner.plans.active()?.id).toBe(proposal.id);
     await world.pass(10);
-    expect(world.planner.active()?.id).toBe(proposal.id);
+    expect(world.planner.plans.active()?.id).toBe(proposal.id);
     await world.planner.rollback();
-    expect(world.planner.active()?.id).toBe(first?.id);
+    expect(world.planner.plans.active()?.id).toBe(first?.id);
   });
 
   it('refuses to apply what is unknown, rejected or no longer fits the fleet', async () => {
@@ -323,9 +323,9 @@ describe('planner', () => {
     };
     await world.planner.start();
     await world.pass(10);
-    expect(world.planner.active()).toBeUndefined();
+    expect(world.planner.plans.active()).toBeUndefined();
     await world.pass(40);
-    expect(world.planner.active()).toBeDefined();
+    expect(world.planner.plans.active()).toBeDefined();
   });
 
   it('shows no plan that the store has not taken', async () => {
@@ -334,9 +334,9 @@ describe('planner', () => {
     world.plans.failNextSave = true;
     await world.planner.start();
     await world.pass(8);
-    expect(world.planner.active()).toBeUndefined();
+    expect(world.planner.plans.active()).toBeUndefined();
     await world.pass(40);
-    expect(world.planner.active()).toBeDefined();
+    expect(world.planner.plans.active()).toBeDefined();
   });
 
   it('has nothing to propose without a gate or a device', async () => {

@@ -1,16 +1,15 @@
 /**
  * The slow loop: looks at the fleet, decides when to plan, has it solved, verifies the answer against the newest fleet
- * and puts it in force. The only writer of plans and budgets. What is in force goes out by `active$`; nothing here
- * talks to a device.
+ * and puts it in force. The only writer of plans (`PlanBook`) and budgets; nothing here talks to a device.
  */
-import type { Budgets, PlanView } from '@fleetgate/shared/api/operations';
+import type { Budgets } from '@fleetgate/shared/api/operations';
 import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
 import type { PlanId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import type { Random } from '@fleetgate/shared/random';
 import { after, milliseconds, type UnixMs } from '@fleetgate/shared/units/quantity';
-import { BehaviorSubject, type Observable, Subject } from 'rxjs';
+import { BehaviorSubject, type Observable } from 'rxjs';
 
 import type { Catalogue } from '../catalogue/catalogue.js';
 import type { FleetSnapshot } from '../fleet/device.js';
@@ -22,11 +21,10 @@ import { DEFAULT_BUDGETS, parseBudgets } from './budgets.js';
 import type { BudgetStore } from './budget-store.js';
 import { circumstancesOf } from './circumstances.js';
 import type { Demand } from './demand.js';
-import { diffPlan } from './diff-plan.js';
 import type { PlacementOptimiser } from './placement-optimiser.js';
+import { PlanBook } from './plan-book.js';
 import { placedPairs, placementsOf, type PlanRecord } from './plan-record.js';
 import type { PlanStore } from './plan-store.js';
-import { planView } from './plan-view.js';
 import { hasWork, type Proposal, proposePlan, withoutFloors } from './propose-plan.js';
 import { measurementsAwaited } from './readiness.js';
 import type { Trigger } from './replan-trigger.js';
@@ -59,11 +57,9 @@ export interface PlannerParts {
 }
 
 export class Planner {
+  readonly plans: PlanBook;
   readonly #parts: PlannerParts;
-  readonly #active = new BehaviorSubject<PlanRecord | undefined>(undefined);
-  readonly #changed = new Subject<PlanRecord>();
   readonly #budgetsChanged = new BehaviorSubject<Budgets>(DEFAULT_BUDGETS);
-  #records: readonly PlanRecord[] = [];
   #watch: ReplanWatch;
   #notBefore: UnixMs;
   #turn: Promise<unknown> = Promise.resolve();
@@ -74,18 +70,17 @@ export class Planner {
 
   constructor(parts: PlannerParts) {
     this.#parts = parts;
+    this.plans = new PlanBook(parts);
     this.#notBefore = parts.clock.now();
     this.#watch = new ReplanWatch(this.#notBefore, undefined);
   }
 
   /** Reads plans and budgets back and begins to look; the plan that was in force stays so. */
   async start(): Promise<void> {
-    const { plans, budgets, clock } = this.#parts;
-    this.#records = await plans.load();
+    const { budgets, clock } = this.#parts;
+    await this.plans.load();
     this.#budgetsChanged.next((await budgets.load()) ?? DEFAULT_BUDGETS);
-    const active = this.#records.find(({ state }) => state === 'active');
-    this.#watch = new ReplanWatch(clock.now(), active?.circumstances);
-    if (active !== undefined) this.#active.next(active);
+    this.#watch = new ReplanWatch(clock.now(), this.plans.active()?.circumstances);
     this.#stop = clock.every(LOOK, () => this.#look());
     this.#look();
   }
@@ -101,45 +96,12 @@ export class Planner {
     await this.#turn;
   }
 
-  /** The plan in force; undefined before the first. */
-  active(): PlanRecord | undefined {
-    return this.#active.value;
-  }
-
-  /** The plan in force, at once and after every change. */
-  get active$(): Observable<PlanRecord | undefined> {
-    return this.#active;
-  }
-
-  /** Every plan that was made or whose state changed. */
-  get changes$(): Observable<PlanRecord> {
-    return this.#changed;
-  }
-
   budgets(): Budgets {
     return this.#budgetsChanged.value;
   }
 
   get budgets$(): Observable<Budgets> {
     return this.#budgetsChanged;
-  }
-
-  /** Kept plans, newest first. */
-  records(): readonly PlanRecord[] {
-    return this.#records;
-  }
-
-  views(): readonly PlanView[] {
-    return this.#records.map(planView);
-  }
-
-  /** Throws `plan.unknown`. */
-  record(id: PlanId): PlanRecord {
-    const record = this.#records.find((each) => each.id === id);
-    if (record !== undefined) return record;
-    throw new FleetError('plan.unknown', `there is no plan ${id}`, {
-      hint: 'fleetgate plan show lists the kept plans',
-    });
   }
 
   /** Sets the budgets for good; a new plan follows if they call for one. Throws `budget.invalid`. */
@@ -169,25 +131,19 @@ export class Planner {
         );
       }
       const { record } = await this.#propose(facts, undefined, trigger);
-      await this.#keep([record]);
+      await this.plans.keep([record]);
       return record;
     });
   }
 
   /** Puts a proposed or superseded plan in force. Throws `plan.unknown`, `plan.infeasible` (rejected) or `plan.stale`. */
   apply(id: PlanId): Promise<PlanRecord> {
-    return this.#exclusively(() => this.#apply(this.record(id)));
+    return this.#exclusively(() => this.#apply(this.plans.record(id)));
   }
 
   /** Puts the plan in force again that was before this one. Throws `plan.unknown` when there is none, or `plan.stale`. */
   rollback(): Promise<PlanRecord> {
-    return this.#exclusively(() => {
-      const previous = this.#records
-        .filter(({ state, activatedAt }) => state === 'superseded' && activatedAt !== undefined)
-        .toSorted((a, b) => (b.activatedAt ?? 0) - (a.activatedAt ?? 0))[0];
-      if (previous === undefined) throw new FleetError('plan.unknown', 'there is no earlier plan to go back to');
-      return this.#apply(previous);
-    });
+    return this.#exclusively(() => this.#apply(this.plans.previous()));
   }
 
   async #apply(record: PlanRecord): Promise<PlanRecord> {
@@ -207,37 +163,11 @@ export class Planner {
         hint: 'propose a new one',
       });
     }
-    const active = await this.#activate(record);
+    const active = await this.plans.activate(record);
     const facts = this.#facts();
     // A person chose this plan: only what changes from here on calls for another.
     if (facts !== undefined) this.#watch.considered(circumstancesOf(facts), this.#parts.clock.now());
     return active;
-  }
-
-  async #activate(record: PlanRecord): Promise<PlanRecord> {
-    const old = this.active();
-    const active: PlanRecord = Object.freeze({ ...record, state: 'active', activatedAt: this.#parts.clock.now() });
-    const superseded =
-      old === undefined || old.id === record.id ? [] : [Object.freeze({ ...old, state: 'superseded' as const })];
-    await this.#keep([...superseded, active]);
-    this.#active.next(active);
-    const moves = diffPlan(old, active);
-    this.#parts.log.info('plan.applied', {
-      planId: active.id,
-      trigger: active.trigger,
-      status: active.solution.status,
-      objective: active.solution.objective,
-      devicesChanged: moves.length,
-      loads: moves.reduce((total, { load }) => total + load.length, 0),
-    });
-    return active;
-  }
-
-  /** The store first: what is shown must outlive a crash. */
-  async #keep(records: readonly PlanRecord[]): Promise<void> {
-    await this.#parts.plans.save(records);
-    this.#records = await this.#parts.plans.load();
-    for (const record of records) this.#changed.next(record);
   }
 
   /** One look at a time; a look that is due meanwhile is made by the next tick. */
@@ -265,11 +195,11 @@ export class Planner {
     const now = this.#parts.clock.now();
     const facts = this.#facts();
     if (this.#isStopped || facts === undefined || now < this.#notBefore) return undefined;
-    if (this.active() === undefined && !hasWork(buildProblem(facts))) return undefined;
+    if (this.plans.active() === undefined && !hasWork(buildProblem(facts))) return undefined;
     return this.#watch.due({
       now,
       circumstances: circumstancesOf(facts),
-      placed: placedPairs(this.active()),
+      placed: placedPairs(this.plans.active()),
       awaited: measurementsAwaited(facts.fleet, facts.catalogue),
     });
   }
@@ -283,7 +213,7 @@ export class Planner {
       const { record, verdict } = await this.#proposeOrServeLess(facts, trigger);
       if (this.#isStopped) return;
       if (verdict === 'rejected') {
-        await this.#keep([record]);
+        await this.plans.keep([record]);
         this.#parts.log.warn('plan.rejected', {
           planId: record.id,
           trigger: trigger.text,
@@ -299,7 +229,7 @@ export class Planner {
       }
       const faults = planFaults(record, this.#parts.fleet.snapshot(), this.#parts.catalogue());
       if (faults.length === 0) {
-        await this.#activate(record);
+        await this.plans.activate(record);
         this.#watch.considered(considered, this.#parts.clock.now());
         return;
       }
@@ -317,7 +247,7 @@ export class Planner {
    * gone, serving less is better than that.
    */
   async #proposeOrServeLess(facts: ProblemFacts, trigger: Trigger): Promise<Proposal> {
-    const old = this.active();
+    const old = this.plans.active();
     const proposal = await this.#propose(facts, old, trigger.text);
     if (proposal.verdict !== 'rejected' || proposal.record.solution.status !== 'infeasible') return proposal;
     const isOldUsable = old !== undefined && planFaults(old, facts.fleet, facts.catalogue).length === 0;
@@ -328,7 +258,7 @@ export class Planner {
       `${trigger.text}; served share and replicas given up`,
     );
     if (this.#isStopped || less.verdict === 'rejected' || less.record.solution.placement.length === 0) return proposal;
-    await this.#keep([proposal.record]);
+    await this.plans.keep([proposal.record]);
     return less;
   }
 
@@ -341,7 +271,7 @@ export class Planner {
     const { fleet, catalogue, gate, costs, workloads, demand, clock } = this.#parts;
     const trained = gate();
     if (trained === undefined || trained.classes.length === 0) return undefined;
-    const active = this.active();
+    const active = this.plans.active();
     return {
       fleet: fleet.snapshot(),
       catalogue: catalogue(),
