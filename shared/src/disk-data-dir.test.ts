@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -33,6 +33,26 @@ describe('claimDataDir', () => {
   it('refuses a folder that a living process holds', () => {
     writeFileSync(join(folder, 'lock'), String(process.ppid));
     expect(codeOf(() => claimDataDir(folder))).toBe('data-dir.in-use');
+  });
+
+  it('refuses a folder that this process holds, also by another way to it, until it is given back', () => {
+    symlinkSync(folder, `${folder}-link`);
+    try {
+      const release = claimDataDir(folder);
+      expect(codeOf(() => claimDataDir(`${folder}-link`))).toBe('data-dir.in-use');
+      release();
+      const again = claimDataDir(`${folder}-link`);
+      release();
+      expect(codeOf(() => claimDataDir(folder))).toBe('data-dir.in-use');
+      again();
+    } finally {
+      rmSync(`${folder}-link`);
+    }
+  });
+
+  it('takes over a lock with its own process id that it did not make: ids are reused', () => {
+    writeFileSync(join(folder, 'lock'), String(process.pid));
+    claimDataDir(folder)();
   });
 
   it.each(['2147480000', '', 'no number'])('takes over the lock %j of a process that is gone', (owner) => {

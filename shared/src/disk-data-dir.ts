@@ -6,6 +6,7 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  realpathSync,
   rmSync,
   writeSync,
 } from 'node:fs';
@@ -13,17 +14,21 @@ import { dirname, join } from 'node:path';
 
 import { FleetError, messageOf } from './errors.js';
 
+/** Locks that this process holds. One that has our id and is not among them was left by an earlier process of that id. */
+const held = new Set<string>();
+
 /**
- * Makes `path` this process's own folder: created if missing, checked for writing, locked against a second process.
+ * Makes `path` the caller's own folder: created if missing, checked for writing, locked against any other caller.
  *
  * Returns the function that gives the lock back. Throws `data-dir.not-writable` or `data-dir.in-use`. A lock whose
  * process is gone (kill -9) is taken over.
  */
 export function claimDataDir(path: string): () => void {
-  const lock = join(path, 'lock');
+  let lock: string;
   try {
     makeFolder(path);
     accessSync(path, constants.W_OK | constants.R_OK);
+    lock = join(realpathSync(path), 'lock');
   } catch (cause) {
     throw notWritable(path, cause);
   }
@@ -32,11 +37,11 @@ export function claimDataDir(path: string): () => void {
       const file = openSync(lock, 'wx', 0o600);
       writeSync(file, String(process.pid));
       closeSync(file);
-      return () => rmSync(lock, { force: true });
+      return hold(lock);
     } catch (cause) {
       if (!isCode(cause, 'EEXIST')) throw notWritable(path, cause);
       const owner = Number(readLock(lock));
-      if (isAlive(owner)) {
+      if (owner === process.pid ? held.has(lock) : isAlive(owner)) {
         throw new FleetError('data-dir.in-use', `data directory ${path} is in use by process ${owner}`, {
           hint: 'stop that process, or choose another directory with --data',
         });
@@ -47,6 +52,18 @@ export function claimDataDir(path: string): () => void {
   throw new FleetError('data-dir.in-use', `data directory ${path} is being claimed by another process`, {
     retryable: true,
   });
+}
+
+/** Returns the function that lets go; called again, it does nothing. */
+function hold(lock: string): () => void {
+  held.add(lock);
+  let isOurs = true;
+  return () => {
+    if (!isOurs) return;
+    isOurs = false;
+    held.delete(lock);
+    rmSync(lock, { force: true });
+  };
 }
 
 /** Not `recursive: true`: below a folder that cannot hold any (/proc), Node 20 tries for ever. */
@@ -76,7 +93,7 @@ function readLock(path: string): string {
 }
 
 function isAlive(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0 || pid === process.pid) return false;
+  if (!Number.isInteger(pid) || pid <= 0) return false;
   try {
     process.kill(pid, 0);
     return true;
