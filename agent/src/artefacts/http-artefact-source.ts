@@ -1,4 +1,7 @@
-import { FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
+import type { IncomingMessage } from 'node:http';
+
+import { FleetError, isFleetError } from '@fleetgate/shared/errors';
+import { openHttp, reasonOf } from '@fleetgate/shared/http-request';
 
 import type { Artefact } from './artefact-store.js';
 
@@ -33,7 +36,7 @@ export function httpArtefactSource(controllerUrl: string, bearer: string): Artef
         await take(start, chunksOf(response, artefact, alive));
       } finally {
         // Gives the connection back where the body was not read to its end.
-        await response.body?.cancel().catch(() => {});
+        response.destroy();
       }
     } catch (error) {
       if (signal.aborted) throw signal.reason;
@@ -44,38 +47,33 @@ export function httpArtefactSource(controllerUrl: string, bearer: string): Artef
   };
 }
 
-async function open(url: URL, bearer: string, offset: number, signal: AbortSignal): Promise<Response> {
+async function open(url: URL, bearer: string, offset: number, signal: AbortSignal): Promise<IncomingMessage> {
   const headers: Record<string, string> = { authorization: `Bearer ${bearer}`, 'accept-encoding': 'identity' };
   if (offset > 0) headers['range'] = `bytes=${offset}-`;
   try {
-    return await fetch(url, { headers, signal, redirect: 'error' });
+    return await openHttp(url, signal, { headers });
   } catch (cause) {
     throw new FleetError('artefact.unavailable', `${url.href}: ${reasonOf(cause)}`, { retryable: true, cause });
   }
 }
 
-function startOf(response: Response, offset: number, artefact: Artefact): number {
-  if (response.status === 200) return 0;
-  if (response.status === 206) {
-    const start = Number(/^bytes (\d+)-/.exec(response.headers.get('content-range') ?? '')?.[1]);
-    if (start === offset) return offset;
-    throw unavailable(
-      artefact,
-      `asked for bytes from ${offset}, got ${response.headers.get('content-range')}`,
-      'again',
-    );
+function startOf(response: IncomingMessage, offset: number, artefact: Artefact): number {
+  const status = response.statusCode ?? 0;
+  if (status === 200) return 0;
+  if (status === 206) {
+    const range = response.headers['content-range'];
+    if (Number(/^bytes (\d+)-/.exec(range ?? '')?.[1]) === offset) return offset;
+    throw unavailable(artefact, `asked for bytes from ${offset}, got ${range}`, 'again');
   }
   // 416: what is there is longer than the source's file, so it is of no use.
-  if (response.status === 416)
-    throw new FleetError('artefact.corrupt', `${artefact.sha256}: the source has fewer bytes`);
-  const again = response.status === 429 || response.status >= 500;
-  throw unavailable(artefact, `the controller answered ${response.status}`, again ? 'again' : 'never');
+  if (status === 416) throw new FleetError('artefact.corrupt', `${artefact.sha256}: the source has fewer bytes`);
+  const again = status === 429 || status >= 500;
+  throw unavailable(artefact, `the controller answered ${status}`, again ? 'again' : 'never');
 }
 
-async function* chunksOf(response: Response, artefact: Artefact, alive: () => void): AsyncIterable<Uint8Array> {
-  if (response.body === null) return;
+async function* chunksOf(response: IncomingMessage, artefact: Artefact, alive: () => void): AsyncIterable<Uint8Array> {
   try {
-    for await (const chunk of response.body) {
+    for await (const chunk of response as AsyncIterable<Uint8Array>) {
       alive();
       yield chunk;
     }
@@ -90,8 +88,4 @@ function unavailable(artefact: Artefact, what: string, when: 'again' | 'never', 
     retryable: when === 'again',
     cause,
   });
-}
-
-function reasonOf(cause: unknown): string {
-  return cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : messageOf(cause);
 }

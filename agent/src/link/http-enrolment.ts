@@ -3,7 +3,8 @@ import { z } from 'zod';
 import type { EnrolRequest } from '@fleetgate/shared/api/operations';
 import { check } from '@fleetgate/shared/check';
 import type { Clock } from '@fleetgate/shared/clock';
-import { FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
+import { FleetError, isFleetError } from '@fleetgate/shared/errors';
+import { type HttpRequest, openHttp, readText, reasonOf } from '@fleetgate/shared/http-request';
 import { type BoardId, deviceIdSchema, fleetIdSchema } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import type { Random } from '@fleetgate/shared/random';
@@ -61,8 +62,7 @@ export async function enrol(
 async function enrolOnce(enrolment: Enrolment, signal: AbortSignal): Promise<Identity> {
   const { controllerUrl, token, name, board, nonce } = enrolment;
   const url = new URL('/api/v1/enrol', controllerUrl);
-  const { status, body } = await request(url, signal, {
-    method: 'POST',
+  const { status, body } = await ask(url, signal, {
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ token, name, board, nonce } satisfies EnrolRequest),
   });
@@ -107,7 +107,7 @@ export async function lookUpBroker(
   try {
     const url = new URL('/api/v1/status', controllerUrl);
     const headers = { authorization: `Bearer ${identity.deviceId}:${identity.secret}` };
-    const { status, body } = await request(url, signal, { headers });
+    const { status, body } = await ask(url, signal, { headers });
     const parsed = z.object({ fleet: z.literal(identity.fleet), mqttUrl: z.url() }).safeParse(body);
     return status === 200 && parsed.success ? brokerUrl(parsed.data.mqttUrl, controllerUrl) : undefined;
   } catch {
@@ -115,18 +115,12 @@ export async function lookUpBroker(
   }
 }
 
-async function request(url: URL, signal: AbortSignal, init: RequestInit): Promise<{ status: number; body: unknown }> {
+async function ask(url: URL, signal: AbortSignal, what: HttpRequest): Promise<{ status: number; body: unknown }> {
   try {
-    const response = await fetch(url, {
-      ...init,
-      redirect: 'error',
-      signal: AbortSignal.any([signal, AbortSignal.timeout(DEADLINE_MS)]),
-    });
-    const text = await response.text();
-    return { status: response.status, body: parseJson(text) };
+    const response = await openHttp(url, AbortSignal.any([signal, AbortSignal.timeout(DEADLINE_MS)]), what);
+    return { status: response.statusCode ?? 0, body: parseJson(await readText(response)) };
   } catch (cause) {
-    const reason = cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : messageOf(cause);
-    throw new FleetError('controller.unreachable', `no answer from ${url.origin}: ${reason}`, {
+    throw new FleetError('controller.unreachable', `no answer from ${url.origin}: ${reasonOf(cause)}`, {
       hint: 'is the controller running, and is --controller its address?',
       retryable: true,
       cause,
