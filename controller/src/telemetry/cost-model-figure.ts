@@ -57,22 +57,6 @@ export function merged(old: LogFigure, fresh: LogFigure): LogFigure {
   };
 }
 
-/**
- * What several figures of one quantity say together: means by weight and share, variances with what lies between them.
- * Guesses (weight 0) count only among themselves, equally. At least one figure.
- */
-export function pooled(figures: readonly { readonly figure: LogFigure; readonly share: number }[]): LogFigure {
-  const weights = figures.map(({ figure, share }) => figure.weight * share);
-  const known = weights.reduce((sum, weight) => sum + weight, 0);
-  const shares = known > 0 ? weights.map((weight) => weight / known) : figures.map(() => 1 / figures.length);
-  const mean = figures.reduce((sum, { figure }, at) => sum + (shares[at] ?? 0) * figure.mean, 0);
-  const variance = figures.reduce(
-    (sum, { figure }, at) => sum + (shares[at] ?? 0) * (figure.variance + (figure.mean - mean) ** 2),
-    0,
-  );
-  return { mean, variance: Math.max(LEAST_VARIANCE, variance), weight: Math.min(MOST_WEIGHT, known) };
-}
-
 export function valueOf(figure: LogFigure): number {
   return Math.exp(figure.mean);
 }
