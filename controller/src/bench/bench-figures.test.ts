@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Budgets, PlanView } from '@fleetgate/shared/api/operations';
 
 import { roleOf } from './agent-bench.js';
-import { between, classEnergies, planEnergyJ, sameBudgets, withClassEnergies } from './budget-figures.js';
+import { between, classEnergies, planEnergyJ, sameBudgets, withClassEnergies, withRoom } from './budget-figures.js';
 import { predictionTable } from './dispatch-bench.js';
 import { distributionOf, spread } from './distribution.js';
 import { gateFigures, type GateSample } from './gate-figures.js';
@@ -87,6 +87,8 @@ describe('budgets', () => {
   test('tighter budgets keep what a person has set', () => {
     const tight = withClassEnergies(budgets, between(new Map([['math', 1]]), new Map([['math', 3]]), 0.5));
     expect(tight.classes).toEqual({ math: { weight: 2, energyJ: 2 } });
+    expect(withRoom(tight, 1.5).classes).toEqual({ math: { weight: 2, energyJ: 3 } });
+    expect(withRoom(budgets, 1.5)).toEqual(budgets);
     expect(sameBudgets(tight, JSON.parse(JSON.stringify(tight)) as Budgets)).toBe(true);
     expect(sameBudgets(tight, budgets)).toBe(false);
   });

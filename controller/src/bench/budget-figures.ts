@@ -59,6 +59,15 @@ export function withClassEnergies(budgets: Budgets, energies: ReadonlyMap<string
   return { ...budgets, classes: { ...budgets.classes, ...Object.fromEntries(bounded) } };
 }
 
+/** `budgets` with each class's bound on the energy of a request, where it has one of its own, times `factor`. */
+export function withRoom(budgets: Budgets, factor: number): Budgets {
+  const classes = Object.entries(budgets.classes).map(([classId, own]) => {
+    const { energyJ } = own;
+    return [classId, energyJ === undefined || energyJ === null ? own : { ...own, energyJ: energyJ * factor }] as const;
+  });
+  return { ...budgets, classes: Object.fromEntries(classes) };
+}
+
 /** Energies `share` of the way from `low` to `high`, class by class. */
 export function between(
   low: ReadonlyMap<string, number>,
