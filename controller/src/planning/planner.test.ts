@@ -1,5 +1,5 @@
 import { ManualClock } from '@fleetgate/shared/clock';
-import { type DeviceId, deviceId, planId } from '@fleetgate/shared/ids';
+import { classId, type DeviceId, deviceId, planId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { SeededRandom } from '@fleetgate/shared/random';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -221,15 +221,31 @@ describe('planner', () => {
     expect(world.planner.plans.active()?.id).toBe(before?.id);
   });
 
-  it('keeps the old placement when a new device brings too little, and its own when costs drift a little', async () => {
+  it('keeps the old placement, newly routed, when a new device brings too little', async () => {
     await started('jetson', 'pi');
     const before = world.hosted();
-    const id = world.planner.plans.active()?.id;
     world.join('late');
     await world.pass(10);
     expect(world.solved).toBe(2);
-    expect(world.planner.plans.active()?.id).toBe(id);
+    expect(world.planner.plans.active()?.trigger).toContain('same placement, newly routed');
     expect(world.hosted()).toEqual(before);
+  });
+
+  it('follows what is asked and what it costs with prices and figures, and lets a little drift pass', async () => {
+    await started('jetson', 'pi');
+    const [before, id] = [world.hosted(), world.planner.plans.active()?.id];
+    const costs = world.costs.energyJ;
+    for (const pair of ['jetson/math-q8', 'pi/math-q8']) costs.set(pair, 4.5);
+    await world.pass(90);
+    expect(world.planner.plans.active()?.id).toBe(id);
+    for (let at = 0; at < 60; at++) world.demand.record(classId('math'), world.clock.now());
+    await world.pass(90);
+    const [active] = world.planner.plans.views();
+    expect(active).toMatchObject({ state: 'active', trigger: expect.stringContaining('demand drift') as string });
+    expect(world.hosted()).toEqual(before);
+    const math = active?.routing.find((route) => route.classId === 'math');
+    expect(math?.ratePerS).toBeGreaterThan(0.05);
+    expect(math?.energyJ).toBe(4.5);
   });
 
   it('proposes without putting in force, applies, and rolls back', async () => {

@@ -25,7 +25,7 @@ import type { PlacementOptimiser } from './placement-optimiser.js';
 import { PlanBook } from './plan-book.js';
 import { placedPairs, placementsOf, type PlanRecord } from './plan-record.js';
 import type { PlanStore } from './plan-store.js';
-import { hasWork, type Proposal, proposePlan, withoutFloors } from './propose-plan.js';
+import { hasWork, proposePlan, withoutFloors } from './propose-plan.js';
 import { measurementsAwaited } from './readiness.js';
 import type { Trigger } from './replan-trigger.js';
 import { ReplanWatch } from './replan-watch.js';
@@ -130,7 +130,7 @@ export class Planner {
           },
         );
       }
-      const { record } = await this.#propose(facts, undefined, trigger);
+      const record = await this.#propose(facts, undefined, trigger);
       await this.plans.keep([record]);
       return record;
     });
@@ -210,20 +210,15 @@ export class Planner {
       const facts = this.#facts();
       if (facts === undefined) return;
       const considered = circumstancesOf(facts);
-      const { record, verdict } = await this.#proposeOrServeLess(facts, trigger);
+      const record = await this.#proposeOrServeLess(facts, trigger);
       if (this.#isStopped) return;
-      if (verdict === 'rejected') {
+      if (record.state === 'rejected') {
         await this.plans.keep([record]);
         this.#parts.log.warn('plan.rejected', {
           planId: record.id,
           trigger: trigger.text,
           reason: record.solution.explanation[0],
         });
-        this.#watch.considered(considered, this.#parts.clock.now());
-        return;
-      }
-      if (verdict === 'same-placement' && trigger.kind !== 'budget-changed') {
-        this.#parts.log.info('plan.kept', { trigger: trigger.text, objective: record.solution.objective });
         this.#watch.considered(considered, this.#parts.clock.now());
         return;
       }
@@ -246,23 +241,23 @@ export class Planner {
    * A fleet that cannot keep its floors keeps its old plan; but when there is none, or it counts on a device that is
    * gone, serving less is better than that.
    */
-  async #proposeOrServeLess(facts: ProblemFacts, trigger: Trigger): Promise<Proposal> {
+  async #proposeOrServeLess(facts: ProblemFacts, trigger: Trigger): Promise<PlanRecord> {
     const old = this.plans.active();
     const proposal = await this.#propose(facts, old, trigger.text);
-    if (proposal.verdict !== 'rejected' || proposal.record.solution.status !== 'infeasible') return proposal;
+    if (proposal.state !== 'rejected' || proposal.solution.status !== 'infeasible') return proposal;
     const isOldUsable = old !== undefined && planFaults(old, facts.fleet, facts.catalogue).length === 0;
-    if (isOldUsable || !hasWork(proposal.record.problem)) return proposal;
+    if (isOldUsable || !hasWork(proposal.problem)) return proposal;
     const less = await this.#propose(
       withoutFloors(facts),
       undefined,
       `${trigger.text}; served share and replicas given up`,
     );
-    if (this.#isStopped || less.verdict === 'rejected' || less.record.solution.placement.length === 0) return proposal;
-    await this.plans.keep([proposal.record]);
+    if (this.#isStopped || less.state === 'rejected' || less.solution.placement.length === 0) return proposal;
+    await this.plans.keep([proposal]);
     return less;
   }
 
-  #propose(facts: ProblemFacts, old: PlanRecord | undefined, trigger: string): Promise<Proposal> {
+  #propose(facts: ProblemFacts, old: PlanRecord | undefined, trigger: string): Promise<PlanRecord> {
     return proposePlan(this.#parts, facts, old, trigger, this.#parts.clock.now());
   }
 

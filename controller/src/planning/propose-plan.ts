@@ -19,25 +19,22 @@ import type { PlanRecord } from './plan-record.js';
 /** Small fleets solve in well under a second; what takes longer is used as far as it got. */
 const LIMITS: OptimiseLimits = { timeLimitS: 20, gap: 1e-5, method: 'auto', tieBreak: 'least-power' };
 
-export interface Proposal {
-  readonly record: PlanRecord;
-  /** `better`: worth moving for. `same-placement`: the old placement, newly routed. `rejected`: there is no usable plan. */
-  readonly verdict: 'better' | 'same-placement' | 'rejected';
-}
-
 export interface ProposeParts {
   readonly optimiser: PlacementOptimiser;
   readonly random: Random;
 }
 
-/** Rejects with `solver.failed` or `solver.timeout`; an infeasible problem is a `rejected` proposal that says why. */
+/**
+ * A `proposed` plan: a new placement where it is worth moving for, else the old one, newly routed for what is asked and what
+ * it costs now; or a `rejected` one that says why. Throws `solver.failed` or `solver.timeout`.
+ */
 export async function proposePlan(
   parts: ProposeParts,
   facts: ProblemFacts,
   old: PlanRecord | undefined,
   trigger: string,
   at: UnixMs,
-): Promise<Proposal> {
+): Promise<PlanRecord> {
   const problem = buildProblem(facts);
   const circumstances = circumstancesOf(facts);
   const record = (solved: PlacementPlan, why = trigger): PlanRecord => {
@@ -58,19 +55,15 @@ export async function proposePlan(
   };
   const solved = await parts.optimiser.ask({ kind: 'optimise', problem, limits: LIMITS });
   const fresh = record(solved.objective === null ? solved : { ...solved, ...fillSpare(problem, solved) });
-  if (fresh.state === 'rejected') return { record: fresh, verdict: 'rejected' };
-  if (old === undefined) return { record: fresh, verdict: 'better' };
+  if (fresh.state === 'rejected' || old === undefined) return fresh;
   const kept = transfer(old, problem);
-  if (!kept.isComplete) return { record: fresh, verdict: 'better' };
+  if (!kept.isComplete) return fresh;
   const rerouted = await parts.optimiser.ask({ kind: 'route', problem, placement: kept, limits: LIMITS });
-  if (rerouted.objective === null || isWorthMoving(problem, rerouted, fresh.solution)) {
-    return { record: fresh, verdict: 'better' };
-  }
+  if (rerouted.objective === null || isWorthMoving(problem, rerouted, fresh.solution)) return fresh;
   // The bound is the fresh solve's: it holds for every placement.
   const bound = Math.max(solved.bound ?? rerouted.objective, rerouted.objective);
   const gap = (bound - rerouted.objective) / Math.max(1, Math.abs(rerouted.objective));
-  const reworked = record({ ...rerouted, bound, gap }, `${trigger}; same placement, newly routed`);
-  return { record: reworked, verdict: 'same-placement' };
+  return record({ ...rerouted, bound, gap }, `${trigger}; same placement, newly routed`);
 }
 
 /**

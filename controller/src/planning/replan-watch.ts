@@ -101,7 +101,7 @@ export class ReplanWatch {
 
   #rebase(now: Circumstances, at: UnixMs): void {
     if (!this.#needsBaseline || this.#considered === undefined) return;
-    this.#considered = { ...this.#considered, costs: now.costs, demand: now.demand };
+    this.#considered = { ...this.#considered, costs: now.costs, demand: now.demand, answers: now.answers };
     if (elapsed(this.#startedAt, at) >= START_GRACE) this.#needsBaseline = false;
   }
 }
