@@ -53,7 +53,7 @@ export function DeviceCard({ device, samples, notes }: DeviceCardProps) {
           {last.throttled !== undefined && last.throttled > 0 && online ? <Badge tone="warn">throttled</Badge> : null}
         </Fact>
         <Fact label="Output" value={online ? tokensPerS(last.outputTokensPerS) : UNKNOWN} missing="not reported yet" />
-        <Fact label="Jobs" value={jobs(device)} missing="not reported yet" />
+        <Fact label="Jobs" value={jobs(device)} missing="not reported yet" hint="running / slots + queued" />
         {last.batteryRatio === undefined ? (
           <Fact label="CPU" value={percent(online ? last.cpuRatio : null)} missing="not reported yet" />
         ) : (
@@ -79,17 +79,19 @@ function Fact({
   label,
   value,
   missing,
+  hint,
   children,
 }: {
   readonly label: string;
   readonly value: string;
   readonly missing: string;
+  readonly hint?: string;
   readonly children?: preact.ComponentChildren;
 }) {
   return (
     <div>
       <dt>{label}</dt>
-      <dd title={value === UNKNOWN ? missing : undefined}>
+      <dd title={value === UNKNOWN ? missing : hint}>
         {value} {children}
       </dd>
     </div>
@@ -116,7 +118,7 @@ function MemoryBar({ device }: { readonly device: DeviceView }) {
 function Residents({ device }: { readonly device: DeviceView }) {
   const shown = device.variants.filter((variant) => variant.residency !== 'absent');
   if (shown.length === 0) {
-    return <p class="device-none">{device.state === 'online' ? 'No expert here yet' : 'Nothing reported'}</p>;
+    return <p class="device-none">{whyEmpty(device)}</p>;
   }
   return (
     <ul class="chips" aria-label={`Experts on ${device.id}`}>
@@ -125,6 +127,11 @@ function Residents({ device }: { readonly device: DeviceView }) {
       ))}
     </ul>
   );
+}
+
+function whyEmpty({ state, activity }: DeviceView): string {
+  if (state !== 'online') return 'Nothing reported';
+  return activity === 'standby' ? 'Not needed by the plan' : 'No expert here yet';
 }
 
 /** The newest thing worth a look that the device told; what merely happened is left to the log. */
@@ -159,7 +166,7 @@ function jobs(device: DeviceView): string {
   const { runningJobs, queuedJobs } = device.last;
   if (device.state !== 'online' || (runningJobs === undefined && queuedJobs === undefined)) return UNKNOWN;
   const slots = device.slots === null ? '' : `/${device.slots}`;
-  return `${runningJobs ?? 0}${slots}${queuedJobs ? `, ${queuedJobs} queued` : ''}`;
+  return `${runningJobs ?? 0}${slots}${queuedJobs ? ` + ${queuedJobs}` : ''}`;
 }
 
 function powerTitle(device: DeviceView): string | undefined {
