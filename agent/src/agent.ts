@@ -234,6 +234,7 @@ export class Agent {
       engine: { kind: engine.kind, version: this.#engineVersion, ...engineState },
       storage: { freeBytes, ...(readBytesPerS === undefined ? {} : { readBytesPerS }) },
       slots: board.slots,
+      concurrency: this.#parts.concurrency,
       power: { ...this.#meter.origin, idleW: idleW.value, loadW: loadW.value, standbyW: standbyW.value },
       ...this.#twin.report(),
     };

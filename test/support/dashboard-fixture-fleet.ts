@@ -149,6 +149,7 @@ export function deviceView(device: FixtureDevice, atMs: number, last: DeviceView
       ),
     },
     slots: 2,
+    concurrency: 1,
     desiredGeneration: 3,
     observedGeneration: 3,
     settled: true,

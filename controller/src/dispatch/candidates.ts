@@ -161,8 +161,8 @@ function assess(
   const cost = asked
     ? facts.estimate(deviceId, variant.id, { promptTokens: facts.promptTokens, outputTokens })
     : undefined;
-  const slots = device?.reported?.slots ?? 1;
-  const wait = load === undefined || cost === undefined ? NO_WAIT : predictedWait(load, slots, cost);
+  const concurrency = device?.reported?.concurrency ?? 1;
+  const wait = load === undefined || cost === undefined ? NO_WAIT : predictedWait(load, concurrency, cost);
   const resident = device?.reported?.variants.find(({ variantId }) => variantId === variant.id);
   return {
     expertId: variant.expertId,
@@ -177,14 +177,14 @@ function assess(
       ? 'not-asked-for'
       : facts.target.kind === 'any' && !quality.known
         ? 'quality-unknown'
-        : (deviceFault(facts, variant, deviceId, device) ?? budgetFault(facts, cost, load, slots, wait)),
+        : (deviceFault(facts, variant, deviceId, device) ?? budgetFault(facts, cost, load, concurrency, wait)),
   };
 }
 
-/** Waiting behind what is there: none while a slot is free, else the work ahead shared by the slots. */
-function predictedWait(load: DeviceLoad, slots: number, cost: CostEstimate): Milliseconds {
-  if (load.occupied < slots) return NO_WAIT;
-  return milliseconds((load.backlog + load.foreign * cost.latency) / slots);
+/** Waiting behind what is there: none while fewer jobs run than may at once. */
+function predictedWait(load: DeviceLoad, concurrency: number, cost: CostEstimate): Milliseconds {
+  if (load.occupied < concurrency) return NO_WAIT;
+  return milliseconds(load.freeIn + (load.foreign * cost.latency) / concurrency);
 }
 
 function deviceFault(
@@ -212,14 +212,14 @@ function budgetFault(
   facts: DispatchFacts,
   cost: CostEstimate | undefined,
   load: DeviceLoad | undefined,
-  slots: number,
+  concurrency: number,
   wait: Milliseconds,
 ): Exclusion | undefined {
   if (cost === undefined) return 'cost-unknown';
   const { energy, latency } = facts.limits;
   if (energy !== undefined && cost.energy > energy) return 'over-energy-budget';
   if (latency !== undefined && cost.latency > latency) return 'over-latency-budget';
-  if (load !== undefined && load.occupied >= slots + facts.maxQueuedPerDevice) return 'queue-full';
+  if (load !== undefined && load.occupied >= concurrency + facts.maxQueuedPerDevice) return 'queue-full';
   if (latency !== undefined && cost.latency + wait > latency) return 'wait-too-long';
   return undefined;
 }

@@ -7,15 +7,23 @@ import type { Device } from '../fleet/device.js';
 export interface DeviceLoad {
   /** Jobs running or waiting there. */
   readonly occupied: number;
-  /** Predicted time that our own jobs there still need, one after the other. */
-  readonly backlog: Milliseconds;
+  /** Predicted time until our own jobs there leave room for another to start. */
+  readonly freeIn: Milliseconds;
   /** Of `occupied`, jobs that are not ours (measuring, or of a controller that crashed). */
   readonly foreign: number;
 }
 
+interface SentJob {
+  readonly sentAt: UnixMs;
+  readonly predicted: Milliseconds;
+}
+
 interface Jobs {
-  readonly jobs: Map<JobId, { readonly startedAt: UnixMs; readonly predicted: Milliseconds }>;
+  /** In the order sent. */
+  readonly jobs: Map<JobId, SentJob>;
   changedAt: UnixMs;
+  /** When a job last ended: the next one began then. */
+  endedAt: UnixMs | undefined;
 }
 
 const NONE: readonly JobId[] = [];
@@ -28,8 +36,8 @@ export class DeviceLoads {
   readonly #byDevice = new Map<DeviceId, Jobs>();
 
   add(device: DeviceId, job: JobId, predicted: Milliseconds, now: UnixMs): void {
-    const entry = this.#byDevice.get(device) ?? { jobs: new Map(), changedAt: now };
-    entry.jobs.set(job, { startedAt: now, predicted });
+    const entry = this.#byDevice.get(device) ?? { jobs: new Map(), changedAt: now, endedAt: undefined };
+    entry.jobs.set(job, { sentAt: now, predicted });
     entry.changedAt = now;
     this.#byDevice.set(device, entry);
   }
@@ -37,7 +45,9 @@ export class DeviceLoads {
   /** Idempotent. */
   release(device: DeviceId, job: JobId, now: UnixMs): void {
     const entry = this.#byDevice.get(device);
-    if (entry?.jobs.delete(job) === true) entry.changedAt = now;
+    if (entry?.jobs.delete(job) !== true) return;
+    entry.changedAt = now;
+    entry.endedAt = now;
   }
 
   jobsAt(device: DeviceId): Iterable<JobId> {
@@ -59,15 +69,26 @@ export class DeviceLoads {
   loadOf(device: Device, now: UnixMs): DeviceLoad {
     const entry = this.#byDevice.get(device.id);
     const own = entry?.jobs.size ?? 0;
-    let backlog = 0;
-    if (entry !== undefined) {
-      for (const { startedAt, predicted } of entry.jobs.values()) {
-        backlog += Math.max(0, predicted - elapsed(startedAt, now));
-      }
-    }
+    const freeIn = entry === undefined ? 0 : timeToFree(entry, device.reported?.concurrency ?? 1, now);
     const foreign = Math.max(0, reportedJobs(device, entry?.changedAt) - own);
-    return { occupied: own + foreign, backlog: milliseconds(backlog), foreign };
+    return { occupied: own + foreign, freeIn: milliseconds(freeIn), foreign };
   }
+}
+
+/**
+ * Plays the queue forward: jobs begin in the order sent, `concurrency` at once, the first not before a job last ended. One
+ * that overruns its prediction is taken to end now.
+ */
+function timeToFree({ jobs, endedAt }: Jobs, concurrency: number, now: UnixMs): number {
+  // When each place is free, relative to now.
+  const free = Array.from({ length: concurrency }, () => -Infinity);
+  if (endedAt !== undefined) free[0] = elapsed(now, endedAt);
+  for (const { sentAt, predicted } of jobs.values()) {
+    const next = free.indexOf(Math.min(...free));
+    const begins = Math.max(elapsed(now, sentAt), free[next] ?? 0);
+    free[next] = Math.max(0, begins + predicted);
+  }
+  return Math.max(0, Math.min(...free));
 }
 
 /** Jobs that the device's telemetry counts; a sample taken before our own last change there says nothing of now. */

@@ -28,7 +28,7 @@ export interface DispatchConfig {
 
 export const DISPATCH_DEFAULTS: DispatchConfig = Object.freeze({
   maxInFlight: 256,
-  maxQueuedPerDevice: 8,
+  maxQueuedPerDevice: 16,
   maxAttempts: 3,
   acceptTimeout: milliseconds(5_000),
   unresponsiveFor: milliseconds(10_000),

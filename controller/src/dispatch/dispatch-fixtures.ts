@@ -73,7 +73,7 @@ export function aCatalogue(experts: readonly Expert[]): Catalogue {
 export interface DeviceOptions {
   readonly presence?: Device['presence'];
   readonly epoch?: number;
-  readonly slots?: number;
+  readonly concurrency?: number;
   readonly engine?: 'ready' | 'restarting' | 'down';
   readonly state?: 'starting' | 'active' | 'standby' | 'draining';
   readonly residency?: Residency;
@@ -108,7 +108,8 @@ export function aDevice(name: string, variants: readonly string[], options: Devi
       engine: { kind: 'scripted', version: '0', state: options.engine ?? 'ready' },
       memory: { budgetBytes: 1, usedBytes: 0 },
       storage: { freeBytes: 1 },
-      slots: options.slots ?? 1,
+      slots: 4,
+      concurrency: options.concurrency ?? 1,
       power: { source: 'modelled', from: 'board profile', idleW: 2, loadW: 10, standbyW: 1 },
       variants: variants.map((id) => ({
         variantId: variantId(id),

@@ -40,7 +40,7 @@ function facts(options: {
     policy: aPolicy(options.devices),
     estimate: (device) => costs.estimate(device),
     answerFactor: 1,
-    loadOf: () => ({ occupied: 0, backlog: aCost(0, 0).latency, foreign: 0 }),
+    loadOf: () => ({ occupied: 0, freeIn: aCost(0, 0).latency, foreign: 0 }),
     maxQueuedPerDevice: 4,
     tried: new Set(),
     unresponsive: new Set(),
@@ -52,6 +52,18 @@ const choose = (given: DispatchFacts, prices = { qualityPerJoule: 0, qualityPerS
   select(candidatesFor(given), prices).chosen?.candidate;
 
 describe('candidates', () => {
+  it('wait for what runs: as many jobs run at once as the device says, however many experts are resident', () => {
+    const load = { occupied: 2, freeIn: aCost(600, 0).latency, foreign: 1 };
+    const waitWith = (concurrency: number) =>
+      candidatesFor(
+        facts({ devices: [aDevice('pi', ['math-q8_0', 'code-q8_0'], { concurrency })], more: { loadOf: () => load } }),
+      ).map(({ wait }) => wait);
+    // One job of somebody else's, as long as ours.
+    expect(waitWith(1).slice(0, 2)).toEqual([1600, 1600]);
+    expect(waitWith(2).slice(0, 2)).toEqual([1100, 1100]);
+    expect(waitWith(3).slice(0, 2)).toEqual([0, 0]);
+  });
+
   it('are costed for what such answers turn out to be, within what the client allows', () => {
     const devices = [aDevice('pi', ['math-q8_0'])];
     const asked = (more: Partial<DispatchFacts>) => {
@@ -104,13 +116,13 @@ describe('candidates', () => {
     expect(choose(cheap)?.deviceId).toBe('pi');
     const soon = facts({ devices, costs, more: { limits: { ...NO_LIMITS, latency: aCost(1000, 0).latency } } });
     expect(choose(soon)?.deviceId).toBe('jetson');
-    const backlog = aCost(5000, 0).latency;
+    const freeIn = aCost(5000, 0).latency;
     const busy = facts({
       devices,
       costs,
       more: {
         limits: { ...NO_LIMITS, latency: aCost(1000, 0).latency },
-        loadOf: () => ({ occupied: 1, backlog, foreign: 0 }),
+        loadOf: () => ({ occupied: 1, freeIn, foreign: 0 }),
       },
     });
     expect(candidatesFor(busy).map(({ excluded }) => excluded)).toContain('wait-too-long');

@@ -37,6 +37,7 @@ export function aReported(parts: Partial<Reported> = {}): Reported {
     memory: { budgetBytes: 4e9, usedBytes: 0 },
     storage: { freeBytes: 10e9 },
     slots: 4,
+    concurrency: 1,
     power: { source: 'modelled', from: 'board profile', idleW: 3, loadW: 10, standbyW: 2 },
     variants: [],
     measurements: [],

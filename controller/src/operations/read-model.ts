@@ -22,6 +22,7 @@ export function deviceView(device: Device, boards: ReadonlyMap<BoardId, BoardPro
     engine: reported === undefined ? null : engineOf(reported.engine),
     memory: reported?.memory ?? null,
     slots: reported?.slots ?? null,
+    concurrency: reported?.concurrency ?? null,
     desiredGeneration: device.desired?.generation ?? 0,
     observedGeneration: reported?.observedGeneration ?? 0,
     settled: isSettled(device),

@@ -46,7 +46,10 @@ export interface DeviceView {
     readonly reason?: string;
   } | null;
   readonly memory: { readonly budgetBytes: number; readonly usedBytes: number } | null;
+  /** Variants that may be resident at once. */
   readonly slots: number | null;
+  /** Jobs that run at once. */
+  readonly concurrency: number | null;
   readonly desiredGeneration: number;
   readonly observedGeneration: number;
   readonly settled: boolean;

@@ -83,7 +83,10 @@ export const reportedSchema = z.object({
   }),
   memory: z.object({ budgetBytes: z.number().nonnegative(), usedBytes: z.number().nonnegative() }),
   storage: z.object({ freeBytes: z.number().nonnegative(), readBytesPerS: z.number().positive().optional() }),
+  /** Variants that may be resident at once. */
   slots: z.number().int().positive(),
+  /** Jobs that run at once, whatever variants they are for; the others wait. One when absent. */
+  concurrency: z.number().int().positive().optional(),
   power: z.object({
     source: powerSourceSchema,
     /** Where it is read, for example `jetson-ina3221 VDD_IN` or `board profile`. */

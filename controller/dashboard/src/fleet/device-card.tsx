@@ -53,7 +53,7 @@ export function DeviceCard({ device, samples, notes }: DeviceCardProps) {
           {last.throttled !== undefined && last.throttled > 0 && online ? <Badge tone="warn">throttled</Badge> : null}
         </Fact>
         <Fact label="Output" value={online ? tokensPerS(last.outputTokensPerS) : UNKNOWN} missing="not reported yet" />
-        <Fact label="Jobs" value={jobs(device)} missing="not reported yet" hint="running / slots + queued" />
+        <Fact label="Jobs" value={jobs(device)} missing="not reported yet" hint="running / at once + queued" />
         {last.batteryRatio === undefined ? (
           <Fact label="CPU" value={percent(online ? last.cpuRatio : null)} missing="not reported yet" />
         ) : (
@@ -165,8 +165,8 @@ function Spark({ samples }: { readonly samples: readonly PowerSample[] }) {
 function jobs(device: DeviceView): string {
   const { runningJobs, queuedJobs } = device.last;
   if (device.state !== 'online' || (runningJobs === undefined && queuedJobs === undefined)) return UNKNOWN;
-  const slots = device.slots === null ? '' : `/${device.slots}`;
-  return `${runningJobs ?? 0}${slots}${queuedJobs ? ` + ${queuedJobs}` : ''}`;
+  const atOnce = device.concurrency === null ? '' : `/${device.concurrency}`;
+  return `${runningJobs ?? 0}${atOnce}${queuedJobs ? ` + ${queuedJobs}` : ''}`;
 }
 
 function powerTitle(device: DeviceView): string | undefined {
