@@ -135,6 +135,10 @@ describe('the main job, end to end, on real models', () => {
       const json = await fleetgate([...args, '--url', fleet.url, '--json']);
       expect(() => JSON.parse(json.stdout) as unknown, args.join(' ')).not.toThrow();
     }
+    const impossible = await fleetgate(['budget', 'set', '--power', '1', '--url', fleet.url]);
+    expect(impossible.stdout).toMatch(/the plan in force stays[^]*cannot hold together:[^]*would help:/);
+    const possible = await fleetgate(['budget', 'set', '--power', 'none', '--url', fleet.url]);
+    expect(possible.stdout).toContain('Demand-weighted quality');
     expect((await fleetgate(['devices', '--url', 'http://127.0.0.1:1'])).code).toBe(1);
     expect((await fleetgate(['no-such-command'])).code).toBe(2);
   }, 120_000);

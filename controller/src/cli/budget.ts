@@ -1,23 +1,26 @@
-import type { Budgets, ClassBudget } from '@fleetgate/shared/api/operations';
-import { FleetError } from '@fleetgate/shared/errors';
+import type { Budgets, ClassBudget, PlanView } from '@fleetgate/shared/api/operations';
+import { FleetError, isFleetError } from '@fleetgate/shared/errors';
 import type { Command } from 'commander';
 
 import { ApiClient, type ConnectOptions, withConnection } from './api-client.js';
 import { printJson, printLine, printTable, showBytes } from './output.js';
+import { printOutcome } from './plan-outcome.js';
 
 interface BudgetOptions extends ConnectOptions {
   readonly json?: boolean;
 }
+type Bound = number | 'none';
+
 interface SetOptions extends BudgetOptions {
-  readonly power?: number | null;
-  readonly variants?: number | null;
-  readonly move?: number | null;
+  readonly power?: Bound;
+  readonly variants?: Bound;
+  readonly move?: Bound;
   readonly class?: string;
-  readonly energy?: number | null;
-  readonly latency?: number | null;
-  readonly served?: number | null;
-  readonly replicas?: number | null;
-  readonly weight?: number | null;
+  readonly energy?: Bound;
+  readonly latency?: Bound;
+  readonly served?: Bound;
+  readonly replicas?: Bound;
+  readonly weight?: Bound;
 }
 
 export function registerBudget(program: Command): void {
@@ -26,7 +29,7 @@ export function registerBudget(program: Command): void {
   withConnection(
     budget
       .command('set')
-      .description('change some budgets; a new plan follows')
+      .description('change some budgets and say what plan they come to, or what conflicts')
       .option('--power <watts|none>', 'mean power of the whole fleet, idle included', bound)
       .option('--variants <n|none>', 'distinct variants served at once', bound)
       .option('--move <bytes|none>', 'bytes that one plan change may newly load', bound)
@@ -58,8 +61,22 @@ async function set(options: SetOptions): Promise<void> {
     });
   }
   const budgets = await client.put<Budgets>('/api/v1/budgets', changed);
-  if (options.json === true) printJson(budgets);
-  else print(budgets);
+  if (options.json === true) return printJson(budgets);
+  print(budgets);
+  printLine();
+  await tellOutcome(client, budgets);
+}
+
+/** Asks what plan the budgets come to; the controller puts one in force by itself. */
+async function tellOutcome(client: ApiClient, budgets: Budgets): Promise<void> {
+  try {
+    const plan = await client.post<PlanView>('/api/v1/plans/propose', { budgets });
+    if (plan.state === 'rejected') printLine('no plan meets these budgets: the plan in force stays');
+    printOutcome(plan);
+  } catch (error) {
+    if (!isFleetError(error, 'dispatch.no-plan')) throw error;
+    printLine('kept for the first plan: there is no device yet that could host an expert');
+  }
 }
 
 function withChanges(budgets: Budgets, options: SetOptions): object {
@@ -71,8 +88,9 @@ function withChanges(budgets: Budgets, options: SetOptions): object {
   return { ...budgets, ...fleet, classes: { ...budgets.classes, [name]: { ...budgets.classes[name], ...entry } } };
 }
 
-function given(values: Readonly<Record<string, number | null | undefined>>): object {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+function given(values: Readonly<Record<string, Bound | undefined>>): object {
+  const named = Object.entries(values).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(named.map(([name, value]) => [name, value === 'none' ? null : value]));
 }
 
 function print(budgets: Budgets): void {
@@ -98,9 +116,12 @@ function print(budgets: Budgets): void {
   );
 }
 
-/** A number, or null for `none`. Whether it makes sense as a bound is for the controller to say. */
-function bound(text: string): number | null {
-  if (text === 'none') return null;
+/**
+ * Whether a number makes sense as a bound is for the controller to say. `none` stays a word: commander takes a null for an
+ * option without a value.
+ */
+function bound(text: string): Bound {
+  if (text === 'none') return text;
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value)) {
     throw new FleetError('usage.invalid', `budget set: expected a number or none, got ${JSON.stringify(text)}`, {

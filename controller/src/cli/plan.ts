@@ -6,6 +6,7 @@ import type { Command } from 'commander';
 
 import { ApiClient, type ConnectOptions, withConnection } from './api-client.js';
 import { printJson, printLine, printTable, showAge, showNumber, styled } from './output.js';
+import { printOutcome } from './plan-outcome.js';
 
 interface PlanOptions extends ConnectOptions {
   readonly json?: boolean;
@@ -65,9 +66,7 @@ async function explain(id: string | undefined, options: PlanOptions): Promise<vo
     return printJson(await client.get(`/api/v1/plans/${encodeURIComponent(wanted)}/explain`));
   }
   const plan = await getPlan(client, wanted);
-  for (const line of plan.explanation) printLine(line);
-  if (plan.conflict !== null) printLine(`${styled('red', 'cannot hold together:')} ${plan.conflict.join(', ')}`);
-  for (const { text } of plan.relaxations ?? []) printLine(`${styled('green', 'would help:')} ${text}`);
+  printOutcome(plan);
   if (plan.constraints.length === 0) return;
   printLine();
   printTable(

@@ -19,13 +19,14 @@ export async function explainInfeasible(
     if (repair !== undefined && repair.changes.length > 0) relaxations.push(relaxationOf(problem, group, repair));
   }
   const proof = conflict.isIrreducible ? ': without any one of them the others could be met' : '';
+  const together = conflict.groups.length > 1 ? ` together${proof}` : '';
   const explanation = [
-    `No placement meets ${listed(conflict.groups)} together${proof}.`,
+    `No placement meets the bounds on ${listed(conflict.groups)}${together}.`,
     ...relaxations.map(({ text }) => `It would do to change: ${text}.`),
   ];
   if (relaxations.length === 0) {
-    const together = await findRepair(problem, new Set(conflict.groups), solver, limits);
-    const texts = together?.changes.map((change) => changeText(problem, change)) ?? [];
+    const joint = await findRepair(problem, new Set(conflict.groups), solver, limits);
+    const texts = joint?.changes.map((change) => changeText(problem, change)) ?? [];
     if (texts.length > 0) explanation.push(`No single bound is enough; together: ${texts.join(', ')}.`);
   }
   if (problem.arcs.length === 0) explanation.push('No device can host any of the variants for any class.');
