@@ -42,6 +42,14 @@ describe('messages', () => {
     expect(future.ok ? undefined : future.error.code).toBe('protocol.unsupported-version');
   });
 
+  it('takes the concurrency of a device within reason', () => {
+    const reported = JSON.parse(fixture('reported').toString('utf8')) as object;
+    expect(decode(schemaOf('reported'), encode({ ...reported, concurrency: 4 })).ok).toBe(true);
+    for (const concurrency of [0, 1.5, 1e9]) {
+      expect(decode(schemaOf('reported'), encode({ ...reported, concurrency })).ok).toBe(false);
+    }
+  });
+
   it.each(names)('describes the %s as a JSON schema', (name) => {
     expect(jsonSchemaOf(name)).toHaveProperty('$schema');
   });

@@ -55,6 +55,9 @@ export const measurementSchema = z.object({
 });
 export type Measurement = z.infer<typeof measurementSchema>;
 
+/** Far above any device; dispatch plays as many places forward. */
+const MOST_CONCURRENCY = 1024;
+
 /** What a device says it has: whole document, retained. */
 export const reportedSchema = z.object({
   v: versionSchema,
@@ -86,7 +89,7 @@ export const reportedSchema = z.object({
   /** Variants that may be resident at once. */
   slots: z.number().int().positive(),
   /** Jobs that run at once, whatever variants they are for; the others wait. One when absent. */
-  concurrency: z.number().int().positive().optional(),
+  concurrency: z.number().int().positive().max(MOST_CONCURRENCY).optional(),
   power: z.object({
     source: powerSourceSchema,
     /** Where it is read, for example `jetson-ina3221 VDD_IN` or `board profile`. */
