@@ -27,10 +27,10 @@ export async function openCosts(
   clock: Clock,
   log: Logger,
 ): Promise<KeptCosts> {
-  const restoredCosts = await restored(paths.costs, (record) => CostModel.fromRecord(record, sources), log);
-  const costs = restoredCosts ?? new CostModel(sources);
-  const restoredWorkloads = await restored(paths.workloads, (record) => WorkloadModel.fromRecord(record), log);
-  const workloads = restoredWorkloads ?? new WorkloadModel();
+  const readCosts = (record: unknown) => CostModel.fromRecord(record, sources);
+  const costs = (await restored(paths.costs, readCosts, log)) ?? new CostModel(sources);
+  const readWorkloads = (record: unknown) => WorkloadModel.fromRecord(record);
+  const workloads = (await restored(paths.workloads, readWorkloads, log)) ?? new WorkloadModel();
   for (const device of fleet.view.values()) {
     for (const measurement of device.reported?.measurements ?? []) costs.observeMeasurement(device.id, measurement);
   }

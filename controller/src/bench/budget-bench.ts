@@ -2,10 +2,10 @@ import type { Budgets, DeviceView, ListBody, PlanView } from '@fleetgate/shared/
 import { isFleetError } from '@fleetgate/shared/errors';
 
 import { type BenchReport, figure, type Progress } from './bench-report.js';
-import { bitsPerByteOf, type BudgetPoint, planEnergyJ, withRoom } from './budget-figures.js';
+import { bitsPerByte, type ScoredAnswer } from './bits-per-byte.js';
+import { type BudgetPoint, planEnergyJ, withRoom } from './budget-figures.js';
 import { tighterBudgets } from './budget-search.js';
-import type { ValidationPair } from './disk-validation-pairs.js';
-import { perDomain } from './disk-validation-pairs.js';
+import { perDomain, type ValidationPair } from './disk-validation-pairs.js';
 import { meanOf } from './distribution.js';
 import { ask, scoreAnswer } from './fleet-client.js';
 import type { HttpFleetClient } from './http-fleet-client.js';
@@ -13,8 +13,7 @@ import { planAgain, planInForce } from './plan-in-force.js';
 
 const ANSWER_TOKENS = 96;
 /** Factors on the energy of a request, tried in turn. */
-const ROOMS = [1, 1.1] as const;
-const MOST_ROOM = 1.25;
+const ROOMS = [1, 1.1, 1.25] as const;
 /** Of each domain, before the first point: about what a class's answer lengths need to be learned. */
 const TEACHING_PROMPTS = 12;
 
@@ -77,15 +76,17 @@ export async function budgetBench(
 
 /** The plan under tighter budgets; they get a little more room where costs have moved since they were searched for. */
 async function putInForce(client: HttpFleetClient, budgets: Budgets, signal: AbortSignal): Promise<PlanView> {
+  let infeasible: unknown;
   for (const room of ROOMS) {
     const wanted = await client.put<Budgets>('/api/v1/budgets', withRoom(budgets, room));
     try {
       return await planInForce(client, wanted, signal);
     } catch (error) {
       if (!isFleetError(error, 'plan.infeasible')) throw error;
+      infeasible = error;
     }
   }
-  return planInForce(client, await client.put<Budgets>('/api/v1/budgets', withRoom(budgets, MOST_ROOM)), signal);
+  throw infeasible;
 }
 
 /** Answers that the running system learns lengths and costs from before anything is measured, and a plan made of that. */
@@ -114,7 +115,7 @@ async function measure(
   const energies: number[] = [];
   const watts: number[] = [];
   const experts = new Map<string, number>();
-  const scored: { readonly domain: string; readonly bits: number; readonly bytes: number }[] = [];
+  const scored: ScoredAnswer[] = [];
   let tokens = 0;
   for (const [at, pair] of pairs.entries()) {
     signal.throwIfAborted();
@@ -134,7 +135,7 @@ async function measure(
     objective: plan.objective,
     joulesPerRequest: meanOf(energies),
     tokensPerRequest: tokens / Math.max(1, pairs.length),
-    bitsPerByte: bitsPerByteOf(scored),
+    bitsPerByte: bitsPerByte(scored).mean,
     reportedW: meanOf(watts),
     placements: plan.placements.length,
     experts: [...experts].sort(([, a], [, b]) => b - a).map(([expert, count]) => `${expert} ${count}`),

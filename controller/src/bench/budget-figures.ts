@@ -33,19 +33,6 @@ export function planEnergyJ(plan: PlanView, classes: readonly string[]): number 
   return meanOf(classes.map((classId) => energies.get(classId) ?? NaN));
 }
 
-/** Bits per byte of each domain's answers together, mean over the domains. */
-export function bitsPerByteOf(
-  scored: readonly { readonly domain: string; readonly bits: number; readonly bytes: number }[],
-): number {
-  const domains = [...new Set(scored.map(({ domain }) => domain))];
-  return meanOf(
-    domains.map((domain) => {
-      const own = scored.filter((one) => one.domain === domain);
-      return own.reduce((sum, one) => sum + one.bits, 0) / own.reduce((sum, one) => sum + one.bytes, 0);
-    }),
-  );
-}
-
 function meanEnergy(routes: PlanView['routing']): number {
   const rate = routes.reduce((sum, route) => sum + route.ratePerS, 0);
   return rate > 0 ? routes.reduce((sum, route) => sum + route.ratePerS * route.energyJ, 0) / rate : NaN;

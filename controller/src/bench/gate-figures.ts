@@ -1,6 +1,6 @@
 /** Figures of the gate benchmark from what was measured. Pure. */
 import { type BenchFigure, figure } from './bench-report.js';
-import { meanOf } from './distribution.js';
+import { bitsPerByte } from './bits-per-byte.js';
 
 export interface GateSample {
   readonly domain: string;
@@ -31,20 +31,11 @@ export const ORACLE = 'oracle';
 /** Compares over the prompts that every expert of `experts` has scored; experts that the fleet does not serve are out. */
 export function gateFigures(samples: readonly GateSample[], experts: readonly string[]): GateFigures {
   const complete = samples.filter((sample) => [...experts, sample.chosen].every((expert) => expert in sample.bits));
-  const domains = [...new Set(complete.map((sample) => sample.domain))].sort();
-  const bitsPerByte = (bitsOf: (sample: GateSample) => number) => {
-    const byDomain = new Map(
-      domains.map((domain) => {
-        const own = complete.filter((sample) => sample.domain === domain);
-        const bits = own.reduce((sum, sample) => sum + bitsOf(sample), 0);
-        return [domain, bits / own.reduce((sum, sample) => sum + sample.bytes, 0)];
-      }),
-    );
-    return { byDomain, mean: meanOf([...byDomain.values()]) };
-  };
-  const choice = bitsPerByte((sample) => sample.bits[sample.chosen] ?? NaN);
-  const oracle = bitsPerByte((sample) => Math.min(...Object.values(sample.bits)));
-  const singles = experts.map((expert) => [expert, bitsPerByte((sample) => sample.bits[expert] ?? NaN)] as const);
+  const under = (bitsOf: (sample: GateSample) => number) =>
+    bitsPerByte(complete.map((sample) => ({ domain: sample.domain, bytes: sample.bytes, bits: bitsOf(sample) })));
+  const choice = under((sample) => sample.bits[sample.chosen] ?? NaN);
+  const oracle = under((sample) => Math.min(...Object.values(sample.bits)));
+  const singles = experts.map((expert) => [expert, under((sample) => sample.bits[expert] ?? NaN)] as const);
   const bestSingle = singles.reduce<(typeof singles)[number] | undefined>(
     (best, one) => (best === undefined || one[1].mean < best[1].mean ? one : best),
     undefined,

@@ -139,7 +139,7 @@ function buildArcs(
 }
 
 /** A typical request of a class: `outputTokens` as the gate expects, corrected by what answers turned out to be. */
-export function classWorkload(workloads: WorkloadEstimator, classId: ClassId, outputTokens: number): Workload {
+function classWorkload(workloads: WorkloadEstimator, classId: ClassId, outputTokens: number): Workload {
   return {
     promptTokens: workloads.promptTokens(classId),
     outputTokens: Math.min(MOST_OUTPUT_TOKENS, Math.max(1, outputTokens * workloads.classFactor(classId))),
