@@ -204,6 +204,7 @@ export class LlamaEngine implements Engine {
     this.#crashes = decision.crashes;
     this.#options.log.warn('engine.lost', { code: error.code, message: error.message, restartMs: decision.delay });
     this.#status.set({ state: decision.state, reason: messageOf(error) });
+    this.#cancelTimer();
     this.#cancelTimer = this.#options.clock.after(decision.delay, () => {
       this.#child = this.#start();
     });
