@@ -1,13 +1,20 @@
-/** Groups of constraints that a user understands; `util` is physics and never relaxed. */
+/**
+ * Groups of constraints that a user understands. `util` (capacity, links between copies, power modes) is physics and
+ * never relaxed. `replicas` covers distinct devices and distinct sites, `tail` the bound on the 95th percentile.
+ */
 export const CONSTRAINT_GROUPS = [
   'demand',
   'util',
   'slots',
   'memory',
   'latency',
+  'tail',
   'energy',
   'power',
+  'sitepower',
   'devpower',
+  'battery',
+  'network',
   'replicas',
   'variants',
   'move',
@@ -21,6 +28,15 @@ export interface Relaxation {
   readonly unit: string;
   /** The same in words: `power budget 12 W -> 14.3 W`. */
   readonly text: string;
+}
+
+/** Requests/s of class `k` that variant `v` answers on device `d`, in power mode `m` where the device has modes. */
+export interface RoutedRate {
+  readonly k: number;
+  readonly d: number;
+  readonly v: number;
+  readonly m?: number;
+  readonly rate: number;
 }
 
 /** A solved placement, schema `fleet-plan/1`. */
@@ -39,7 +55,9 @@ export interface PlacementPlan {
   readonly placement: readonly (readonly [number, number, number])[];
   /** (device, copies switched on). */
   readonly poweredOn: readonly (readonly [number, number])[];
-  readonly routing: readonly { readonly k: number; readonly d: number; readonly v: number; readonly rate: number }[];
+  /** (device, mode, devices in that mode), for devices that have power modes; absent where none has. */
+  readonly modes?: readonly (readonly [number, number, number])[];
+  readonly routing: readonly RoutedRate[];
   /** Objective points per unit of a bound, at the solution: duals of the routing LP with the placement fixed. */
   readonly prices: {
     readonly power: { readonly value: number; readonly unit: 'points/W' } | null;
