@@ -73,10 +73,17 @@ function bindingSentence(
       return `The catalogue is full: ${figures}.`;
     case 'move':
       return `The move budget is used up: ${figures}.`;
-    // Floors and slots are met exactly as a rule; that says nothing.
+    case 'sitepower':
+      return `Power${of} binds: ${figures}.`;
+    case 'battery':
+      return `The battery${of} is used up: ${figures}.`;
+    case 'network':
+      return `The uplink${of} is full: ${figures}.`;
+    // Floors and slots are met exactly as a rule, and the worst allowed arc is a filter's; that says nothing.
     case 'demand':
     case 'replicas':
     case 'slots':
+    case 'tail':
       return undefined;
   }
 }

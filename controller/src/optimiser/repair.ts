@@ -27,9 +27,13 @@ const UNITS: Readonly<Record<ConstraintGroup, string>> = {
   slots: 'slots',
   memory: 'GiB',
   latency: 's',
+  tail: 's',
   energy: 'J',
   power: 'W',
+  sitepower: 'W',
   devpower: 'W',
+  battery: 'J',
+  network: 'bit/s',
   replicas: 'replicas',
   variants: 'variants',
   move: 'GiB',
@@ -143,7 +147,7 @@ function widened(group: ConstraintGroup, from: number, size: number): number {
 }
 
 function boundOf(problem: PlacementProblem, group: ConstraintGroup, index = -1): number {
-  const [ofClass, device] = [problem.classes[index], problem.devices[index]];
+  const [ofClass, device, site] = [problem.classes[index], problem.devices[index], problem.sites?.[index]];
   const count = device?.count ?? 1;
   const bounds: Readonly<Record<ConstraintGroup, number | null | undefined>> = {
     demand: ofClass?.minServed,
@@ -151,9 +155,13 @@ function boundOf(problem: PlacementProblem, group: ConstraintGroup, index = -1):
     slots: (device?.slots ?? 0) * count,
     memory: (device?.memGiB ?? 0) * count,
     latency: ofClass?.sloMean_s,
+    tail: ofClass?.sloP95_s,
     energy: ofClass?.maxEnergy_J,
     power: problem.budgets.powerW,
+    sitepower: site?.powerW,
     devpower: (device?.powerCapW ?? 0) * count,
+    battery: (device?.battery_J ?? 0) * count,
+    network: site?.networkBps,
     replicas: ofClass?.minReplicas,
     variants: problem.budgets.maxVariants,
     move: problem.budgets.moveGiB,
@@ -202,15 +210,20 @@ export function changeText(problem: PlacementProblem, change: BoundChange): stri
   const index = change.index ?? -1;
   const ofClass = problem.classes[index]?.id ?? '';
   const device = problem.devices[index]?.id ?? '';
+  const site = problem.sites?.[index]?.id ?? '';
   const names: Readonly<Record<ConstraintGroup, string>> = {
     demand: `served share of ${ofClass}`,
     util: `busy share of ${device}`,
     slots: `slots of ${device}`,
     memory: `memory of ${device}`,
     latency: `mean latency of ${ofClass}`,
+    tail: `95th percentile of the latency of ${ofClass}`,
     energy: `energy per request of ${ofClass}`,
     power: 'power budget',
+    sitepower: `power of ${site}`,
     devpower: `power cap of ${device}`,
+    battery: `battery of ${device}`,
+    network: `uplink of ${site}`,
     replicas: `replicas of ${ofClass}`,
     variants: 'catalogue size',
     move: 'move budget',

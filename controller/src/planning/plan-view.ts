@@ -80,6 +80,10 @@ function priceOf({ problem, solution }: PlanRecord, use: ConstraintUse): number 
     case 'replicas':
     case 'variants':
     case 'move':
+    case 'tail':
+    case 'sitepower':
+    case 'battery':
+    case 'network':
       return null;
   }
 }
