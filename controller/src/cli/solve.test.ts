@@ -1,10 +1,12 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 import { runCli } from './main.js';
+import { lineEachSecond } from './solve-placement.js';
 
 const instance = (name: string) => new URL(`../../../test/fixtures/instances/${name}.json`, import.meta.url).pathname;
 let folder = '';
@@ -60,6 +62,58 @@ describe('fleetgate solve', () => {
     expect(answer.err).toMatch(reason);
     expect(answer.err).toContain(file);
     expect(answer.out).toBe('');
+  });
+
+  it('reads gzip as it reads JSON', async () => {
+    const file = join(folder, 'instance.json.gz');
+    await writeFile(file, gzipSync(await readFile(instance('fleet-01-plain'))));
+    const [packed, plain] = [await solve(file), await solve(instance('fleet-01-plain'))];
+    const { objective, placement } = JSON.parse(plain.out) as { objective: number; placement: unknown };
+    expect(JSON.parse(packed.out)).toMatchObject({ status: 'optimal', objective, placement });
+  });
+
+  it('lists the faults of arcs with their place', async () => {
+    const problem = JSON.parse(await readFile(instance('fleet-01-plain'), 'utf8')) as { arcs: object[] };
+    const arcs = problem.arcs.map((arc, i) => (i < 10 ? { ...arc, service_s: -3 } : arc));
+    const file = join(folder, 'arcs.json');
+    await writeFile(file, JSON.stringify({ ...problem, arcs }));
+    const { status, err } = await solve(file);
+    expect(status).toBe(2);
+    expect(err).toContain(`${file}: arcs.0.service_s: expected a number above 0, got -3; arcs.1.service_s`);
+    expect(err).toContain('arcs.7.service_s: expected a number above 0, got -3; and 2 more');
+  });
+
+  it('refuses files that are too large, before and after decompression, and broken gzip', async () => {
+    const file = join(folder, 'large.json');
+    await writeFile(file, '');
+    await truncate(file, 500 * 2 ** 20);
+    expect(await solve(file)).toMatchObject({
+      status: 2,
+      err: expect.stringMatching(/524288000 bytes, expected at most/),
+    });
+    // Gzip members one after the other are one file: 420 MiB of nothing in 420 kB.
+    await writeFile(file, Buffer.concat(Array.from({ length: 21 }, () => gzipSync(Buffer.alloc(20 * 2 ** 20)))));
+    expect(await solve(file)).toMatchObject({
+      status: 2,
+      err: expect.stringMatching(/more when inflated, expected at/),
+    });
+    await writeFile(file, gzipSync('{"schema": "fleet-opt/1"}').subarray(0, 20));
+    expect(await solve(file)).toMatchObject({ status: 2, err: expect.stringMatching(/expected gzip: /) });
+  });
+
+  it('says nothing on stderr unless it is asked for progress', async () => {
+    expect((await solve(instance('fleet-01-plain'))).err).toBe('');
+    const lines: string[] = [];
+    const onProgress = lineEachSecond((line) => lines.push(line));
+    for (const seconds of [0.2, 0.9, 1.1, 1.5, 2.05, 2.2]) {
+      onProgress({ seconds, objective: 907.1234, bound: 907.5, gap: 4.15e-4, nodes: 41, stage: 'branching' });
+    }
+    onProgress({ seconds: 9, objective: null, bound: null, gap: null, nodes: 0, stage: 'reading' });
+    expect(lines).toEqual([
+      '1.1 s  objective 907.123  bound 907.500  gap 0.0415 %  41 nodes  branching',
+      '2.2 s  objective 907.123  bound 907.500  gap 0.0415 %  41 nodes  branching',
+      '9.0 s  objective -  bound -  gap -  0 nodes  reading',
+    ]);
   });
 
   it.each([

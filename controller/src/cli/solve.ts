@@ -1,54 +1,53 @@
-import { readFile, stat } from 'node:fs/promises';
-
 import { check } from '@fleetgate/shared/check';
 import { systemClock } from '@fleetgate/shared/clock';
-import { FleetError, messageOf } from '@fleetgate/shared/errors';
+import { FleetError } from '@fleetgate/shared/errors';
 import { elapsed } from '@fleetgate/shared/units/quantity';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { z } from 'zod';
 
+import { LARGEST_INSTANCE_BYTES, readInstance } from '../optimiser/disk-instance.js';
 import { type GateProblem, gateProblemSchema } from '../optimiser/gate-problem.js';
-import { HighsSolver } from '../optimiser/highs-solver.js';
-import { JavascriptLpSolver } from '../optimiser/javascript-lp-solver.js';
-import { optimise } from '../optimiser/optimise.js';
-import type { PlacementPlan } from '../optimiser/plan.js';
-import { type PlacementProblem, placementProblemSchema } from '../optimiser/problem.js';
-import { problemFaults } from '../optimiser/problem-faults.js';
+import { readProblem } from '../optimiser/read-problem.js';
 import { bestSubset } from '../optimiser/subset.js';
 import { printJson } from './output.js';
-
-/** Larger files cannot be parsed as one JSON text within a sensible heap. */
-const LARGEST_FILE_BYTES = 400 * 2 ** 20;
-
-interface SolveOptions {
-  readonly timeLimit: number;
-  readonly gap: number;
-  readonly method: 'auto' | 'milp';
-}
+import { type PlacementOptions, solvePlacement } from './solve-placement.js';
 
 /** `fleetgate solve`: one `fleet-plan/1` document on stdout. Infeasible is an answer, not a failure. */
 export function registerSolve(program: Command): void {
   program
     .command('solve')
     .description('solve a placement instance (schema fleet-opt/1) offline and print the plan as JSON')
-    .argument('<instance>', 'instance file; kinds fleet, gate and softgate')
+    .argument('<instance>', 'instance file, JSON or gzip of it; kinds fleet, gate and softgate')
     .option('--time-limit <seconds>', 'stop after this many seconds with the best plan so far', positive, 60)
-    .option('--gap <share>', 'stop when the plan is proven to be within this share of the best', share, 1e-7)
+    .option(
+      '--gap <share>',
+      'stop when the plan is proven to be within this share of the best (default: by size)',
+      share,
+    )
     .addOption(
-      new Option('--method <method>', 'how to solve: auto picks; milp is the exact model')
-        .choices(['auto', 'milp'])
+      new Option(
+        '--method <method>',
+        'auto picks; monotonic searches catalogues of experts; milp is the exact model; heuristic proves little',
+      )
+        .choices(['auto', 'monotonic', 'milp', 'heuristic'])
         .default('auto'),
     )
+    .option('--progress', 'a line on stderr about every second (default: when stderr is a terminal)')
     .option('--json', 'the answer is JSON with or without this')
-    .action((file: string, options: SolveOptions) => solve(file, options));
+    .addHelpText(
+      'after',
+      `\nA file may hold ${LARGEST_INSTANCE_BYTES / 2 ** 20} MiB of JSON after decompression, some 3 million arcs. Larger fleets: give identical devices as\none entry with a \`count\`, devices of one board by \`like\`.`,
+    )
+    .action((file: string, options: PlacementOptions) => solve(file, options));
 }
 
-async function solve(file: string, options: SolveOptions): Promise<void> {
+async function solve(file: string, options: PlacementOptions): Promise<void> {
   const document = await readInstance(file);
   const kind = z.object({ kind: z.string() }).safeParse(document).data?.kind;
-  if (kind === 'fleet') return solveFleet(fleetProblem(file, document), options);
+  if (kind === 'fleet') return printJson(await solvePlacement(readProblem(document, file), options));
   if (kind === 'gate' || kind === 'softgate') {
-    return printJson(solveGate(check(gateProblemSchema, document, 'instance.invalid', file), options));
+    const problem = check(gateProblemSchema, document, 'instance.invalid', file);
+    return printJson(solveGate(problem, { timeLimit: options.timeLimit, gap: options.gap ?? 0 }));
   }
   const got = JSON.stringify(kind) ?? 'none';
   throw new FleetError('instance.invalid', `${file}: kind: expected fleet, gate or softgate, got ${got}`, {
@@ -56,46 +55,7 @@ async function solve(file: string, options: SolveOptions): Promise<void> {
   });
 }
 
-async function readInstance(file: string): Promise<unknown> {
-  let text: string;
-  try {
-    const { size } = await stat(file);
-    if (size > LARGEST_FILE_BYTES) {
-      throw new FleetError('instance.invalid', `${file}: ${size} bytes, expected at most ${LARGEST_FILE_BYTES}`, {
-        hint: 'give identical devices as one entry with a count',
-      });
-    }
-    text = await readFile(file, 'utf8');
-  } catch (error) {
-    if (error instanceof FleetError) throw error;
-    throw new FleetError('instance.invalid', `${file}: cannot be read: ${messageOf(error)}`, { cause: error });
-  }
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (error) {
-    throw new FleetError('instance.invalid', `${file}: expected JSON: ${messageOf(error)}`, { cause: error });
-  }
-}
-
-function fleetProblem(file: string, document: unknown): PlacementProblem {
-  const problem = check(placementProblemSchema, document, 'instance.invalid', file);
-  const faults = problemFaults(problem);
-  if (faults.length > 0) throw new FleetError('instance.invalid', `${file}: ${faults.join('; ')}`);
-  return problem;
-}
-
-async function solveFleet(problem: PlacementProblem, options: SolveOptions): Promise<void> {
-  const solvers = { exact: new HighsSolver(), tiny: new JavascriptLpSolver() };
-  try {
-    const limits = { timeLimitS: options.timeLimit, gap: options.gap, method: options.method };
-    const plan: PlacementPlan = await optimise(problem, limits, solvers);
-    printJson(plan);
-  } finally {
-    await Promise.all([solvers.exact.close(), solvers.tiny.close()]);
-  }
-}
-
-function solveGate(problem: GateProblem, options: SolveOptions) {
+function solveGate(problem: GateProblem, options: { readonly timeLimit: number; readonly gap: number }) {
   const started = systemClock.now();
   const seconds = () => elapsed(started, systemClock.now()) / 1000;
   const result = bestSubset(problem, () => seconds() > options.timeLimit);

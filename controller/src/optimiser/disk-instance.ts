@@ -1,0 +1,55 @@
+import { readFile, stat } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { gunzip } from 'node:zlib';
+
+import { FleetError, messageOf } from '@fleetgate/shared/errors';
+
+/** A text of more could not be held as one string beside what is read from it. */
+export const LARGEST_INSTANCE_BYTES = 400 * 2 ** 20;
+
+/**
+ * The document of an instance file, JSON or gzip of it (told by its first bytes), not yet checked. Throws a FleetError
+ * `instance.invalid` that names the file: unreadable, no JSON, or above 400 MiB before or after decompression.
+ */
+export async function readInstance(file: string): Promise<unknown> {
+  const text = await inflated(file, await readBytes(file));
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw new FleetError('instance.invalid', `${file}: expected JSON: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+async function readBytes(file: string): Promise<Buffer> {
+  try {
+    const { size } = await stat(file);
+    if (size > LARGEST_INSTANCE_BYTES) throw tooLarge(file, `${size} bytes`);
+    return await readFile(file);
+  } catch (error) {
+    if (error instanceof FleetError) throw error;
+    throw new FleetError('instance.invalid', `${file}: cannot be read: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+async function inflated(file: string, bytes: Buffer): Promise<string> {
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) {
+    if (bytes.length > LARGEST_INSTANCE_BYTES) throw tooLarge(file, `${bytes.length} bytes`);
+    return bytes.toString('utf8');
+  }
+  // RFC 1952: the last four bytes give the size, so that one buffer holds it all. A hint only: a file may lie.
+  const claimed = bytes.length < 18 ? 0 : bytes.readUInt32LE(bytes.length - 4);
+  const chunkSize = Math.min(Math.max(64 * 1024, claimed + 1), LARGEST_INSTANCE_BYTES);
+  try {
+    const options = { maxOutputLength: LARGEST_INSTANCE_BYTES, chunkSize };
+    return (await promisify(gunzip)(bytes, options)).toString('utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge(file, 'more when inflated');
+    throw new FleetError('instance.invalid', `${file}: expected gzip: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+function tooLarge(file: string, what: string): FleetError {
+  return new FleetError('instance.invalid', `${file}: ${what}, expected at most ${LARGEST_INSTANCE_BYTES} bytes`, {
+    hint: 'give identical devices as one entry with a count, or devices of one board by `like`',
+  });
+}
