@@ -52,7 +52,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'controller/gating',
     'controller/broker',
   ],
-  'controller/bench': ['controller/gating'],
+  'controller/bench': ['controller/gating', 'controller/optimiser'],
   'agent/config': [],
   'agent/engine': [],
   'agent/artefacts': [],

@@ -10,7 +10,7 @@ const never = () => false;
 describe('bestSubset', () => {
   it.each(['gate-01-n8', 'gate-03-n12', 'gate-05-n16', 'softgate-1-n6', 'softgate-2-n10'])('solves %s', (name) => {
     const { document, expected } = referenceDocument(name);
-    const result = bestSubset(gateProblemSchema.parse(document), never);
+    const result = bestSubset(gateProblemSchema.parse(document), { expired: never });
     expect(result.status).toBe('optimal');
     expect(result.objective).toBeCloseTo(expected.objective ?? NaN, 8);
     expect(result.subset).toEqual(expected.subset);
@@ -38,7 +38,7 @@ describe('bestSubset', () => {
     fc.assert(
       fc.property(gates, (seed) => {
         const problem = gateProblemSchema.parse({ schema: 'fleet-opt/1', name: 'random', ...seed });
-        const result = bestSubset(problem, never);
+        const result = bestSubset(problem, { expired: never });
         const oracle = bruteForce(problem);
         expect(result.status).toBe(oracle === undefined ? 'infeasible' : 'optimal');
         if (oracle !== undefined) expect(result.objective).toBeCloseTo(oracle, 9);
@@ -51,8 +51,8 @@ describe('bestSubset', () => {
     const { document, expected } = referenceDocument('gate-05-n16');
     const problem = gateProblemSchema.parse(document);
     const wide = { ...problem, budget: problem.budget.map((each) => each * 2) };
-    const best = bestSubset(wide, never).objective ?? NaN;
-    const result = bestSubset(wide, () => true);
+    const best = bestSubset(wide, { expired: never }).objective ?? NaN;
+    const result = bestSubset(wide, { expired: () => true });
     expect(result.bound ?? NaN).toBeGreaterThanOrEqual(best - 1e-9);
     expect(best).toBeGreaterThanOrEqual(expected.objective ?? NaN);
   });

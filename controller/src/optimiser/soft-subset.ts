@@ -1,0 +1,178 @@
+/**
+ * Choosing experts for a masked softmax gate (kind `softgate`), which is not monotone: one more expert may take weight
+ * from a better one. Branch and bound whose bound lets every class pick the best mix that the chosen experts still allow.
+ */
+import type { GateProblem } from './gate-problem.js';
+import type { SubsetLimits, SubsetResult } from './subset-kernel.js';
+
+export type SoftGate = Extract<GateProblem, { kind: 'softgate' }>;
+
+/** Below this a softmax weight has lost its precision. */
+const TINY = 1e-250;
+const ROUNDING = 1e-12;
+
+/** F(S): the gate asks the `topk` experts of the subset with the largest logits (of equals the first) and mixes by softmax. */
+export function softValue(problem: SoftGate, subset: readonly number[]): number {
+  return problem.weight.reduce((total, weight, k) => total + weight * classValue(problem, subset, k), 0);
+}
+
+function classValue({ logit, quality, topk }: SoftGate, subset: readonly number[], k: number): number {
+  const of = (i: number) => logit[i]?.[k] ?? -Infinity;
+  const asked = subset.toSorted((a, b) => of(b) - of(a) || a - b).slice(0, topk ?? subset.length);
+  const top = of(asked[0] ?? -1);
+  let mass = 0;
+  let value = 0;
+  for (const i of asked) {
+    const share = Math.exp(of(i) - top);
+    mass += share;
+    value += share * (quality[i]?.[k] ?? 0);
+  }
+  return mass === 0 ? 0 : value / mass;
+}
+
+/** The best subset, proven unless time runs out. O(2^n) at worst; some tens of experts as a rule. */
+export function bestSoftSubset(problem: SoftGate, limits: SubsetLimits): SubsetResult {
+  const search = new SoftSearch(problem, limits);
+  search.run();
+  const { best, value, nodes, isCut } = search;
+  const rest = Math.max(search.openBound, search.dismissed);
+  if (best === undefined) {
+    if (!isCut) return { status: 'infeasible', subset: null, objective: null, bound: null, nodes };
+    return { status: 'timeout', subset: null, objective: null, bound: rest, nodes };
+  }
+  const isProven = rest <= value + 1e-9 * Math.max(1, Math.abs(value));
+  const status = isProven ? 'optimal' : isCut ? 'timeout' : 'feasible';
+  return { status, subset: best, objective: value, bound: Math.max(rest, value), nodes };
+}
+
+class SoftSearch {
+  best: readonly number[] | undefined;
+  value = -Infinity;
+  nodes = 0;
+  isCut = false;
+  openBound = -Infinity;
+  dismissed = -Infinity;
+  readonly #problem: SoftGate;
+  readonly #limits: SubsetLimits;
+  readonly #ceilings: readonly ClassCeiling[];
+
+  constructor(problem: SoftGate, limits: SubsetLimits) {
+    this.#problem = problem;
+    this.#limits = limits;
+    this.#ceilings = problem.weight.map((_, k) => new ClassCeiling(problem, k));
+  }
+
+  run(): void {
+    const { experts, weight, quality } = this.#problem;
+    const potential = Array.from({ length: experts }, (_, i) =>
+      weight.reduce((total, each, k) => total + each * (quality[i]?.[k] ?? 0), 0),
+    );
+    const order = potential.map((_, i) => i).sort((a, b) => (potential[b] ?? 0) - (potential[a] ?? 0));
+    this.#visit([], order);
+  }
+
+  /** All subsets of `chosen` with any of `rest`. */
+  #visit(chosen: readonly number[], rest: readonly number[]): void {
+    this.nodes++;
+    const able = rest.filter((i) => fits(this.#problem, chosen, i));
+    const bound = this.#bound(chosen, able);
+    const margin = Math.max(ROUNDING, this.#limits.gap ?? 0) * Math.max(1, Math.abs(this.value));
+    if (this.best !== undefined && bound <= this.value + margin) {
+      this.dismissed = Math.max(this.dismissed, bound);
+      return;
+    }
+    this.isCut ||= this.nodes % 16 === 0 && this.#limits.expired();
+    if (this.isCut) {
+      this.openBound = Math.max(this.openBound, bound);
+      return;
+    }
+    if (!canReplicate(this.#problem, [...chosen, ...able])) return;
+    this.#offer(chosen);
+    able.forEach((expert, at) => this.#visit([...chosen, expert], able.slice(at + 1)));
+  }
+
+  #offer(chosen: readonly number[]): void {
+    if (!canReplicate(this.#problem, chosen)) return;
+    const value = softValue(this.#problem, chosen);
+    if (value > this.value) [this.best, this.value] = [chosen.toSorted((a, b) => a - b), value];
+  }
+
+  #bound(chosen: readonly number[], able: readonly number[]): number {
+    const { experts, weight, maxExperts } = this.#problem;
+    const side = new Int8Array(experts);
+    for (const i of able) side[i] = 1;
+    for (const i of chosen) side[i] = 2;
+    const slots = Math.min(able.length, (maxExperts ?? experts) - chosen.length);
+    return this.#ceilings.reduce((total, ceiling, k) => total + (weight[k] ?? 0) * ceiling.of(side, slots), 0);
+  }
+}
+
+/** What one class can be worth at most once some experts are chosen (side 2) and some may follow (side 1). */
+class ClassCeiling {
+  /** Experts by falling logit, of equals the first first: the order in which the gate asks. */
+  readonly #byLogit: Int32Array;
+  readonly #byQuality: Int32Array;
+  readonly #quality: Float64Array;
+  readonly #mass: Float64Array;
+  readonly #topk: number;
+  readonly #isSure: Uint8Array;
+
+  constructor({ experts, quality, logit, topk }: SoftGate, k: number) {
+    const all = Array.from({ length: experts }, (_, i) => i);
+    const of = (i: number) => logit[i]?.[k] ?? 0;
+    this.#quality = Float64Array.from(all, (i) => quality[i]?.[k] ?? 0);
+    this.#byLogit = Int32Array.from(all.toSorted((a, b) => of(b) - of(a) || a - b));
+    this.#byQuality = Int32Array.from(all.toSorted((a, b) => (quality[b]?.[k] ?? 0) - (quality[a]?.[k] ?? 0)));
+    const top = of(this.#byLogit[0] ?? 0);
+    this.#mass = Float64Array.from(all, (i) => Math.exp(of(i) - top));
+    this.#topk = topk ?? experts;
+    this.#isSure = new Uint8Array(experts);
+  }
+
+  /**
+   * Whoever is sure to be asked weighs in; of the others those join, from the best on, that raise the mean. That is the
+   * best mean over any choice of the others, so no completion has a better one. O(experts).
+   */
+  of(side: Int8Array, slots: number): number {
+    let [mass, value] = this.#sure(side, slots);
+    for (const i of this.#byQuality) {
+      if (side[i] === 0) continue;
+      const quality = this.#quality[i] ?? 0;
+      if (mass < TINY) return quality;
+      if (this.#isSure[i] === 1) continue;
+      if (quality * mass <= value) break;
+      mass += this.#mass[i] ?? 0;
+      value += (this.#mass[i] ?? 0) * quality;
+    }
+    return mass < TINY ? 0 : value / mass;
+  }
+
+  /** Mass and value of the chosen experts that the gate asks whoever else joins. */
+  #sure(side: Int8Array, slots: number): [number, number] {
+    let [ahead, mayJoin, mass, value] = [0, 0, 0, 0];
+    this.#isSure.fill(0);
+    for (const i of this.#byLogit) {
+      if (ahead + Math.min(mayJoin, slots) >= this.#topk) break;
+      if (side[i] === 1) mayJoin++;
+      if (side[i] !== 2) continue;
+      ahead++;
+      this.#isSure[i] = 1;
+      mass += this.#mass[i] ?? 0;
+      value += (this.#mass[i] ?? 0) * (this.#quality[i] ?? 0);
+    }
+    return [mass, value];
+  }
+}
+
+function fits({ maxExperts, resources, budget }: SoftGate, chosen: readonly number[], extra: number): boolean {
+  if (maxExperts !== null && chosen.length >= maxExperts) return false;
+  return resources.every((use, j) => {
+    const limit = budget[j] ?? Infinity;
+    const total = chosen.reduce((sum, i) => sum + (use[i] ?? 0), use[extra] ?? 0);
+    return total <= limit + 1e-9 * Math.max(1, Math.abs(limit));
+  });
+}
+
+const canReplicate = ({ minReplicas, weight, quality }: SoftGate, subset: readonly number[]): boolean =>
+  (minReplicas ?? 0) === 0 ||
+  weight.every((_, k) => subset.filter((i) => (quality[i]?.[k] ?? 0) > 0).length >= (minReplicas ?? 0));
