@@ -5,8 +5,9 @@
  * the same figures serve the checker, the dashboard and the explanation. A bound from below (demand, replicas) has
  * `used >= limit`. Nothing here is shared with the models given to solvers.
  */
+import { arcIndexOf } from './arc-index.js';
 import { movedGiB } from './objective.js';
-import { arcKey, arcsByKey, countOf, type Placement } from './placement.js';
+import { countOf, type Placement } from './placement.js';
 import type { ConstraintGroup, ConstraintUse } from './plan.js';
 import type { PlacementProblem, ProblemArc } from './problem.js';
 
@@ -26,14 +27,14 @@ export interface PlanUse {
 }
 
 export function planUse(problem: PlacementProblem, plan: Placement): PlanUse {
-  const arcs = arcsByKey(problem);
+  const arcs = arcIndexOf(problem);
   const copies = new Map<number, Map<number, number>>();
   for (const [d, v, count] of plan.placement) {
     const ofDevice = copies.get(d) ?? new Map<number, number>();
     copies.set(d, ofDevice.set(v, (ofDevice.get(v) ?? 0) + count));
   }
-  const flows = plan.routing.flatMap(({ k, d, v, rate }) => {
-    const arc = arcs.get(arcKey(problem, d, v, k));
+  const flows = plan.routing.flatMap(({ k, d, v, m, rate }) => {
+    const arc = arcs.find(d, v, k, m);
     return arc === undefined ? [] : [{ ...arc, rate }];
   });
   return { problem, plan, flows, copies, powered: new Map(plan.poweredOn) };

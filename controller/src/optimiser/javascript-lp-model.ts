@@ -3,7 +3,7 @@ import type { Model } from 'javascript-lp-solver';
 import { columnCount, type LinearProgram, rowCount } from './linear-program.js';
 
 /** Measured: beyond about this size, or on degenerate routing programs, the solver gives wrong answers or none at all. */
-const TINY_ROWS = 40;
+const TINY_ROWS = 60;
 const TINY_COLUMNS = 100;
 
 /** Whether a program is small enough to ask javascript-lp-solver for an opinion. */

@@ -17,6 +17,8 @@ export interface LinearProgram {
   readonly rowStarts: Int32Array;
   readonly indices: Int32Array;
   readonly values: Float64Array;
+  /** What a row is called in prices and certificates (`certificate.ts`); undefined for rows that nobody asks for. */
+  readonly rowNames: readonly (string | undefined)[];
 }
 
 export interface ProgramColumn {
@@ -37,9 +39,12 @@ export class LinearProgramBuilder {
   readonly #integer: number[] = [];
   readonly #rowLower: number[] = [];
   readonly #rowUpper: number[] = [];
+  readonly #rowNames: (string | undefined)[] = [];
   readonly #starts: number[] = [0];
   readonly #indices: number[] = [];
   readonly #values: number[] = [];
+  /** Where each column was last put: a column put twice into the open row is found without a map per row. */
+  readonly #lastPut: number[] = [];
 
   get columns(): number {
     return this.#cost.length;
@@ -54,36 +59,51 @@ export class LinearProgramBuilder {
     this.#lower.push(column.lower ?? 0);
     this.#upper.push(column.upper);
     this.#integer.push(column.integer === true ? 1 : 0);
+    this.#lastPut.push(-1);
     return this.#cost.length - 1;
   }
 
-  /** lower <= sum of entries <= upper; returns the row's index. */
-  addRow(lower: number, upper: number, entries: Iterable<RowEntry>): number {
-    const merged = new Map<number, number>();
-    for (const [column, value] of entries) merged.set(column, (merged.get(column) ?? 0) + value);
-    for (const [column, value] of merged) {
-      if (value === 0) continue;
-      this.#indices.push(column);
-      this.#values.push(value);
+  /** Adds value * column to the row that `closeRow` ends. */
+  put(column: number, value: number): void {
+    if (value === 0) return;
+    const last = this.#lastPut[column] ?? -1;
+    if (last >= (this.#starts[this.#starts.length - 1] ?? 0)) {
+      this.#values[last] = (this.#values[last] ?? 0) + value;
+      return;
     }
+    this.#lastPut[column] = this.#indices.length;
+    this.#indices.push(column);
+    this.#values.push(value);
+  }
+
+  /** lower <= sum of what was put since the last row <= upper; returns the row's index. */
+  closeRow(lower: number, upper: number, name?: string): number {
     this.#rowLower.push(lower);
     this.#rowUpper.push(upper);
+    this.#rowNames.push(name);
     this.#starts.push(this.#indices.length);
     return this.#rowLower.length - 1;
+  }
+
+  /** lower <= sum of entries <= upper; returns the row's index. */
+  addRow(lower: number, upper: number, entries: Iterable<RowEntry>, name?: string): number {
+    for (const [column, value] of entries) this.put(column, value);
+    return this.closeRow(lower, upper, name);
   }
 
   build(sense: 'max' | 'min'): LinearProgram {
     return {
       sense,
-      cost: Float64Array.from(this.#cost),
-      lower: Float64Array.from(this.#lower),
-      upper: Float64Array.from(this.#upper),
-      integer: Uint8Array.from(this.#integer),
-      rowLower: Float64Array.from(this.#rowLower),
-      rowUpper: Float64Array.from(this.#rowUpper),
-      rowStarts: Int32Array.from(this.#starts),
-      indices: Int32Array.from(this.#indices),
-      values: Float64Array.from(this.#values),
+      cost: new Float64Array(this.#cost),
+      lower: new Float64Array(this.#lower),
+      upper: new Float64Array(this.#upper),
+      integer: new Uint8Array(this.#integer),
+      rowLower: new Float64Array(this.#rowLower),
+      rowUpper: new Float64Array(this.#rowUpper),
+      rowStarts: new Int32Array(this.#starts),
+      indices: new Int32Array(this.#indices),
+      values: new Float64Array(this.#values),
+      rowNames: this.#rowNames.slice(),
     };
   }
 }

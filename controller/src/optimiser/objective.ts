@@ -1,14 +1,15 @@
-import { arcKey, arcsByKey, pairKey, type Placement, weightedRate } from './placement.js';
+import { arcIndexOf } from './arc-index.js';
+import { pairKey, type Placement, weightedRate } from './placement.js';
 import type { PlacementProblem } from './problem.js';
 
 /** 1000 / W * sum weight * quality * rate over the routing: demand-weighted quality in thousandths, 0..1000. */
 export function qualityPoints(problem: PlacementProblem, routing: Placement['routing']): number {
   const total = weightedRate(problem);
   if (total === 0) return 0;
-  const arcs = arcsByKey(problem);
+  const arcs = arcIndexOf(problem);
   let points = 0;
-  for (const { k, d, v, rate } of routing) {
-    points += (problem.classes[k]?.weight ?? 0) * (arcs.get(arcKey(problem, d, v, k))?.quality ?? 0) * rate;
+  for (const { k, d, v, m, rate } of routing) {
+    points += (problem.classes[k]?.weight ?? 0) * (arcs.find(d, v, k, m)?.quality ?? 0) * rate;
   }
   return (1000 * points) / total;
 }

@@ -1,4 +1,3 @@
-import { arcKey } from './placement.js';
 import type { PlacementProblem } from './problem.js';
 
 /** At most this many faults are listed: a broken generator repeats its mistake. */
@@ -39,7 +38,7 @@ export function problemFaults(problem: PlacementProblem): string[] {
       known(`arcs.${i}.v`, arc.v, problem.variants.length, 'a variant') &&
       known(`arcs.${i}.k`, arc.k, problem.classes.length, 'a class');
     if (!isKnown) return;
-    const key = arcKey(problem, arc.d, arc.v, arc.k);
+    const key = (arc.d * problem.variants.length + arc.v) * problem.classes.length + arc.k;
     if (seen.has(key)) faults.push(`arcs.${i}: device ${arc.d}, variant ${arc.v}, class ${arc.k} is given twice`);
     seen.add(key);
   });

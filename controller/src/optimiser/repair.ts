@@ -3,7 +3,7 @@
  * one slack per bound, in the bound's own unit); and together, when no group alone is enough.
  */
 import { buildExactModel, type ExactModel } from './exact-model.js';
-import type { Slack } from './exact-rows.js';
+import type { Slack } from './exact-parts.js';
 import type { LinearProgram } from './linear-program.js';
 import type { ConstraintGroup, Relaxation } from './plan.js';
 import type { PlacementProblem } from './problem.js';
@@ -102,10 +102,7 @@ async function solveRepair(
 
 function servedShares(problem: PlacementProblem, model: ExactModel, point: Float64Array): Float64Array {
   const served = new Float64Array(problem.classes.length);
-  for (const [key, column] of model.shares) {
-    const k = key % problem.classes.length;
-    served[k] = (served[k] ?? 0) + (point[column] ?? 0);
-  }
+  model.arcs.forEach(({ k }, i) => (served[k] = (served[k] ?? 0) + (point[model.shares[i] ?? -1] ?? 0)));
   return served;
 }
 
@@ -130,9 +127,10 @@ function ratioProgram(
   for (const { group, index, column } of model.slacks) {
     const ratio = ratios.get(`${group},${index}`) ?? 0;
     if (ratio === 0) continue;
-    for (const [key, share] of model.shares) {
-      if (key % problem.classes.length === index) cost[share] = (cost[share] ?? 0) - ratio * (cost[column] ?? 0);
-    }
+    model.arcs.forEach(({ k }, i) => {
+      const share = model.shares[i] ?? -1;
+      if (k === index && share >= 0) cost[share] = (cost[share] ?? 0) - ratio * (cost[column] ?? 0);
+    });
   }
   return { ...model.program, cost };
 }

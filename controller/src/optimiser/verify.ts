@@ -3,9 +3,10 @@
  * instance and the plan. It shares no code with the models given to solvers. A plan that does not pass is never called
  * optimal.
  */
+import { arcIndexOf } from './arc-index.js';
 import { constraintUses, planUse, shortfalls } from './constraints.js';
 import { objectiveOf } from './objective.js';
-import { arcKey, arcsByKey, countOf, type Placement } from './placement.js';
+import { countOf, type Placement } from './placement.js';
 import type { ConstraintUse, PlacementPlan } from './plan.js';
 import type { PlacementProblem } from './problem.js';
 
@@ -57,7 +58,7 @@ export function verify(problem: PlacementProblem, plan: PlacementPlan): Verifica
 /** Indices that exist, whole and non-negative counts, no entry twice. */
 function formFaults(problem: PlacementProblem, plan: Placement): string[] {
   const faults: string[] = [];
-  const arcs = arcsByKey(problem);
+  const arcs = arcIndexOf(problem);
   const seen = new Set<string>();
   const once = (entry: string) => {
     if (seen.has(entry)) faults.push(`${entry} is given twice`);
@@ -79,9 +80,9 @@ function formFaults(problem: PlacementProblem, plan: Placement): string[] {
     whole(on, entry);
     if (on > countOf(problem, d)) faults.push(`${entry}: ${on} of ${countOf(problem, d)} are on`);
   }
-  for (const { k, d, v, rate } of plan.routing) {
+  for (const { k, d, v, m, rate } of plan.routing) {
     const entry = `routing of class ${k} to variant ${v} on device ${d}`;
-    if (!arcs.has(arcKey(problem, d, v, k)) || k >= problem.classes.length) faults.push(`${entry}: not allowed`);
+    if (arcs.find(d, v, k, m) === undefined) faults.push(`${entry}: not allowed`);
     once(entry);
     if (!(rate >= 0) || rate === Infinity) faults.push(`${entry}: ${rate} is not a rate`);
   }

@@ -1,7 +1,7 @@
 import type { PlanConstraint, PlanView } from '@fleetgate/shared/api/operations';
 
+import { arcIndexOf } from '../optimiser/arc-index.js';
 import { isBinding } from '../optimiser/explain.js';
-import { arcKey, arcsByKey } from '../optimiser/placement.js';
 import type { ConstraintUse } from '../optimiser/plan.js';
 import { verifyPlacement } from '../optimiser/verify.js';
 import { placementsOf, type PlanRecord, poweredOn } from './plan-record.js';
@@ -9,7 +9,7 @@ import { placementsOf, type PlanRecord, poweredOn } from './plan-record.js';
 /** A plan as the operations API shows it. O(arcs). */
 export function planView(record: PlanRecord): PlanView {
   const { problem, solution } = record;
-  const arcs = arcsByKey(problem);
+  const arcs = arcIndexOf(problem);
   const hasPlacement = solution.objective !== null;
   const uses = hasPlacement ? verifyPlacement(problem, solution).uses : [];
   return {
@@ -30,8 +30,8 @@ export function planView(record: PlanRecord): PlanView {
       variants.map((variantId) => ({ deviceId, variantId })),
     ),
     poweredOn: [...poweredOn(record)],
-    routing: solution.routing.flatMap(({ k, d, v, rate }) => {
-      const arc = arcs.get(arcKey(problem, d, v, k));
+    routing: solution.routing.flatMap(({ k, d, v, m, rate }) => {
+      const arc = arcs.find(d, v, k, m);
       const [each, device, variant] = [problem.classes[k], problem.devices[d], problem.variants[v]];
       if (arc === undefined || each === undefined || device === undefined || variant === undefined) return [];
       return [
