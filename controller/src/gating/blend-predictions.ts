@@ -3,7 +3,8 @@ import type { RidgeFit } from './ridge.js';
 import { FOLDS, type TrainingSet } from './training-set.js';
 
 const TEMPERATURES = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32] as const;
-const SHARE_STEPS = 20;
+/** Outcomes' worth of the overall mean that a class's own mean starts from: few prompts are no strong evidence. */
+const PRIOR_MEMBERS = 4;
 /** Outcomes' worth of the expert's overall error that a class's own error starts from. */
 const PRIOR_OUTCOMES = 10;
 
@@ -42,7 +43,7 @@ export function heldOutProbabilities(classes: readonly RidgeFit[], rows: number,
   return probabilities;
 }
 
-/** Means of a target by class, 0 where a class has no value; `without` leaves one fold out. NaN values are unknown. */
+/** Means of a centred target by class, drawn towards 0; `without` leaves one fold out. NaN values are unknown. */
 export function classMeans(set: TrainingSet, target: Float64Array, without?: number): Float64Array {
   const sums = new Float64Array(set.classes.length);
   const counts = new Float64Array(set.classes.length);
@@ -52,7 +53,7 @@ export function classMeans(set: TrainingSet, target: Float64Array, without?: num
     sums[index] = (sums[index] ?? 0) + value;
     counts[index] = (counts[index] ?? 0) + 1;
   });
-  return sums.map((sum, index) => sum / Math.max(1, counts[index] ?? 0));
+  return sums.map((sum, index) => sum / (PRIOR_MEMBERS + (counts[index] ?? 0)));
 }
 
 /** The part of a centred target that its classes explain, for each row by the folds that have not seen it. */
@@ -62,43 +63,6 @@ export function heldOutClassPart(set: TrainingSet, target: Float64Array, probabi
     const own = means[set.foldOf[row] ?? 0];
     return rowOf(probabilities, row).reduce((sum, share, index) => sum + share * (own?.[index] ?? 0), 0);
   });
-}
-
-/** How far targets follow their class means and the ridge prediction of what those leave over, 0..1 each. */
-export interface Shares {
-  readonly byClass: number;
-  readonly ridge: number;
-}
-
-/** The shares, common to all targets, with the least squared error on held-out folds. NaN values are unknown. */
-export function sharesOf(
-  targets: readonly Float64Array[],
-  byClass: readonly Float64Array[],
-  ridge: readonly RidgeFit[],
-): Shares {
-  // The squared error is a quadratic form in the shares: five sums give it for every pair of shares.
-  const sums = { tr: 0, tc: 0, rr: 0, rc: 0, cc: 0 };
-  targets.forEach((target, at) => {
-    target.forEach((value, row) => {
-      const r = ridge[at]?.heldOut[row] ?? NaN;
-      const c = byClass[at]?.[row] ?? 0;
-      if (Number.isNaN(value) || Number.isNaN(r)) return;
-      sums.tr += value * r;
-      sums.tc += value * c;
-      sums.rr += r * r;
-      sums.rc += r * c;
-      sums.cc += c * c;
-    });
-  });
-  let best = { ridge: 0, byClass: 0, error: Infinity };
-  for (let step = 0; step <= SHARE_STEPS; step++) {
-    for (let other = 0; other <= SHARE_STEPS; other++) {
-      const [a, b] = [step / SHARE_STEPS, other / SHARE_STEPS];
-      const error = a * a * sums.rr + 2 * a * b * sums.rc + b * b * sums.cc - 2 * a * sums.tr - 2 * b * sums.tc;
-      if (error < best.error - 1e-12) best = { ridge: a, byClass: b, error };
-    }
-  }
-  return { ridge: best.ridge, byClass: best.byClass };
 }
 
 /** How wrong held-out predictions of one expert were. */

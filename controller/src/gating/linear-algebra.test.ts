@@ -57,7 +57,7 @@ describe('ridge regression', () => {
   const folds = { of: Uint8Array.from({ length: 80 }, (_, row) => row % 4), count: 4 };
 
   test('finds a line, and predicts rows it has not seen', () => {
-    const [fit] = fitRidge(scores, [line], folds, 'each');
+    const [fit] = fitRidge(scores, [line], folds);
     expect(fit?.intercept).toBeCloseTo(0.3, 1);
     expect(fit?.coefficients[1]).toBeCloseTo(2, 1);
     fit?.heldOut.forEach((value, row) => expect(Math.abs(value - (line[row] ?? 0))).toBeLessThan(0.05));
@@ -65,8 +65,8 @@ describe('ridge regression', () => {
 
   test('unknown values change nothing for other targets, and have no prediction', () => {
     const partial = line.map((value, row) => (row % 3 === 0 ? NaN : value));
-    const [alone] = fitRidge(scores, [line], folds, 'each');
-    const [beside, other] = fitRidge(scores, [line, partial], folds, 'each');
+    const [alone] = fitRidge(scores, [line], folds);
+    const [beside, other] = fitRidge(scores, [line, partial], folds);
     expect(beside).toEqual(alone);
     expect(other?.heldOut[0]).toBeNaN();
     expect(other?.coefficients[1]).toBeCloseTo(2, 1);
@@ -76,14 +76,14 @@ describe('ridge regression', () => {
     const noise = new SeededRandom(9);
     const second = line.map((value) => value * 0.5 + noise.uniform());
     const difference = line.map((value, row) => value - (second[row] ?? 0));
-    const [a, b, c] = fitRidge(scores, [line, second, difference], folds, 'shared');
+    const [a, b, c] = fitRidge(scores, [line, second, difference], folds, [1]);
     a?.heldOut.forEach((value, row) => expect(value - (b?.heldOut[row] ?? 0)).toBeCloseTo(c?.heldOut[row] ?? NaN, 9));
   });
 
   test('noise is shrunk to the mean', () => {
     const noise = new SeededRandom(4);
     const target = Float64Array.from({ length: 80 }, () => noise.uniform());
-    const [fit] = fitRidge(scores, [target], folds, 'each');
+    const [fit] = fitRidge(scores, [target], folds);
     expect(fit?.lambda).toBeGreaterThanOrEqual(10);
   });
 });

@@ -17,14 +17,14 @@ export interface RidgeFit {
  * Ridge regression of each target on the same rows, its strength chosen by cross-validation over the given folds.
  *
  * A target is NaN where it is unknown. Targets that are known on the same rows share their matrices, so many targets
- * cost little more than one. The intercept is not shrunk. `strength`: of its own for each target, or one that is best
- * for all together; with the latter, differences of predictions are predictions of differences.
+ * cost little more than one, and still no target has a say in another's fit. The intercept is not shrunk. With a single
+ * one of `strengths`, differences of predictions are predictions of differences.
  */
 export function fitRidge(
   scores: Matrix,
   targets: readonly Float64Array[],
   folds: { readonly of: Uint8Array; readonly count: number },
-  strength: 'each' | 'shared',
+  strengths: readonly number[] = LAMBDAS,
 ): readonly RidgeFit[] {
   const groups = new Map<string, number[]>();
   targets.forEach((target, index) => {
@@ -34,24 +34,24 @@ export function fitRidge(
   const paths: StrengthPath[] = [];
   for (const members of groups.values()) {
     const group = members.map((index) => targets[index] ?? new Float64Array());
-    pathsOf(scores, group, folds).forEach((path, at) => (paths[members[at] ?? 0] = path));
+    pathsOf(scores, group, folds, strengths).forEach((path, at) => (paths[members[at] ?? 0] = path));
   }
-  const total = LAMBDAS.map((_, at) => paths.reduce((sum, path) => sum + (path[at]?.error ?? 0), 0));
   return paths.map((path) => {
-    const errors = strength === 'shared' ? total : path.map((step) => step.error);
+    const errors = path.map((step) => step.error);
     const best = path[errors.indexOf(Math.min(...errors))] ?? path[0];
     if (best === undefined) throw new FleetError('internal.invariant', 'ridge regression without a strength');
     return best;
   });
 }
 
-/** One fit per strength of `LAMBDAS`, with its squared error on held-out rows. */
+/** One fit per strength, with its squared error on held-out rows. */
 type StrengthPath = readonly (RidgeFit & { readonly error: number })[];
 
 function pathsOf(
   scores: Matrix,
   targets: readonly Float64Array[],
   folds: { readonly of: Uint8Array; readonly count: number },
+  strengths: readonly number[],
 ): StrengthPath[] {
   const rowsByFold = Array.from({ length: folds.count }, () => [] as number[]);
   const first = targets[0] ?? new Float64Array();
@@ -61,7 +61,7 @@ function pathsOf(
   const sums = rowsByFold.map((rows) => sumsOf(scores, targets, rows));
   const all = total(sums, scores.columns, targets.length);
   const rests = sums.map((own) => less(all, own));
-  const byStrength = LAMBDAS.map((lambda) => {
+  const byStrength = strengths.map((lambda) => {
     const heldOut = targets.map(() => new Float64Array(scores.rows).fill(NaN));
     rests.forEach((rest, fold) => {
       const rows = rowsByFold[fold] ?? [];

@@ -2,8 +2,10 @@
  * Trains the gate: for each expert a predictor of its quality, from features of the prompt alone.
  *
  * The prompts' strongest directions (`principalSubspace`) carry ridge regressions of quality (`quality-fit.ts`), answer
- * length and class. What is kept is one weight per
- * feature and output, so that scoring a prompt is one sparse product.
+ * length and class. What is kept is one weight per feature and output, so that scoring a prompt is one sparse product.
+ *
+ * Directions, classes and folds come from prompts and tasks; what is fitted to outcomes is fitted expert by expert. So
+ * the gate of some experts is this gate without the others' columns (`docs/formulation.md`, optimality-preserving).
  */
 import type { Outcome } from './outcomes.js';
 import { heldOutProbabilities, temperatureOf } from './blend-predictions.js';
@@ -68,14 +70,14 @@ function trainOn(set: TrainingSet, options: TrainingOptions): GateModel {
   const { basis, scores } = principalSubspace(set.rows, FEATURE_COUNT, RANK, new SeededRandom(seed));
   progress('classes', 0.6);
   const labels = set.classes.map((_, index) => Float64Array.from(set.classOf, (own) => (own === index ? 1 : 0)));
-  const classes = fitRidge(scores, labels, folds, 'each');
+  const classes = fitRidge(scores, labels, folds);
   const temperature = temperatureOf(classes, set.classOf);
   const probabilities = heldOutProbabilities(classes, set.size, temperature);
   progress('quality', 0.7);
   const quality = fitQuality(set, scores, probabilities);
   progress('lengths', 0.85);
   const logarithms = set.outputTokens.map((tokens) => tokens.map((value) => Math.log1p(value)));
-  const lengths = fitRidge(scores, logarithms, folds, 'each');
+  const lengths = fitRidge(scores, logarithms, folds);
   progress('weights', 0.95);
   const centroids = centroidsOf(set);
   const fits = [...quality.map((fit) => fit.coefficients), ...[...lengths, ...classes].map((fit) => fit.coefficients)];
