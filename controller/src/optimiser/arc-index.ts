@@ -43,22 +43,42 @@ export class ArcIndex {
     return arcs;
   }
 
+  /** Arcs of a device for one variant, by class and mode. O(their number + log arcs of the device). */
+  ofPair(d: number, v: number): ProblemArc[] {
+    const like = this.#likes[d];
+    const end = this.#starts[(like?.d ?? d) + 1] ?? 0;
+    const arcs: ProblemArc[] = [];
+    for (let i = this.#search(d, v, 0, 0); i < end; i++) {
+      const arc = this.#at(i);
+      if (arc?.v !== v) break;
+      arcs.push(like === undefined ? arc : scaled(arc, d, like));
+    }
+    return arcs;
+  }
+
   /** The arc of a device for a variant and class in a mode; undefined where it is not allowed. O(log arcs of the device). */
   find(d: number, v: number, k: number, m = 0): ProblemArc | undefined {
     const like = this.#likes[d];
-    const from = like?.d ?? d;
+    const at = this.#search(d, v, k, m);
+    if (at >= (this.#starts[(like?.d ?? d) + 1] ?? 0)) return undefined;
+    const arc = this.#at(at);
+    if (arc === undefined || arc.v !== v || arc.k !== k || (arc.m ?? 0) !== m) return undefined;
+    return like === undefined ? arc : scaled(arc, d, like);
+  }
+
+  /** First position of a device's arcs that is not before (v, k, m). */
+  #search(d: number, v: number, k: number, m: number): number {
+    const from = this.template(d);
     let low = this.#starts[from] ?? 0;
     let high = this.#starts[from + 1] ?? 0;
     while (low < high) {
       const middle = (low + high) >> 1;
       const arc = this.#at(middle);
-      if (arc === undefined) return undefined;
-      const side = arc.v - v || arc.k - k || (arc.m ?? 0) - m;
-      if (side === 0) return like === undefined ? arc : scaled(arc, d, like);
+      const side = arc === undefined ? 0 : arc.v - v || arc.k - k || (arc.m ?? 0) - m;
       if (side < 0) low = middle + 1;
       else high = middle;
     }
-    return undefined;
+    return low;
   }
 
   #at(position: number): ProblemArc | undefined {

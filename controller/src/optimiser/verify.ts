@@ -3,11 +3,12 @@
  * instance and the plan. It shares no code with the models given to solvers. A plan that does not pass is never called
  * optimal.
  */
-import { arcIndexOf } from './arc-index.js';
-import { constraintUses, planUse, shortfalls } from './constraints.js';
+import { shortfalls, usesOf } from './constraints.js';
+import { formFaults } from './form-faults.js';
 import { objectiveOf } from './objective.js';
-import { countOf, type Placement } from './placement.js';
+import { pairKey, type Placement } from './placement.js';
 import type { ConstraintUse, PlacementPlan } from './plan.js';
+import { type PlanUse, planUse } from './plan-use.js';
 import type { PlacementProblem } from './problem.js';
 
 /** Relative; far above the solver's 1e-9, far below what a fleet can measure. */
@@ -26,12 +27,13 @@ export interface Verification {
 export function verifyPlacement(problem: PlacementProblem, plan: Placement): Verification {
   const form = formFaults(problem, plan);
   if (form.length > 0) return { ok: false, faults: form, objective: 0, uses: [] };
-  const uses = constraintUses(problem, plan);
+  const use = planUse(problem, plan);
+  const uses = usesOf(use);
   const broken = shortfalls(uses, VERIFY_TOLERANCE).map(
     (use) =>
       `${use.group}${use.subject === '' ? '' : ` of ${use.subject}`}: ${use.used} against ${use.limit} ${use.unit}`,
   );
-  const faults = [...linkFaults(problem, plan), ...broken];
+  const faults = [...linkFaults(use), ...broken];
   return { ok: faults.length === 0, faults, objective: objectiveOf(problem, plan), uses };
 }
 
@@ -55,55 +57,24 @@ export function verify(problem: PlacementProblem, plan: PlacementPlan): Verifica
   return { ...result, ok: faults.length === 0, faults };
 }
 
-/** Indices that exist, whole and non-negative counts, no entry twice. */
-function formFaults(problem: PlacementProblem, plan: Placement): string[] {
+/** Copies only on devices that are on, requests only to copies and modes that are there, no more served than asked. */
+function linkFaults({ problem, plan, flows, copies, powered, inMode }: PlanUse): string[] {
   const faults: string[] = [];
-  const arcs = arcIndexOf(problem);
-  const seen = new Set<string>();
-  const once = (entry: string) => {
-    if (seen.has(entry)) faults.push(`${entry} is given twice`);
-    seen.add(entry);
-  };
-  const whole = (value: number, entry: string) => {
-    if (!Number.isInteger(value) || value < 0) faults.push(`${entry}: ${value} is not a count`);
-  };
-  for (const [d, v, copies] of plan.placement) {
-    const entry = `placement of variant ${v} on device ${d}`;
-    if (problem.devices[d] === undefined || problem.variants[v] === undefined) faults.push(`${entry}: unknown`);
-    once(entry);
-    whole(copies, entry);
-  }
-  for (const [d, on] of plan.poweredOn) {
-    const entry = `power of device ${d}`;
-    if (problem.devices[d] === undefined) faults.push(`${entry}: unknown`);
-    once(entry);
-    whole(on, entry);
-    if (on > countOf(problem, d)) faults.push(`${entry}: ${on} of ${countOf(problem, d)} are on`);
-  }
-  for (const { k, d, v, m, rate } of plan.routing) {
-    const entry = `routing of class ${k} to variant ${v} on device ${d}`;
-    if (arcs.find(d, v, k, m) === undefined) faults.push(`${entry}: not allowed`);
-    once(entry);
-    if (!(rate >= 0) || rate === Infinity) faults.push(`${entry}: ${rate} is not a rate`);
-  }
-  return faults;
-}
-
-/** Copies only on devices that are on, requests only to copies, no more served than asked. */
-function linkFaults(problem: PlacementProblem, plan: Placement): string[] {
-  const faults: string[] = [];
-  const { flows, copies, powered } = planUse(problem, plan);
   for (const [d, v, count] of plan.placement) {
     const on = powered.get(d) ?? 0;
     if (count > on) faults.push(`util: ${count} copies of variant ${v} on ${on} powered devices of entry ${d}`);
   }
-  const busy = new Map<string, { d: number; v: number; busy: number }>();
-  const served = new Map<number, number>();
-  for (const flow of flows) {
-    const pair = `${flow.d},${flow.v}`;
-    const sofar = busy.get(pair) ?? { d: flow.d, v: flow.v, busy: 0 };
-    busy.set(pair, { ...sofar, busy: sofar.busy + flow.service_s * flow.rate });
-    served.set(flow.k, (served.get(flow.k) ?? 0) + flow.rate);
+  const busy = new Map<number, { d: number; v: number; busy: number }>();
+  const served = new Float64Array(problem.classes.length);
+  for (const { d, v, k, m = 0, service_s, rate } of flows) {
+    const key = pairKey(problem, d, v);
+    const pair = busy.get(key) ?? { d, v, busy: 0 };
+    pair.busy += service_s * rate;
+    busy.set(key, pair);
+    served[k] = (served[k] ?? 0) + rate;
+    if (rate > 0 && (inMode.get(d)?.[m] ?? 0) === 0) {
+      faults.push(`util: requests of class ${k} on device ${d}, none of which is on in mode ${m}`);
+    }
   }
   for (const { d, v, busy: used } of busy.values()) {
     const limit = (problem.devices[d]?.maxUtil ?? 0) * (copies.get(d)?.get(v) ?? 0);
@@ -111,9 +82,9 @@ function linkFaults(problem: PlacementProblem, plan: Placement): string[] {
       faults.push(`util: variant ${v} on device ${d} is busy ${used} of ${limit}`);
     }
   }
-  for (const [k, rate] of served) {
+  served.forEach((rate, k) => {
     const limit = problem.classes[k]?.rate ?? 0;
     if (rate > limit * (1 + VERIFY_TOLERANCE) + 1e-12) faults.push(`demand: class ${k} is served ${rate} of ${limit}`);
-  }
+  });
   return faults;
 }

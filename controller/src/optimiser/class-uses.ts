@@ -1,0 +1,130 @@
+/**
+ * What a plan uses of the bounds of prompt classes: one named function per constraint.
+ */
+import { arcIndexOf } from './arc-index.js';
+import { countOf, pairKey } from './placement.js';
+import type { ConstraintUse } from './plan.js';
+import { type Flow, type PlanUse, sumOf } from './plan-use.js';
+import type { PlacementProblem } from './problem.js';
+
+/** Served share of each class against its floor. Classes without demand have nothing to serve. */
+export function demandUses({ problem, flowsByClass }: PlanUse): ConstraintUse[] {
+  return problem.classes.flatMap((each, k) => {
+    if (each.rate === 0) return [];
+    const used = sumOf(flowsByClass.get(k) ?? [], (flow) => flow.rate) / each.rate;
+    return [{ group: 'demand', subject: each.id, used, limit: each.minServed, unit: 'served share' } as const];
+  });
+}
+
+/** Mean of a figure over the served requests of a class; undefined when none is served. */
+function meanOf({ flowsByClass }: PlanUse, k: number, value: (flow: Flow) => number): number | undefined {
+  const served = flowsByClass.get(k) ?? [];
+  const rate = sumOf(served, (flow) => flow.rate);
+  return rate > 0 ? sumOf(served, (flow) => value(flow) * flow.rate) / rate : undefined;
+}
+
+/** Mean latency of the served requests of each class. */
+export function latencyUses(use: PlanUse): ConstraintUse[] {
+  return use.problem.classes.flatMap((each, k) => {
+    const used = meanOf(use, k, (flow) => flow.latency_s);
+    if (used === undefined) return [];
+    return [{ group: 'latency', subject: each.id, used, limit: each.sloMean_s, unit: 's' } as const];
+  });
+}
+
+/** The worst 95th percentile of the latency on any arc that a class uses. */
+export function tailUses({ problem, flowsByClass }: PlanUse): ConstraintUse[] {
+  return problem.classes.flatMap((each, k) => {
+    const limit = each.sloP95_s;
+    if (limit === undefined || limit === null) return [];
+    const known = (flowsByClass.get(k) ?? []).flatMap(({ rate, p95_s }) =>
+      rate > 0 && p95_s !== undefined ? [p95_s] : [],
+    );
+    if (known.length === 0) return [];
+    const used = known.reduce((worst, p95) => Math.max(worst, p95), 0);
+    return [{ group: 'tail', subject: each.id, used, limit, unit: 's' } as const];
+  });
+}
+
+/** Mean energy above idle of the served requests of each class that has such a bound. */
+export function energyUses(use: PlanUse): ConstraintUse[] {
+  return use.problem.classes.flatMap((each, k) => {
+    const limit = each.maxEnergy_J;
+    const used = meanOf(use, k, (flow) => flow.energy_J);
+    if (used === undefined || limit === undefined || limit === null) return [];
+    return [{ group: 'energy', subject: each.id, used, limit, unit: 'J' } as const];
+  });
+}
+
+/** Distinct devices, and distinct sites, that host a variant fit for each class. */
+export function replicaUses(use: PlanUse): ConstraintUse[] {
+  const { classes } = use.problem;
+  if (classes.every(({ minReplicas, minSites = 0 }) => minReplicas === 0 && minSites === 0)) return [];
+  const { devices, sites } = hosting(use);
+  return classes.flatMap((each, k) => {
+    const [subject, minSites] = [each.id, each.minSites ?? 0];
+    const uses: ConstraintUse[] = [];
+    if (each.minReplicas > 0) {
+      uses.push({ group: 'replicas', subject, used: devices[k] ?? 0, limit: each.minReplicas, unit: 'replicas' });
+    }
+    if (minSites > 0) uses.push({ group: 'replicas', subject, used: sites[k] ?? 0, limit: minSites, unit: 'sites' });
+    return uses;
+  });
+}
+
+/**
+ * Devices and sites that host for each class. A site counts once, however many of its devices host; every device
+ * without a site is a site of its own. O(copies * classes).
+ */
+function hosting({ problem, copies, powered }: PlanUse): { devices: Float64Array; sites: Float64Array } {
+  const size = problem.classes.length;
+  const devices = new Float64Array(size);
+  const sites = new Float64Array(size);
+  const seen = new Uint8Array((problem.sites?.length ?? 0) * size);
+  const tails = new QuickestTails(problem);
+  const fitting = new Float64Array(size);
+  for (const [d, variants] of copies) {
+    const site = problem.devices[d]?.site;
+    fitting.fill(0);
+    for (const [v, count] of variants) {
+      for (let k = 0; k < size; k++) if (tails.fits(d, v, k)) fitting[k] = (fitting[k] ?? 0) + count;
+    }
+    for (let k = 0; k < size; k++) {
+      const hosts = Math.min(fitting[k] ?? 0, powered.get(d) ?? 0, countOf(problem, d));
+      devices[k] = (devices[k] ?? 0) + hosts;
+      const isNew = site === undefined || seen[site * size + k] === 0;
+      if (hosts > 0 && isNew) sites[k] = (sites[k] ?? 0) + (site === undefined ? hosts : 1);
+      if (hosts > 0 && site !== undefined) seen[site * size + k] = 1;
+    }
+  }
+  return { devices, sites };
+}
+
+/** Which classes a copy may serve in any mode of its device, within their bounds on the 95th percentile. */
+class QuickestTails {
+  readonly #problem: PlacementProblem;
+  /** Least 95th percentile by class, s: 0 where unknown, Infinity without an arc. Shared by devices that are alike. */
+  readonly #byPair = new Map<number, Float64Array>();
+
+  constructor(problem: PlacementProblem) {
+    this.#problem = problem;
+  }
+
+  fits(d: number, v: number, k: number): boolean {
+    const slowness = this.#problem.devices[d]?.like?.slowness ?? 1;
+    const least = (this.#of(arcIndexOf(this.#problem).template(d), v)[k] ?? Infinity) * slowness;
+    return least < Infinity && least <= (this.#problem.classes[k]?.sloP95_s ?? Infinity);
+  }
+
+  #of(d: number, v: number): Float64Array {
+    const key = pairKey(this.#problem, d, v);
+    const known = this.#byPair.get(key);
+    if (known !== undefined) return known;
+    const least = new Float64Array(this.#problem.classes.length).fill(Infinity);
+    for (const { k, p95_s = 0 } of arcIndexOf(this.#problem).ofPair(d, v)) {
+      least[k] = Math.min(least[k] ?? Infinity, p95_s);
+    }
+    this.#byPair.set(key, least);
+    return least;
+  }
+}
