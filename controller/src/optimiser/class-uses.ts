@@ -4,8 +4,8 @@
 import { arcIndexOf } from './arc-index.js';
 import { countOf, pairKey } from './placement.js';
 import type { ConstraintUse } from './plan.js';
-import { type Flow, type PlanUse, sumOf } from './plan-use.js';
-import type { PlacementProblem } from './problem.js';
+import { type PlanUse, sumOf } from './plan-use.js';
+import type { PlacementProblem, ProblemArc } from './problem.js';
 
 /** Served share of each class against its floor. Classes without demand have nothing to serve. */
 export function demandUses({ problem, flowsByClass }: PlanUse): ConstraintUse[] {
@@ -17,16 +17,16 @@ export function demandUses({ problem, flowsByClass }: PlanUse): ConstraintUse[] 
 }
 
 /** Mean of a figure over the served requests of a class; undefined when none is served. */
-function meanOf({ flowsByClass }: PlanUse, k: number, value: (flow: Flow) => number): number | undefined {
+function meanOf({ flowsByClass }: PlanUse, k: number, value: (arc: ProblemArc) => number): number | undefined {
   const served = flowsByClass.get(k) ?? [];
   const rate = sumOf(served, (flow) => flow.rate);
-  return rate > 0 ? sumOf(served, (flow) => value(flow) * flow.rate) / rate : undefined;
+  return rate > 0 ? sumOf(served, (flow) => value(flow.arc) * flow.rate) / rate : undefined;
 }
 
 /** Mean latency of the served requests of each class. */
 export function latencyUses(use: PlanUse): ConstraintUse[] {
   return use.problem.classes.flatMap((each, k) => {
-    const used = meanOf(use, k, (flow) => flow.latency_s);
+    const used = meanOf(use, k, (arc) => arc.latency_s);
     if (used === undefined) return [];
     return [{ group: 'latency', subject: each.id, used, limit: each.sloMean_s, unit: 's' } as const];
   });
@@ -37,8 +37,8 @@ export function tailUses({ problem, flowsByClass }: PlanUse): ConstraintUse[] {
   return problem.classes.flatMap((each, k) => {
     const limit = each.sloP95_s;
     if (limit === undefined || limit === null) return [];
-    const known = (flowsByClass.get(k) ?? []).flatMap(({ rate, p95_s }) =>
-      rate > 0 && p95_s !== undefined ? [p95_s] : [],
+    const known = (flowsByClass.get(k) ?? []).flatMap(({ arc, rate }) =>
+      rate > 0 && arc.p95_s !== undefined ? [arc.p95_s] : [],
     );
     if (known.length === 0) return [];
     const used = known.reduce((worst, p95) => Math.max(worst, p95), 0);
@@ -50,7 +50,7 @@ export function tailUses({ problem, flowsByClass }: PlanUse): ConstraintUse[] {
 export function energyUses(use: PlanUse): ConstraintUse[] {
   return use.problem.classes.flatMap((each, k) => {
     const limit = each.maxEnergy_J;
-    const used = meanOf(use, k, (flow) => flow.energy_J);
+    const used = meanOf(use, k, (arc) => arc.energy_J);
     if (used === undefined || limit === undefined || limit === null) return [];
     return [{ group: 'energy', subject: each.id, used, limit, unit: 'J' } as const];
   });
@@ -81,50 +81,45 @@ function hosting({ problem, copies, powered }: PlanUse): { devices: Float64Array
   const devices = new Float64Array(size);
   const sites = new Float64Array(size);
   const seen = new Uint8Array((problem.sites?.length ?? 0) * size);
-  const tails = new QuickestTails(problem);
+  const tailOf = leastTails(problem);
+  const bounds = Float64Array.from(problem.classes, ({ sloP95_s }) => sloP95_s ?? Number.MAX_VALUE);
   const fitting = new Float64Array(size);
   for (const [d, variants] of copies) {
-    const site = problem.devices[d]?.site;
+    const { site, like } = problem.devices[d] ?? {};
     fitting.fill(0);
     for (const [v, count] of variants) {
-      for (let k = 0; k < size; k++) if (tails.fits(d, v, k)) fitting[k] = (fitting[k] ?? 0) + count;
+      tailOf(d, v).forEach((tail, k) => {
+        if (tail * (like?.slowness ?? 1) <= (bounds[k] ?? 0)) fitting[k] = (fitting[k] ?? 0) + count;
+      });
     }
     for (let k = 0; k < size; k++) {
       const hosts = Math.min(fitting[k] ?? 0, powered.get(d) ?? 0, countOf(problem, d));
+      if (hosts === 0) continue;
       devices[k] = (devices[k] ?? 0) + hosts;
-      const isNew = site === undefined || seen[site * size + k] === 0;
-      if (hosts > 0 && isNew) sites[k] = (sites[k] ?? 0) + (site === undefined ? hosts : 1);
-      if (hosts > 0 && site !== undefined) seen[site * size + k] = 1;
+      if (site === undefined) sites[k] = (sites[k] ?? 0) + hosts;
+      else if (seen[site * size + k] === 0) {
+        seen[site * size + k] = 1;
+        sites[k] = (sites[k] ?? 0) + 1;
+      }
     }
   }
   return { devices, sites };
 }
 
-/** Which classes a copy may serve in any mode of its device, within their bounds on the 95th percentile. */
-class QuickestTails {
-  readonly #problem: PlacementProblem;
-  /** Least 95th percentile by class, s: 0 where unknown, Infinity without an arc. Shared by devices that are alike. */
-  readonly #byPair = new Map<number, Float64Array>();
-
-  constructor(problem: PlacementProblem) {
-    this.#problem = problem;
-  }
-
-  fits(d: number, v: number, k: number): boolean {
-    const slowness = this.#problem.devices[d]?.like?.slowness ?? 1;
-    const least = (this.#of(arcIndexOf(this.#problem).template(d), v)[k] ?? Infinity) * slowness;
-    return least < Infinity && least <= (this.#problem.classes[k]?.sloP95_s ?? Infinity);
-  }
-
-  #of(d: number, v: number): Float64Array {
-    const key = pairKey(this.#problem, d, v);
-    const known = this.#byPair.get(key);
+/**
+ * Least 95th percentile in any mode, s by class, of the arcs of a device and variant before likeness is applied: 0 where
+ * unknown, Infinity without an arc. Devices that are alike share the answer.
+ */
+function leastTails(problem: PlacementProblem): (d: number, v: number) => Float64Array {
+  const arcs = arcIndexOf(problem);
+  const byPair = new Map<number, Float64Array>();
+  return (d, v) => {
+    const key = pairKey(problem, arcs.template(d), v);
+    const known = byPair.get(key);
     if (known !== undefined) return known;
-    const least = new Float64Array(this.#problem.classes.length).fill(Infinity);
-    for (const { k, p95_s = 0 } of arcIndexOf(this.#problem).ofPair(d, v)) {
-      least[k] = Math.min(least[k] ?? Infinity, p95_s);
-    }
-    this.#byPair.set(key, least);
+    const least = new Float64Array(problem.classes.length).fill(Infinity);
+    for (const { k, p95_s = 0 } of arcs.ofPair(arcs.template(d), v)) least[k] = Math.min(least[k] ?? 0, p95_s);
+    byPair.set(key, least);
     return least;
-  }
+  };
 }

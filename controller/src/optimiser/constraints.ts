@@ -11,6 +11,7 @@ import {
   batteryUses,
   devicePowerUses,
   memoryUses,
+  modeUses,
   networkUses,
   sitePowerUses,
   slotUses,
@@ -59,17 +60,18 @@ export function constraintUses(problem: PlacementProblem, plan: Placement): Cons
 
 /** The same of a plan that is already joined to its arcs. */
 export function usesOf(use: PlanUse): ConstraintUse[] {
+  const modes = modeUses(use);
   return [
     [powerUse(use)],
     demandUses(use),
     latencyUses(use),
     tailUses(use),
     energyUses(use),
-    utilUses(use),
+    utilUses(modes),
     memoryUses(use),
     slotUses(use),
-    devicePowerUses(use),
-    batteryUses(use),
+    devicePowerUses(modes),
+    batteryUses(use.problem, modes),
     sitePowerUses(use),
     networkUses(use),
     replicaUses(use),

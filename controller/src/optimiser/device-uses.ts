@@ -5,9 +5,10 @@
 import { batteryW, devicesBySite, modesOf } from './placement.js';
 import type { ConstraintUse } from './plan.js';
 import { dynamicW, type Flow, idleW, type PlanUse, sumOf } from './plan-use.js';
-import type { ProblemDevice } from './problem.js';
+import type { PlacementProblem, ProblemDevice } from './problem.js';
 
-interface ModeUse {
+/** A mode that some device is in, with the requests that it answers. */
+export interface ModeUse {
   readonly d: number;
   readonly device: ProblemDevice;
   /** Of the mode that is in force, W. */
@@ -18,24 +19,24 @@ interface ModeUse {
   readonly flows: readonly Flow[];
 }
 
-/** Every mode that some device is in, with the requests that it answers. */
-function modeUses({ problem, inMode, flowsByDevice }: PlanUse): ModeUse[] {
+/** Every mode that some device is in. */
+export function modeUses({ problem, inMode, flowsByDevice }: PlanUse): ModeUse[] {
   return [...inMode].flatMap(([d, ofDevice]) => {
     const device = problem.devices[d];
     if (device === undefined) return [];
     const flows = flowsByDevice.get(d) ?? [];
     return modesOf(device).flatMap(({ idleW, powerCapW }, m) => {
       const on = ofDevice[m] ?? 0;
-      const own = device.modes === undefined ? flows : flows.filter((flow) => (flow.m ?? 0) === m);
+      const own = device.modes === undefined ? flows : flows.filter(({ arc }) => (arc.m ?? 0) === m);
       return on > 0 ? [{ d, device, idleW, powerCapW, on, flows: own }] : [];
     });
   });
 }
 
 /** Busy share of each device that is on. */
-export function utilUses(use: PlanUse): ConstraintUse[] {
-  return modeUses(use).map(({ device, on, flows }) => {
-    const used = sumOf(flows, (flow) => flow.service_s * flow.rate) / on;
+export function utilUses(modes: readonly ModeUse[]): ConstraintUse[] {
+  return modes.map(({ device, on, flows }) => {
+    const used = sumOf(flows, ({ arc, rate }) => arc.service_s * rate) / on;
     return { group: 'util', subject: device.id, used, limit: device.maxUtil, unit: 'busy share' };
   });
 }
@@ -61,8 +62,8 @@ export function memoryUses({ problem, copies, powered }: PlanUse): ConstraintUse
 }
 
 /** Mean power of each device whose mode has a cap. */
-export function devicePowerUses(use: PlanUse): ConstraintUse[] {
-  return modeUses(use).flatMap(({ device, idleW, powerCapW, on, flows }) => {
+export function devicePowerUses(modes: readonly ModeUse[]): ConstraintUse[] {
+  return modes.flatMap(({ device, idleW, powerCapW, on, flows }) => {
     if (powerCapW === null) return [];
     const used = idleW * on + dynamicW(flows);
     return [{ group: 'devpower', subject: device.id, used, limit: powerCapW * on, unit: 'W' } as const];
@@ -70,10 +71,10 @@ export function devicePowerUses(use: PlanUse): ConstraintUse[] {
 }
 
 /** Energy that each device on a battery draws over the horizon. */
-export function batteryUses(use: PlanUse): ConstraintUse[] {
-  const horizon = use.problem.budgets.horizon_s ?? 0;
-  return modeUses(use).flatMap(({ device, idleW, on, flows }) => {
-    const capW = batteryW(use.problem, device);
+export function batteryUses(problem: PlacementProblem, modes: readonly ModeUse[]): ConstraintUse[] {
+  const horizon = problem.budgets.horizon_s ?? 0;
+  return modes.flatMap(({ device, idleW, on, flows }) => {
+    const capW = batteryW(problem, device);
     if (capW === undefined) return [];
     const used = (idleW * on + dynamicW(flows)) * horizon;
     return [{ group: 'battery', subject: device.id, used, limit: capW * horizon * on, unit: 'J' } as const];
@@ -93,7 +94,7 @@ export function sitePowerUses(use: PlanUse): ConstraintUse[] {
 /** Traffic of the requests over the uplink of each site whose capacity is known. */
 export function networkUses({ problem, flowsByDevice }: PlanUse): ConstraintUse[] {
   const members = devicesBySite(problem);
-  const traffic = (flow: Flow) => (problem.classes[flow.k]?.requestBits ?? 0) * flow.rate;
+  const traffic = (flow: Flow) => (problem.classes[flow.arc.k]?.requestBits ?? 0) * flow.rate;
   return (problem.sites ?? []).flatMap(({ id, networkBps }, s) => {
     if (networkBps === undefined || networkBps === null) return [];
     const used = sumOf(members[s] ?? [], (d) => sumOf(flowsByDevice.get(d) ?? [], traffic));

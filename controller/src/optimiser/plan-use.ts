@@ -3,7 +3,8 @@ import { modesOf, type Placement } from './placement.js';
 import type { PlacementProblem, ProblemArc } from './problem.js';
 
 /** Requests/s over an arc. */
-export interface Flow extends ProblemArc {
+export interface Flow {
+  readonly arc: ProblemArc;
   readonly rate: number;
 }
 
@@ -30,14 +31,15 @@ export function planUse(problem: PlacementProblem, plan: Placement): PlanUse {
     const ofDevice = copies.get(d) ?? new Map<number, number>();
     copies.set(d, ofDevice.set(v, (ofDevice.get(v) ?? 0) + count));
   }
-  const flows = plan.routing.flatMap(({ k, d, v, m, rate }) => {
+  const flows: Flow[] = [];
+  for (const { k, d, v, m, rate } of plan.routing) {
     const arc = arcs.find(d, v, k, m);
-    return arc === undefined ? [] : [{ ...arc, rate }];
-  });
+    if (arc !== undefined) flows.push({ arc, rate });
+  }
   return {
     ...{ problem, plan, flows, copies },
-    flowsByDevice: groupBy(flows, (flow) => flow.d),
-    flowsByClass: groupBy(flows, (flow) => flow.k),
+    flowsByDevice: groupBy(flows, ({ arc }) => arc.d),
+    flowsByClass: groupBy(flows, ({ arc }) => arc.k),
     powered: new Map(plan.poweredOn.filter(([, on]) => on > 0)),
     inMode: devicesInMode(problem, plan),
   };
@@ -65,15 +67,16 @@ export function sumOf<T>(items: Iterable<T>, value: (item: T) => number): number
 function groupBy<T>(items: Iterable<T>, key: (item: T) => number): Map<number, T[]> {
   const groups = new Map<number, T[]>();
   for (const item of items) {
-    const group = groups.get(key(item));
-    if (group === undefined) groups.set(key(item), [item]);
+    const of = key(item);
+    const group = groups.get(of);
+    if (group === undefined) groups.set(of, [item]);
     else group.push(item);
   }
   return groups;
 }
 
 /** Energy of the requests over some flows, W. */
-export const dynamicW = (flows: Iterable<Flow>): number => sumOf(flows, (flow) => flow.energy_J * flow.rate);
+export const dynamicW = (flows: Iterable<Flow>): number => sumOf(flows, ({ arc, rate }) => arc.energy_J * rate);
 
 /** Idle of what is on of an entry, W. */
 export function idleW({ problem, inMode }: PlanUse, d: number): number {

@@ -64,19 +64,19 @@ function linkFaults({ problem, plan, flows, copies, powered, inMode }: PlanUse):
     const on = powered.get(d) ?? 0;
     if (count > on) faults.push(`util: ${count} copies of variant ${v} on ${on} powered devices of entry ${d}`);
   }
-  const busy = new Map<number, { d: number; v: number; busy: number }>();
+  const busy = new Map<number, number>();
   const served = new Float64Array(problem.classes.length);
-  for (const { d, v, k, m = 0, service_s, rate } of flows) {
-    const key = pairKey(problem, d, v);
-    const pair = busy.get(key) ?? { d, v, busy: 0 };
-    pair.busy += service_s * rate;
-    busy.set(key, pair);
+  for (const { arc, rate } of flows) {
+    const { d, v, k, m = 0 } = arc;
+    const pair = pairKey(problem, d, v);
+    busy.set(pair, (busy.get(pair) ?? 0) + arc.service_s * rate);
     served[k] = (served[k] ?? 0) + rate;
     if (rate > 0 && (inMode.get(d)?.[m] ?? 0) === 0) {
       faults.push(`util: requests of class ${k} on device ${d}, none of which is on in mode ${m}`);
     }
   }
-  for (const { d, v, busy: used } of busy.values()) {
+  for (const [pair, used] of busy) {
+    const [d, v] = [Math.floor(pair / problem.variants.length), pair % problem.variants.length];
     const limit = (problem.devices[d]?.maxUtil ?? 0) * (copies.get(d)?.get(v) ?? 0);
     if (used > limit + VERIFY_TOLERANCE * Math.max(1e-3, limit)) {
       faults.push(`util: variant ${v} on device ${d} is busy ${used} of ${limit}`);
