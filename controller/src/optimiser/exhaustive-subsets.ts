@@ -15,26 +15,51 @@ export function exhaustiveValue(form: SubsetForm): number | undefined {
  * without them; nothing is cut off but what breaks a budget or the count, which every larger subset breaks too.
  */
 export function eachSubset(form: SubsetForm, visit: (members: readonly number[], value: number) => void): void {
-  const { facilities, clients, value, openCost, resources, use, limit, covered, serves } = form;
-  const best = Array.from({ length: facilities + 1 }, () => new Float64Array(clients));
-  const used = Array.from({ length: facilities + 1 }, () => new Float64Array(resources));
-  const replicas = Array.from({ length: facilities + 1 }, () => new Int32Array(covered));
+  const { facilities, resources, limit, openCost } = form;
+  const levels = Array.from({ length: facilities + 1 }, () => ({
+    best: new Float64Array(form.clients),
+    used: new Float64Array(resources),
+    replicas: new Int32Array(form.covered),
+  }));
   const members: number[] = [];
   const extend = (next: number, cost: number): void => {
-    const depth = members.length;
-    const isFull = members.length >= form.least && (replicas[depth]?.every((n) => n >= form.replicas) ?? true);
-    if (isFull && form.fixed.every((side, i) => side !== IN || members.includes(i)))
-      visit(members, form.constant + (best[depth]?.reduce((a, b) => a + b, 0) ?? 0) - cost);
-    for (let i = next; i < facilities && depth < form.most; i++) {
+    const level = levels[members.length];
+    const above = levels[members.length + 1];
+    if (level === undefined) return;
+    if (isAllowed(form, members, level.replicas)) {
+      let total = form.constant - cost;
+      for (const each of level.best) total += each;
+      visit(members, total);
+    }
+    if (above === undefined || members.length === form.most) return;
+    for (let i = next; i < facilities; i++) {
       if (form.fixed[i] === OUT) continue;
-      used[depth + 1]?.set(used[depth]?.map((total, j) => total + (use[i * resources + j] ?? 0)) ?? []);
-      if (used[depth + 1]?.some((total, j) => total > (limit[j] ?? 0)) ?? false) continue;
-      best[depth + 1]?.set(best[depth]?.map((most, c) => Math.max(most, value[i * clients + c] ?? 0)) ?? []);
-      replicas[depth + 1]?.set(replicas[depth]?.map((n, k) => n + (serves[i * covered + k] ?? 0)) ?? []);
+      addRow(above.used, level.used, form.use, i);
+      let isOver = false;
+      for (let j = 0; j < resources; j++) isOver ||= (above.used[j] ?? 0) > (limit[j] ?? 0);
+      if (isOver) continue;
+      addRow(above.replicas, level.replicas, form.serves, i);
+      raise(above.best, level.best, form.value, i);
       members.push(i);
       extend(i + 1, cost + (openCost[i] ?? 0));
       members.pop();
     }
   };
   extend(0, 0);
+}
+
+function isAllowed(form: SubsetForm, members: readonly number[], replicas: Int32Array): boolean {
+  if (members.length < form.least) return false;
+  for (const count of replicas) if (count < form.replicas) return false;
+  return form.fixed.every((side, i) => side !== IN || members.includes(i));
+}
+
+type Row = Float64Array | Int32Array | Uint8Array;
+
+function addRow(into: Row, from: Row, table: Row, row: number): void {
+  for (let k = 0, at = row * into.length; k < into.length; k++, at++) into[k] = (from[k] ?? 0) + (table[at] ?? 0);
+}
+
+function raise(into: Row, from: Row, table: Row, row: number): void {
+  for (let k = 0, at = row * into.length; k < into.length; k++, at++) into[k] = Math.max(from[k] ?? 0, table[at] ?? 0);
 }

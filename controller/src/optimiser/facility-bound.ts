@@ -163,6 +163,11 @@ export class FacilityBound {
         if (serves[i * covered + k] === 1 && (missing[k] ?? 0) > 0)
           row[resources + k] = (row[resources + k] ?? 0) + (1 - keep);
     }
+    // What its limit holds back does not move, so it must not shorten the step of the others.
+    const { base } = this.#partial;
+    for (let c = 0; c < clients; c++)
+      if ((client[c] ?? 0) > 0 && (this.clientPrice[c] ?? 0) <= (base[c] ?? 0)) client[c] = 0;
+    for (let r = 0; r < row.length; r++) if ((row[r] ?? 0) > 0 && (this.rowPrice[r] ?? 0) <= 0) row[r] = 0;
     this.#length = squaredLength(client) + squaredLength(row);
   }
 }
