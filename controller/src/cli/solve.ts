@@ -76,7 +76,7 @@ function solveGate(problem: GateProblem, options: { readonly timeLimit: number; 
         ? status === 'infeasible'
           ? 'No subset of the experts meets the resource budgets, the number of experts and the replicas together.'
           : 'No subset was found in time.'
-        : `Experts ${subset.join(', ')}; ${result.nodes} branches were looked at.`,
+        : `${subset.length === 0 ? 'No expert' : `Experts ${subset.join(', ')}`}; branches looked at: ${result.nodes}.`,
     ],
   };
 }

@@ -1,18 +1,21 @@
 import { z } from 'zod';
 
+/** Products and sums of what is allowed stay far from overflow, and differences above rounding. */
+const amount = z.number().nonnegative().max(1e12);
+
 const gateBase = {
   schema: z.literal('fleet-opt/1'),
   name: z.string().default(''),
   experts: z.number().int().positive().max(1000),
-  classes: z.number().int().positive(),
+  classes: z.number().int().positive().max(10_000),
   /** By class. */
-  weight: z.array(z.number().nonnegative()),
+  weight: z.array(amount),
   /** By expert, then class; 0: the expert does not serve the class. */
-  quality: z.array(z.array(z.number().nonnegative())),
+  quality: z.array(z.array(amount)),
   /** By resource, then expert. */
-  resources: z.array(z.array(z.number().nonnegative())),
+  resources: z.array(z.array(amount)),
   /** By resource. */
-  budget: z.array(z.number().nonnegative()),
+  budget: z.array(amount),
   maxExperts: z.number().int().nonnegative().nullable().default(null),
   minReplicas: z.number().int().nonnegative().optional(),
 };
@@ -26,7 +29,7 @@ export const gateProblemSchema = z
     z.object({
       ...gateBase,
       kind: z.literal('softgate'),
-      logit: z.array(z.array(z.number())),
+      logit: z.array(z.array(z.number().min(-1e6).max(1e6))),
       topk: z.number().int().positive().nullish(),
     }),
   ])

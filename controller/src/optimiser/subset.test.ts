@@ -27,7 +27,9 @@ describe('bestSubset', () => {
         classes: fc.constant(k),
         weight: fc.array(share, { minLength: k, maxLength: k }),
         quality: table(n, k),
-        logit: table(n, k),
+        logit: fc
+          .tuple(fc.constantFrom(1, 30), table(n, k))
+          .map(([steep, rows]) => rows.map((row) => row.map((each) => steep * each))),
         topk: fc.option(fc.integer({ min: 1, max: 3 }), { nil: null }),
         resources: table(2, n),
         budget: fc.tuple(share, share).map(([a, b]) => [a * n, b * n]),
@@ -55,6 +57,33 @@ describe('bestSubset', () => {
     const result = bestSubset(wide, { expired: () => true });
     expect(result.bound ?? NaN).toBeGreaterThanOrEqual(best - 1e-9);
     expect(best).toBeGreaterThanOrEqual(expected.objective ?? NaN);
+  });
+
+  it.each([
+    ['experts', 0],
+    ['experts', 1001],
+    ['experts', '8'],
+    ['classes', 0],
+    ['weight', [-1, 1, 1, 1, 1, 1]],
+    ['weight', ['1']],
+    ['quality', [[1e13]]],
+    ['resources', []],
+    ['budget', ['1']],
+    ['maxExperts', 1.5],
+    ['minReplicas', -1],
+  ])('refuses a gate whose %s is %j', (key, value) => {
+    const { document } = referenceDocument('gate-01-n8');
+    const fault = gateProblemSchema.safeParse({ ...(document as object), [key]: value }).error;
+    expect(fault?.issues.map(({ path }) => path[0])).toContain(key);
+  });
+
+  it('knows nothing of softmax weights that are too small for a double', () => {
+    const { document } = referenceDocument('softgate-1-n6');
+    const problem = gateProblemSchema.parse(document);
+    if (problem.kind !== 'softgate') throw new Error('expected a softmax gate');
+    const steep = { ...problem, logit: problem.logit.map((row) => row.map((each) => each * 1e4)) };
+    const result = bestSubset(steep, { expired: never });
+    expect(result.objective).toBeCloseTo(bruteForce(steep) ?? NaN, 9);
   });
 
   it('refuses tables of the wrong size', () => {
