@@ -179,7 +179,9 @@ function tidied(problem: PlacementProblem, plan: Placement): Placement {
     if (verifyPlacement(problem, candidate).ok) current = candidate;
   }
   const hosting = new Set(current.placement.map(([d]) => d));
-  return { ...current, poweredOn: current.poweredOn.filter(([d]) => hosting.has(d)) };
+  const poweredOn = current.poweredOn.filter(([d]) => hosting.has(d));
+  if (current.modes === undefined) return { ...current, poweredOn };
+  return { ...current, poweredOn, modes: current.modes.filter(([d]) => hosting.has(d)) };
 }
 
 async function infeasible(run: Run): Promise<PlacementPlan> {
@@ -213,7 +215,7 @@ function withoutPlan(run: Run, bound: number, explanation: readonly string[]): P
  */
 export async function route(
   problem: PlacementProblem,
-  placement: Pick<Placement, 'placement' | 'poweredOn'>,
+  placement: Pick<Placement, 'placement' | 'poweredOn' | 'modes'>,
   limits: OptimiseLimits,
   solvers: Solvers,
   clock: Clock = systemClock,
@@ -223,6 +225,7 @@ export async function route(
   const { plan, prices } = await routed(run, {
     placement: placement.placement,
     poweredOn: placement.poweredOn,
+    ...(placement.modes === undefined ? {} : { modes: placement.modes }),
     routing: [],
   });
   const check = verifyPlacement(problem, plan);

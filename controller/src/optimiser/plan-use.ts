@@ -45,7 +45,11 @@ export function planUse(problem: PlacementProblem, plan: Placement): PlanUse {
   };
 }
 
-function devicesInMode(problem: PlacementProblem, plan: Placement): Map<number, number[]> {
+/** Devices that are on, by entry, then mode; a device without modes has only mode 0. */
+export function devicesInMode(
+  problem: PlacementProblem,
+  plan: Pick<Placement, 'poweredOn' | 'modes'>,
+): Map<number, number[]> {
   const inMode = new Map<number, number[]>();
   for (const [d, on] of plan.poweredOn) {
     const device = problem.devices[d];
