@@ -37,7 +37,7 @@ export class Interchange {
    */
   improve(start: Iterable<number>, expired: () => boolean): readonly number[] | undefined {
     this.#isIn.fill(0);
-    this.#refresh();
+    this.#leave(-1);
     const { fixed, facilities } = this.#form;
     for (let i = 0; i < facilities; i++) if (fixed[i] === IN) this.#enter(i);
     for (const i of start) if (fixed[i] === FREE && this.#isIn[i] === 0 && this.#fits(i, -1)) this.#enter(i);
@@ -83,26 +83,25 @@ export class Interchange {
   }
 
   #enter(i: number): void {
+    const { clients, value, resources, use, covered, serves } = this.#form;
     this.#isIn[i] = 1;
-    this.#refresh();
+    this.#count++;
+    for (let c = 0, at = i * clients; c < clients; c++, at++) this.#rank(c, i, value[at] ?? 0);
+    for (let j = 0; j < resources; j++) this.#used[j] = (this.#used[j] ?? 0) + (use[i * resources + j] ?? 0);
+    for (let k = 0; k < covered; k++) this.#replicas[k] = (this.#replicas[k] ?? 0) + (serves[i * covered + k] ?? 0);
   }
 
-  /** Recomputes everything from the members: a move changes the best and second best of any client. */
-  #refresh(): void {
-    const { facilities, clients, value, resources, use, covered, serves } = this.#form;
+  /** Lets `leaving` (-1: none) go and recomputes everything: the third best of a client is not known. */
+  #leave(leaving: number): void {
+    const members = this.#members().filter((i) => i !== leaving);
+    this.#isIn.fill(0);
     this.#best.fill(0);
     this.#second.fill(0);
     this.#owner.fill(-1);
     this.#used.fill(0);
     this.#replicas.fill(0);
     this.#count = 0;
-    for (let i = 0; i < facilities; i++) {
-      if (this.#isIn[i] === 0) continue;
-      this.#count++;
-      for (let c = 0, at = i * clients; c < clients; c++, at++) this.#rank(c, i, value[at] ?? 0);
-      for (let j = 0; j < resources; j++) this.#used[j] = (this.#used[j] ?? 0) + (use[i * resources + j] ?? 0);
-      for (let k = 0; k < covered; k++) this.#replicas[k] = (this.#replicas[k] ?? 0) + (serves[i * covered + k] ?? 0);
-    }
+    for (const i of members) this.#enter(i);
   }
 
   #rank(c: number, i: number, value: number): void {
@@ -166,7 +165,7 @@ export class Interchange {
       }
     }
     if (entering === -1) return false;
-    this.#isIn[leaving] = 0;
+    this.#leave(leaving);
     this.#enter(entering);
     return true;
   }
@@ -184,8 +183,7 @@ export class Interchange {
       (i) => fixed[i] !== IN && (openCost[i] ?? 0) - (this.#loss[i] ?? 0) > noise && isSpare(i),
     );
     if (drop === undefined) return false;
-    this.#isIn[drop] = 0;
-    this.#refresh();
+    this.#leave(drop);
     return true;
   }
 

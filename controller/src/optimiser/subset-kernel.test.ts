@@ -89,6 +89,7 @@ describe('solveSubset', () => {
     };
     const values = [1, 2, 3].map((seed) => solveSubset(gateSubsetProblem(gate), { expired: never, seed }).objective);
     values.push(solveSubset(gateSubsetProblem(turned), { expired: never }).objective);
+    values.push(solveSubset(gateSubsetProblem(gate), { expired: never, start: [50, 51, 52, 53, 54, 55] }).objective);
     for (const value of values) expect(value).toBeCloseTo(values[0] ?? NaN, 10);
   });
 

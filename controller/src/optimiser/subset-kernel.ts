@@ -24,6 +24,8 @@ export interface SubsetLimits {
   readonly gap?: number;
   /** Of the random restarts; the objective does not depend on it, the choice among equals may. */
   readonly seed?: number;
+  /** A subset to start from, such as that of a problem much like this one; what does not fit is left out. */
+  readonly start?: readonly number[];
 }
 
 /** Relative: what sums of doubles in another order may differ by. */
@@ -80,7 +82,7 @@ class BestSubset implements SubsetSink {
   start(): void {
     const random = new SeededRandom(this.#limits.seed ?? 1);
     const rounds = Math.min(ROOT_ROUNDS, this.#form.facilities >> 1);
-    const found = this.#interchange.search([], rounds, random, this.#limits.expired);
+    const found = this.#interchange.search(this.#limits.start ?? [], rounds, random, this.#limits.expired);
     if (found !== undefined) this.offer(found);
   }
 

@@ -189,8 +189,8 @@ export class SubsetSearch {
   #round(depth: number): void {
     if (this.#sink.round === undefined) return;
     const { members, memberCount } = this.#partial;
-    const { order, orderLength } = this.#bound;
-    this.#sink.round([...members.subarray(0, memberCount), ...order.subarray(0, orderLength)], depth);
+    const { order, selected } = this.#bound;
+    this.#sink.round([...members.subarray(0, memberCount), ...order.subarray(0, selected)], depth);
   }
 
   /** Decides every free facility whose other side is bounded by the cut; true when there was one. */
