@@ -115,7 +115,9 @@ class ClassCeiling {
   readonly #quality: Float64Array;
   readonly #mass: Float64Array;
   readonly #topk: number;
-  readonly #isSure: Uint8Array;
+  /** Experts that may join, by falling quality. */
+  readonly #joiners: Int32Array;
+  #joinerCount = 0;
 
   constructor({ experts, quality, logit, topk }: SoftGate, k: number) {
     const all = Array.from({ length: experts }, (_, i) => i);
@@ -126,41 +128,79 @@ class ClassCeiling {
     const top = of(this.#byLogit[0] ?? 0);
     this.#mass = Float64Array.from(all, (i) => Math.exp(of(i) - top));
     this.#topk = topk ?? experts;
-    this.#isSure = new Uint8Array(experts);
+    this.#joiners = new Int32Array(experts);
   }
 
   /**
-   * Whoever is sure to be asked weighs in; of the others those join, from the best on, that raise the mean. That is the
-   * best mean over any choice of the others, so no completion has a better one. O(experts).
+   * The largest over all experts that may be the last one asked. Chosen experts that come before it are asked too, so
+   * they weigh in; of the others before it those join that raise the mean. O(experts^2).
    */
   of(side: Int8Array, slots: number): number {
-    let [mass, value] = this.#sure(side, slots);
-    for (const i of this.#byQuality) {
-      if (side[i] === 0) continue;
-      const quality = this.#quality[i] ?? 0;
-      if (mass < TINY) return quality;
-      if (this.#isSure[i] === 1) continue;
-      if (quality * mass <= value) break;
-      mass += this.#mass[i] ?? 0;
-      value += (this.#mass[i] ?? 0) * quality;
+    let chosenLater = side.reduce((count, each) => count + (each === 2 ? 1 : 0), 0);
+    if (this.#topk >= side.length) return this.#mixed(side);
+    let [sure, mass, value, ceiling] = [0, 0, 0, 0];
+    this.#joinerCount = 0;
+    for (const last of this.#byLogit) {
+      if (side[last] === 0) continue;
+      if (sure >= this.#topk) break;
+      if (side[last] === 2) chosenLater--;
+      const [ownMass, ownValue] = [this.#mass[last] ?? 0, (this.#mass[last] ?? 0) * (this.#quality[last] ?? 0)];
+      const room = this.#topk - sure - 1;
+      // With room left, a chosen expert further down would be asked as well.
+      if (chosenLater === 0 || this.#joinerCount >= room) {
+        const joining = Math.min(room, slots - (side[last] === 1 ? 1 : 0));
+        ceiling = Math.max(ceiling, this.#mean(mass + ownMass, value + ownValue, joining) ?? this.#best(side));
+      }
+      if (side[last] === 1) this.#mayJoin(last);
+      else [sure, mass, value] = [sure + 1, mass + ownMass, value + ownValue];
     }
-    return mass < TINY ? 0 : value / mass;
+    return ceiling;
   }
 
-  /** Mass and value of the chosen experts that the gate asks whoever else joins. */
-  #sure(side: Int8Array, slots: number): [number, number] {
-    let [ahead, mayJoin, mass, value] = [0, 0, 0, 0];
-    this.#isSure.fill(0);
-    for (const i of this.#byLogit) {
-      if (ahead + Math.min(mayJoin, slots) >= this.#topk) break;
-      if (side[i] === 1) mayJoin++;
+  /** Everyone chosen is asked. */
+  #mixed(side: Int8Array): number {
+    let [mass, value, chosen] = [0, 0, 0];
+    this.#joinerCount = 0;
+    for (const i of this.#byQuality) {
+      if (side[i] === 1) this.#joiners[this.#joinerCount++] = i;
       if (side[i] !== 2) continue;
-      ahead++;
-      this.#isSure[i] = 1;
+      chosen++;
       mass += this.#mass[i] ?? 0;
       value += (this.#mass[i] ?? 0) * (this.#quality[i] ?? 0);
     }
-    return [mass, value];
+    return chosen === 0 ? this.#best(side) : (this.#mean(mass, value, this.#joinerCount) ?? this.#best(side));
+  }
+
+  /** The best mean when at most `joining` of the joiners join; undefined where the weights are too small to tell. */
+  #mean(mass: number, value: number, joining: number): number | undefined {
+    if (mass < TINY) return undefined;
+    let best = value / mass;
+    let [all, worth] = [mass, value];
+    const able = joining > 0 ? this.#joinerCount : 0;
+    for (let at = 0; at < able; at++) {
+      const i = this.#joiners[at] ?? 0;
+      const own = this.#mass[i] ?? 0;
+      const quality = this.#quality[i] ?? 0;
+      if (quality <= best) break;
+      if (joining > 1) {
+        all += own;
+        worth += own * quality;
+        best = worth / all;
+      } else best = Math.max(best, (value + own * quality) / (mass + own));
+    }
+    return best;
+  }
+
+  #mayJoin(i: number): void {
+    let at = this.#joinerCount++;
+    for (; at > 0 && (this.#quality[this.#joiners[at - 1] ?? 0] ?? 0) < (this.#quality[i] ?? 0); at--)
+      this.#joiners[at] = this.#joiners[at - 1] ?? 0;
+    this.#joiners[at] = i;
+  }
+
+  #best(side: Int8Array): number {
+    for (const i of this.#byQuality) if (side[i] !== 0) return this.#quality[i] ?? 0;
+    return 0;
   }
 }
 
