@@ -2,13 +2,14 @@ import * as fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 
 import { referenceProblem } from '../../../test/fixtures/instances/reference-instances.js';
-import { tinyProblem } from '../../../test/fixtures/instances/tiny-problem.js';
+import { tinyFeaturedProblem, tinyProblem } from '../../../test/fixtures/instances/tiny-problem.js';
 import { exhaustive } from './exhaustive.js';
 import { HighsSolver } from './highs-solver.js';
 import { JavascriptLpSolver } from './javascript-lp-solver.js';
 import { qualityCeiling } from './objective.js';
 import { optimise, type OptimiseLimits, route } from './optimise.js';
 import type { PlacementProblem } from './problem.js';
+import { problemFaults } from './problem-faults.js';
 import { applyRepair, findRepair } from './repair.js';
 import type { LinearSolver } from './solver.js';
 import { verify, verifyPlacement } from './verify.js';
@@ -73,9 +74,13 @@ describe('reference instances', () => {
 });
 
 describe('properties on tiny random fleets', () => {
-  it('equals exhaustive search, verifies, and prices by strong duality', async () => {
+  it.each([
+    ['plain', tinyProblem, 60],
+    ['with every feature', tinyFeaturedProblem, 120],
+  ])('equals exhaustive search, verifies, and prices by strong duality: %s', async (_, fleets, numRuns) => {
     await fc.assert(
-      fc.asyncProperty(tinyProblem, async (problem) => {
+      fc.asyncProperty(fleets, async (problem) => {
+        expect(problemFaults(problem)).toEqual([]);
         const [plan, oracle] = [await optimise(problem, LIMITS, solvers), await exhaustive(problem, exact)];
         if (oracle === undefined) {
           expect(plan.status).toBe('infeasible');
@@ -87,7 +92,7 @@ describe('properties on tiny random fleets', () => {
         expect(verify(problem, plan).faults).toEqual([]);
         expect(plan.prices.power?.value).toBeGreaterThanOrEqual(0);
       }),
-      { numRuns: 60, seed: 20260901 },
+      { numRuns, seed: 20260901 },
     );
   });
 
