@@ -7,7 +7,7 @@ import { FOLDS, type TrainingSet } from './training-set.js';
  * Ridge strength of every expert's fit, for prompts of unit length. A constant, not chosen from outcomes: were it chosen
  * for all experts together, each would depend on the others; were each shrunk by its own best measure, how hard a prompt
  * is would leak into the differences between experts, and the one with the least shrinkage would win every easy prompt.
- * 3 to 10 do equally well on four sets of outcomes (`docs/formulation.md`).
+ * Picked among 1 to 30 on four sets of outcomes; 3 to 10 choose about as well (`docs/formulation.md`).
  */
 const STRENGTH = 5;
 
