@@ -18,7 +18,7 @@ export class ArcIndex {
   constructor(problem: PlacementProblem) {
     this.#arcs = problem.arcs;
     this.#likes = problem.devices.map(({ like }) => like);
-    this.#order = orderOf(problem);
+    this.#order = arcOrder(problem);
     this.#starts = new Int32Array(problem.devices.length + 1);
     for (const { d } of problem.arcs) this.#starts[d + 1] = (this.#starts[d + 1] ?? 0) + 1;
     for (let d = 0; d < problem.devices.length; d++) {
@@ -109,7 +109,7 @@ export function arcIndexOf(problem: PlacementProblem): ArcIndex {
 }
 
 /** Positions of the arcs in order of device, variant, class, mode: stable sorts from the last key to the first. */
-function orderOf({ arcs, devices, variants, classes }: PlacementProblem): Int32Array {
+export function arcOrder({ arcs, devices, variants, classes }: PlacementProblem): Int32Array {
   const order = positions(arcs.length);
   if (isInOrder(arcs)) return order;
   const modes = arcs.reduce((most, arc) => Math.max(most, (arc.m ?? 0) + 1), 1);
@@ -125,13 +125,14 @@ function orderOf({ arcs, devices, variants, classes }: PlacementProblem): Int32A
   );
 }
 
+/** Below 0 when `a` comes first: by device, variant, class, mode. 0 only for the same. */
+export const compareArcs = (a: ProblemArc, b: ProblemArc): number =>
+  a.d - b.d || a.v - b.v || a.k - b.k || (a.m ?? 0) - (b.m ?? 0);
+
 function isInOrder(arcs: readonly ProblemArc[]): boolean {
   let last: ProblemArc | undefined;
   for (const arc of arcs) {
-    if (last !== undefined) {
-      const side = arc.d - last.d || arc.v - last.v || arc.k - last.k || (arc.m ?? 0) - (last.m ?? 0);
-      if (side < 0) return false;
-    }
+    if (last !== undefined && compareArcs(last, arc) > 0) return false;
     last = arc;
   }
   return true;

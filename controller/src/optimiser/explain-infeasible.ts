@@ -1,8 +1,9 @@
+import { changeText, relaxationOf } from './bound-change.js';
 import { findConflict } from './conflict.js';
 import { GuardedSolver } from './guarded-solver.js';
 import type { PlacementPlan, Relaxation } from './plan.js';
 import type { PlacementProblem } from './problem.js';
-import { changeText, findRepair, relaxationOf } from './repair.js';
+import { findRepair } from './repair.js';
 import type { SolverLimits, Solvers } from './solver.js';
 
 /** Which groups cannot hold together, what each alone would have to give, and both in sentences. Assumes an infeasible problem. */

@@ -3,6 +3,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 
 import { referenceProblem } from '../../../test/fixtures/instances/reference-instances.js';
 import { tinyFeaturedProblem, tinyProblem } from '../../../test/fixtures/instances/tiny-problem.js';
+import { applyRepair } from './bound-change.js';
 import { exhaustive } from './exhaustive.js';
 import { HighsSolver } from './highs-solver.js';
 import { JavascriptLpSolver } from './javascript-lp-solver.js';
@@ -10,7 +11,7 @@ import { qualityCeiling } from './objective.js';
 import { optimise, type OptimiseLimits, route } from './optimise.js';
 import type { PlacementProblem } from './problem.js';
 import { problemFaults } from './problem-faults.js';
-import { applyRepair, findRepair } from './repair.js';
+import { findRepair } from './repair.js';
 import type { LinearSolver } from './solver.js';
 import { verify, verifyPlacement } from './verify.js';
 
@@ -137,9 +138,12 @@ describe('properties on tiny random fleets', () => {
     );
   });
 
-  it('repairs every infeasible problem by each relaxation it names', async () => {
+  it.each([
+    ['plain', tinyProblem, 40],
+    ['with every feature', tinyFeaturedProblem, 80],
+  ])('repairs every infeasible problem by each relaxation it names: %s', async (_, fleets, numRuns) => {
     await fc.assert(
-      fc.asyncProperty(tinyProblem, async (problem) => {
+      fc.asyncProperty(fleets, async (problem) => {
         const plan = await optimise(problem, LIMITS, { exact, tiny });
         for (const { group } of plan.relaxations ?? []) {
           const repair = await findRepair(problem, new Set([group]), exact, LIMITS);
@@ -147,7 +151,7 @@ describe('properties on tiny random fleets', () => {
           expect((await optimise(repaired, LIMITS, solvers)).objective, group).not.toBeNull();
         }
       }),
-      { numRuns: 40, seed: 20260904 },
+      { numRuns, seed: 20260904 },
     );
   });
 
