@@ -38,7 +38,7 @@ export function runRow(instance: string, run: SolverRun): readonly (string | num
     run.status,
     points(run.objective),
     points(run.bound),
-    run.gap === null ? '-' : Number((100 * run.gap).toPrecision(3)),
+    run.gap === null ? '-' : run.gap < 1e-9 ? 0 : Number((100 * run.gap).toPrecision(3)),
     Number(run.wallS.toFixed(2)),
     Number(run.cpuS.toFixed(2)),
     Math.round(run.peakBytes / 2 ** 20),

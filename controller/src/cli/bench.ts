@@ -11,15 +11,17 @@ import { readValidationPairs, type ValidationPair } from '../bench/disk-validati
 import { gateBench } from '../bench/gate-bench.js';
 import { HttpFleetClient } from '../bench/http-fleet-client.js';
 import { scoreOffline } from '../bench/process-offline-scores.js';
+import { addBenchMoe2Options, type BenchMoe2Options, runBenchMoe2 } from './bench-moe2.js';
+import { addBenchSolveOptions, type BenchSolveOptions, runBenchSolve } from './bench-solve.js';
 import { printJson, printLine, printNote, printTable, styled } from './output.js';
 
-const BENCHES = ['agent', 'dispatch', 'gate', 'budget'] as const;
+const BENCHES = ['agent', 'dispatch', 'gate', 'budget', 'solve', 'moe2'] as const;
 type Bench = (typeof BENCHES)[number];
 const DEFAULT_URL = 'http://127.0.0.1:8080';
 const BUNDLED_EXPERTS = fileURLToPath(new URL('../../../experts', import.meta.url));
 const BUNDLED_PROMPTS = fileURLToPath(new URL('../../../experts/data', import.meta.url));
 
-interface BenchOptions {
+interface BenchOptions extends BenchSolveOptions, BenchMoe2Options {
   readonly url?: string;
   readonly key?: string;
   readonly limit: number;
@@ -32,20 +34,22 @@ interface BenchOptions {
 
 /** `fleetgate bench`: figures of a running system, each beside its peer's or limit's from the same run. */
 export function registerBench(program: Command): void {
-  program
+  const command = program
     .command('bench')
-    .description('measure a running system; each figure beside that of a peer or a limit from the same run')
+    .description(
+      'measure a running system (solve and moe2 need none); figures beside those of a peer or a limit, same run',
+    )
     .addArgument(
       new Argument(
         '[what]',
-        'agent: memory; dispatch: added latency; gate: choice of experts; budget: power against quality',
+        'agent: memory; dispatch: added latency; gate: choice of experts; budget: power against quality; solve: optimiser; moe2: its baselines',
       )
         .choices([...BENCHES, 'all'])
         .default('all'),
     )
     .option('--url <url>', `controller to measure (default: FLEETGATE_URL, or ${DEFAULT_URL})`)
     .option('--key <key>', 'API key (default: FLEETGATE_API_KEY)')
-    .option('--limit <n>', 'prompts of each domain', promptCount, 20)
+    .option('--limit <n>', 'prompts of each domain; for `solve`, seconds of each solve', promptCount, 20)
     .option('--prompts <dir>', 'folder of <domain>.valid.jsonl files', BUNDLED_PROMPTS)
     .option('--experts <dir>', 'folder of expert cards, for experts that the plan serves nowhere', BUNDLED_EXPERTS)
     .option(
@@ -55,8 +59,10 @@ export function registerBench(program: Command): void {
       [],
     )
     .option('--remote', 'allow a controller on another machine; `budget` changes its budgets for some minutes')
-    .option('--json', 'print one JSON document')
-    .action((what: Bench | 'all', options: BenchOptions) => bench(what, options));
+    .option('--json', 'print one JSON document');
+  addBenchMoe2Options(addBenchSolveOptions(command)).action((what: Bench | 'all', options: BenchOptions) =>
+    bench(what, options),
+  );
 }
 
 async function bench(what: Bench | 'all', options: BenchOptions): Promise<void> {
@@ -96,6 +102,10 @@ async function runBench(
       return gateBenchOf(client, await pairs(), options, signal);
     case 'budget':
       return budgetBench(client, await pairs(), options.power, printNote, signal);
+    case 'solve':
+      return runBenchSolve(options, options.limit, signal);
+    case 'moe2':
+      return runBenchMoe2(options, signal);
   }
 }
 
