@@ -20,7 +20,8 @@ const changes: readonly Partial<FleetShape>[] = [
   { devices: 100_000 },
   { jitter: 'like' },
   { sites: 4 },
-  { devices: 10, jitter: 'like', sites: 3 },
+  { modes: true },
+  { devices: 10, jitter: 'like', modes: true, sites: 3 },
 ];
 
 describe('fleetProblem', () => {

@@ -1,15 +1,20 @@
 import { readFile, stat } from 'node:fs/promises';
 import { promisify } from 'node:util';
+import { getHeapStatistics } from 'node:v8';
 import { gunzip } from 'node:zlib';
 
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 
 /** A text of more could not be held as one string beside what is read from it. */
 export const LARGEST_INSTANCE_BYTES = 400 * 2 ** 20;
+/** Arcs take twice the memory of their text, the text itself and what is derived from them come on top. */
+const HEAP_PER_BYTE = 4;
+const SMALL_CHUNK_BYTES = 2 ** 20;
 
 /**
  * The document of an instance file, JSON or gzip of it (told by its first bytes), not yet checked. Throws a FleetError
- * `instance.invalid` that names the file: unreadable, no JSON, or above 400 MiB before or after decompression.
+ * `instance.invalid` that names the file: unreadable, no JSON, or before or after decompression above 400 MiB or a quarter
+ * of the heap that Node may use.
  */
 export async function readInstance(file: string): Promise<unknown> {
   const text = await inflated(file, await readBytes(file));
@@ -20,10 +25,14 @@ export async function readInstance(file: string): Promise<unknown> {
   }
 }
 
+function mostBytes(): number {
+  return Math.min(LARGEST_INSTANCE_BYTES, Math.floor(getHeapStatistics().heap_size_limit / HEAP_PER_BYTE));
+}
+
 async function readBytes(file: string): Promise<Buffer> {
   try {
     const { size } = await stat(file);
-    if (size > LARGEST_INSTANCE_BYTES) throw tooLarge(file, `${size} bytes`);
+    if (size > mostBytes()) throw tooLarge(file, `${size} bytes`);
     return await readFile(file);
   } catch (error) {
     if (error instanceof FleetError) throw error;
@@ -32,16 +41,17 @@ async function readBytes(file: string): Promise<Buffer> {
 }
 
 async function inflated(file: string, bytes: Buffer): Promise<string> {
+  const most = mostBytes();
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) {
-    if (bytes.length > LARGEST_INSTANCE_BYTES) throw tooLarge(file, `${bytes.length} bytes`);
+    if (bytes.length > most) throw tooLarge(file, `${bytes.length} bytes`);
     return bytes.toString('utf8');
   }
-  // RFC 1952: the last four bytes give the size, so that one buffer holds it all. A hint only: a file may lie.
+  // RFC 1952: the last four bytes give the size (of the last member), so that one buffer holds it all. A hint: where the
+  // file was cut short they are anything.
   const claimed = bytes.length < 18 ? 0 : bytes.readUInt32LE(bytes.length - 4);
-  const chunkSize = Math.min(Math.max(64 * 1024, claimed + 1), LARGEST_INSTANCE_BYTES);
+  const chunkSize = claimed > most ? SMALL_CHUNK_BYTES : Math.max(SMALL_CHUNK_BYTES, claimed + 1);
   try {
-    const options = { maxOutputLength: LARGEST_INSTANCE_BYTES, chunkSize };
-    return (await promisify(gunzip)(bytes, options)).toString('utf8');
+    return (await promisify(gunzip)(bytes, { maxOutputLength: most, chunkSize })).toString('utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge(file, 'more when inflated');
     throw new FleetError('instance.invalid', `${file}: expected gzip: ${messageOf(error)}`, { cause: error });
@@ -49,7 +59,7 @@ async function inflated(file: string, bytes: Buffer): Promise<string> {
 }
 
 function tooLarge(file: string, what: string): FleetError {
-  return new FleetError('instance.invalid', `${file}: ${what}, expected at most ${LARGEST_INSTANCE_BYTES} bytes`, {
+  return new FleetError('instance.invalid', `${file}: ${what}, expected at most ${mostBytes()} bytes`, {
     hint: 'give identical devices as one entry with a count, or devices of one board by `like`',
   });
 }
