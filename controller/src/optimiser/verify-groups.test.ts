@@ -91,12 +91,13 @@ describe('replicas', () => {
   it('of a pool in one site count once as sites, of a pool without a site each by itself', () => {
     const pool: Placement = { placement: [[0, 0, 2]], poweredOn: [[0, 2]], routing: [{ k: 0, d: 0, v: 0, rate: 1 }] };
     const [first] = fleet.devices;
+    if (first === undefined) throw new Error('no device');
     const law = { minReplicas: 0, minSites: 0, minServed: 0 };
     const { classes } = code({ minReplicas: 2, minSites: 2 });
     const problem = (device: object): PlacementProblem => ({
       ...fleet,
       classes: classes.map((each, k) => (k === 1 ? { ...each, ...law } : each)),
-      devices: [{ ...first, ...device } as PlacementProblem['devices'][number]],
+      devices: [{ ...first, ...device }],
       arcs: fleet.arcs.filter(({ d }) => d === 0),
     });
     expect(verifyPlacement(problem({ count: 2 }), pool).faults).toEqual(['replicas of code: 1 against 2 sites']);

@@ -1,7 +1,7 @@
 /**
  * The independent checker: recomputes the objective and every constraint of whatever a solver returned, from the
- * instance and the plan. It shares no code with the models given to solvers. A plan that does not pass is never called
- * optimal.
+ * instance and the plan. It shares nothing with the models given to solvers but the reading of the instance (`arc-index.ts`,
+ * `placement.ts`). A plan that does not pass is never called optimal.
  */
 import { shortfalls, usesOf } from './constraints.js';
 import { formFaults } from './form-faults.js';
