@@ -4,6 +4,7 @@ import { optimise, type OptimiseLimits } from '../optimiser/optimise.js';
 import type { PlacementPlan } from '../optimiser/plan.js';
 import type { PlacementProblem } from '../optimiser/problem.js';
 import { progressLine, type SolveProgress } from '../optimiser/progress.js';
+import { unitWarnings } from '../optimiser/unit-warnings.js';
 import { printNote } from './output.js';
 
 const LINE_EVERY_S = 1;
@@ -15,8 +16,13 @@ export interface PlacementOptions {
   readonly progress?: boolean;
 }
 
-/** Solves one placement problem with solvers of its own. Says how far it is on stderr, for a person or when asked to. */
+/**
+ * Solves one placement problem with solvers of its own. Says on stderr, before the solve, which figures look given in
+ * another unit (the plan's explanation repeats it), and how far it is, for a person or when asked to.
+ */
 export async function solvePlacement(problem: PlacementProblem, options: PlacementOptions): Promise<PlacementPlan> {
+  const warnings = unitWarnings(problem);
+  for (const warning of warnings) printNote(`warning: ${warning}`);
   const solvers = { exact: new HighsSolver(), tiny: new JavascriptLpSolver() };
   const isWatched = options.progress ?? process.stderr.isTTY;
   const limits = {
@@ -26,7 +32,8 @@ export async function solvePlacement(problem: PlacementProblem, options: Placeme
     ...(isWatched ? { onProgress: lineEachSecond(printNote) } : {}),
   };
   try {
-    return await optimise(problem, limits, solvers);
+    const plan = await optimise(problem, limits, solvers);
+    return { ...plan, explanation: [...warnings, ...plan.explanation] };
   } finally {
     await Promise.all([solvers.exact.close(), solvers.tiny.close()]);
   }

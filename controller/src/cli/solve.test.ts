@@ -83,6 +83,20 @@ describe('fleetgate solve', () => {
     expect(err).toContain('arcs.7.service_s: expected a number above 0, got -3; and 2 more');
   });
 
+  it('warns of figures that look given in another unit, and solves all the same', async () => {
+    const problem = JSON.parse(await readFile(instance('fleet-01-plain'), 'utf8')) as {
+      variants: { memGiB: number }[];
+    };
+    const variants = problem.variants.map((variant) => ({ ...variant, memGiB: variant.memGiB * 2 ** 30 }));
+    const file = join(folder, 'bytes.json');
+    await writeFile(file, JSON.stringify({ ...problem, variants }));
+    const { status, err, out } = await solve(file);
+    expect(status).toBe(0);
+    expect(err).toMatch(/^warning: variants\.0\.memGiB is [\de.+]+ GiB.*probably bytes, not GiB\.$/m);
+    const { explanation } = JSON.parse(out) as { explanation: string[] };
+    expect(err).toContain(explanation[0]);
+  });
+
   it('refuses files that are too large, before and after decompression, and broken gzip', async () => {
     const file = join(folder, 'large.json');
     await writeFile(file, '');
