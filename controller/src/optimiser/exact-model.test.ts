@@ -39,6 +39,21 @@ describe('the exact model', () => {
     );
   });
 
+  it('is the same for a device that is like another and for one that repeats its arcs', () => {
+    const alike = { d: 0, slowness: 1.5, hunger: 0.5 };
+    const northern = tight.arcs.filter(({ d }) => d === 0);
+    const devices = tight.devices.map((device) => ({ ...device, modes }));
+    const repeated = northern.map((arc) => ({
+      ...{ ...arc, d: 1, service_s: arc.service_s * 1.5, energy_J: arc.energy_J * 0.5 },
+      ...{ latency_s: arc.latency_s * 1.5, p95_s: (arc.p95_s ?? 0) * 1.5 },
+    }));
+    const [first, last] = devices;
+    if (first === undefined || last === undefined) throw new Error('no devices');
+    const short = buildExactModel({ ...tight, devices: [first, { ...last, like: alike }], arcs: northern });
+    const long = buildExactModel({ ...tight, devices, arcs: [...northern, ...repeated] });
+    expect(short.program).toEqual(long.program);
+  });
+
   it('says which column is which', () => {
     const model = buildExactModel(tight);
     expect(model.powered.map((columns) => columns.length)).toEqual([2, 1]);
