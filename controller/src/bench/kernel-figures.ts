@@ -50,7 +50,7 @@ export function kernelFigures(seed: number): KernelFigures {
     mismatches: kernelMismatches(MISMATCH_CASES, seed),
     cases: MISMATCH_CASES,
     table: {
-      title: `subset kernel: ${GATES} random gates of each kind, a budget of ${100 * BUDGET_SHARE} %`,
+      title: `subset kernel: ${GATES} random gates of each kind, a budget of ${Number((100 * BUDGET_SHARE).toPrecision(3))} %`,
       columns: ['experts × classes', 'kind', 'median ms', 'worst ms', 'most nodes', 'proven'],
       rows,
     },

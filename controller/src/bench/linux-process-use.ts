@@ -21,10 +21,18 @@ export function processUse(pid: number): ProcessUse | undefined {
 
 const LOOK_EVERY_MS = 20;
 
-/** Looks at a process until `stop`, which gives what it had used when it was last seen: up to 20 ms before its end. */
-export function watchUse(pid: number): { stop(): ProcessUse } {
+/**
+ * Looks at a process until `stop`, which gives what it had used when it was last seen: up to 20 ms before its end. Calls
+ * `onTooLarge` once when it has taken more than `mostBytes`.
+ */
+export function watchUse(pid: number, mostBytes = Infinity, onTooLarge = () => {}): { stop(): ProcessUse } {
   let seen: ProcessUse = { cpuS: 0, peakBytes: 0 };
-  const look = () => (seen = processUse(pid) ?? seen);
+  const look = () => {
+    const isNew = seen.peakBytes <= mostBytes;
+    seen = processUse(pid) ?? seen;
+    if (isNew && seen.peakBytes > mostBytes) onTooLarge();
+    return seen;
+  };
   const timer = setInterval(look, LOOK_EVERY_MS);
   return {
     stop: () => {

@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { totalmem } from 'node:os';
 
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 import { processEntry } from '@fleetgate/shared/process-entry';
@@ -17,10 +18,15 @@ export interface OwnRun extends SolverRun {
 
 /** Verification, prices and explanations come after the time limit. */
 const GRACE_S = 30;
+/** To read an instance and write its model. */
+const MODEL_S = 120;
+/** Of the machine's memory; more would put others out of work. */
+const MEMORY_SHARE = 0.5;
 
 /**
  * Runs one task in a process of its own, so that its time and memory are measured as those of any other solver: from the
- * start of Node to its end. A process that overruns its limit by 30 s, or twice, is killed.
+ * start of Node to its end. A process that overruns twice its limit by 30 s, or takes half of the machine's memory, is
+ * killed.
  */
 export async function runOwn(solver: string, request: SolveRequest, signal: AbortSignal): Promise<OwnRun> {
   signal.throwIfAborted();
@@ -29,20 +35,27 @@ export async function runOwn(solver: string, request: SolveRequest, signal: Abor
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     execArgv: [],
   });
-  const use = watchUse(child.pid ?? -1);
-  const kill = () => child.kill('SIGKILL');
-  const timer = setTimeout(kill, ('timeLimitS' in request ? 2 * request.timeLimitS + GRACE_S : 120) * 1000);
-  signal.addEventListener('abort', kill, { once: true });
+  let killed: string | undefined;
+  const kill = (why: string) => {
+    killed ??= why;
+    child.kill('SIGKILL');
+  };
+  const mostBytes = MEMORY_SHARE * totalmem();
+  const use = watchUse(child.pid ?? -1, mostBytes, () => kill(`killed at ${Math.round(mostBytes / 2 ** 20)} MiB`));
+  const mostS = 'timeLimitS' in request ? 2 * request.timeLimitS + GRACE_S : MODEL_S;
+  const timer = setTimeout(() => kill(`killed after ${mostS} s`), mostS * 1000);
+  const abort = () => kill('interrupted');
+  signal.addEventListener('abort', abort, { once: true });
   try {
     const reply = await ask(child, request);
     signal.throwIfAborted();
     const measured = { solver, wallS: (performance.now() - started) / 1000, ...use.stop() };
     if (!('error' in reply)) return { ...reply, ...measured, reason: null };
     const nothing = { objective: null, bound: null, gap: null, nodes: null, expected: null, columns: 0 };
-    return { ...nothing, ...measured, status: 'failed', reason: reply.error };
+    return { ...nothing, ...measured, status: 'failed', reason: killed ?? reply.error };
   } finally {
     clearTimeout(timer);
-    signal.removeEventListener('abort', kill);
+    signal.removeEventListener('abort', abort);
     use.stop();
   }
 }

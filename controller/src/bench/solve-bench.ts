@@ -44,6 +44,7 @@ export async function solveBench(
   const growth = await growthSection(options, progress, signal);
   const figures: BenchFigure[] = [];
   const tables: BenchTable[] = [growth.table];
+  const notes = [...notesOf(options), ...growth.failures];
   if (files !== undefined) {
     tables.push(await instanceSection(files, options, figures, progress, signal));
   } else if (options.peers) {
@@ -59,7 +60,7 @@ export async function solveBench(
     const limits = { timeLimitS: Math.min(options.limitS, PUBLIC_LIMIT_S) };
     tables.push(publicTable(await runPublicBenchmarks(options.benchmarks, new HighsSolver(), limits, progress)));
   }
-  return { report: { name: 'solve', figures, tables, notes: notesOf(options) }, growth: growth.points };
+  return { report: { name: 'solve', figures, tables, notes }, growth: growth.points };
 }
 
 /** Classes, variants and catalogue grow with the fleet up to 1,000 devices. */
@@ -76,19 +77,21 @@ export function shapeOf(devices: number, jitter: FleetShape['jitter']): FleetSha
 async function growthSection({ sizes, limitS }: SolveBenchOptions, progress: Progress, signal: AbortSignal) {
   const rows: (readonly (string | number)[])[] = [];
   const points: GrowthPoint[] = [];
+  const failures: string[] = [];
   for (const devices of sizes) {
     for (const fleet of ['pools', 'single'] as const) {
       progress(`${devices} devices, ${fleet}`);
       const shape = shapeOf(devices, fleet === 'single' ? 'like' : 'none');
       const run = await own({ shape }, limitS, signal);
       rows.push(runRow(`${devices} ${fleet}`, run));
-      if (run.reason !== null) progress(`  ${run.reason}`);
+      if (run.reason !== null) failures.push(`${devices} ${fleet}: ${run.reason}`);
       if (run.status !== 'failed') points.push({ fleet, devices, seconds: run.wallS, peakBytes: run.peakBytes });
     }
   }
   return {
     table: { title: 'growth: pools of identical devices, and every device different', columns: RUN_COLUMNS, rows },
     points,
+    failures,
   };
 }
 
