@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -5,10 +6,13 @@ import { gzipSync } from 'node:zlib';
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
+import { fleetProblem } from '../bench/fleet-instances.js';
+import { processUse } from '../bench/linux-process-use.js';
 import { runCli } from './main.js';
 import { lineEachSecond } from './solve-placement.js';
 
 const instance = (name: string) => new URL(`../../../test/fixtures/instances/${name}.json`, import.meta.url).pathname;
+const PROGRAM = new URL('../../bin/fleetgate.mjs', import.meta.url).pathname;
 let folder = '';
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'fleetgate-solve-'));
@@ -128,6 +132,27 @@ describe('fleetgate solve', () => {
       '2.2 s  objective 907.123  bound 907.500  gap 0.0415 %  41 nodes  branching',
       '9.0 s  objective -  bound -  gap -  0 nodes  reading',
     ]);
+  });
+
+  it('ends at once on Ctrl-C in the middle of a solve, with nothing on stdout', async ({ skip }) => {
+    const shape = { devices: 1000, variants: 40, classes: 32, kappa: 8, seed: 1, modes: false, sites: 0 };
+    const file = join(folder, 'hard.json');
+    await writeFile(file, JSON.stringify(fleetProblem({ ...shape, jitter: 'none' })));
+    const child = spawn(process.execPath, [PROGRAM, 'solve', file, '--gap', '0', '--time-limit', '60']);
+    try {
+      let out = '';
+      child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
+      const ended = new Promise((resolve) => child.once('exit', (code, signal) => resolve(signal ?? code)));
+      const cpuS = () => processUse(child.pid ?? -1)?.cpuS;
+      if (cpuS() === undefined) return skip('no /proc');
+      // Starting and reading take half a second.
+      await vi.waitFor(() => expect(cpuS()).toBeGreaterThan(1.5), { timeout: 20_000 });
+      child.kill('SIGINT');
+      expect(await ended).toBe('SIGINT');
+      expect(out).toBe('');
+    } finally {
+      child.kill('SIGKILL');
+    }
   });
 
   it.each([
