@@ -2,55 +2,63 @@
  * What a plan uses of the bounds of prompt classes: one named function per constraint.
  */
 import { arcIndexOf } from './arc-index.js';
+import { bucketed, positions } from './buckets.js';
 import { countOf, pairKey } from './placement.js';
 import type { ConstraintUse } from './plan.js';
-import { type PlanUse, sumOf } from './plan-use.js';
+import type { PlanUse } from './plan-use.js';
 import type { PlacementProblem, ProblemArc } from './problem.js';
 
+/** Sum of a figure over the flows of each class. */
+function sums({ problem, flows }: PlanUse, value: (arc: ProblemArc) => number): Float64Array {
+  const totals = new Float64Array(problem.classes.length);
+  for (const { arc, rate } of flows) totals[arc.k] = (totals[arc.k] ?? 0) + value(arc) * rate;
+  return totals;
+}
+
 /** Served share of each class against its floor. Classes without demand have nothing to serve. */
-export function demandUses({ problem, flowsByClass }: PlanUse): ConstraintUse[] {
-  return problem.classes.flatMap((each, k) => {
+export function demandUses(use: PlanUse): ConstraintUse[] {
+  const served = sums(use, () => 1);
+  return use.problem.classes.flatMap((each, k) => {
     if (each.rate === 0) return [];
-    const used = sumOf(flowsByClass.get(k) ?? [], (flow) => flow.rate) / each.rate;
+    const used = (served[k] ?? 0) / each.rate;
     return [{ group: 'demand', subject: each.id, used, limit: each.minServed, unit: 'served share' } as const];
   });
 }
 
-/** Mean of a figure over the served requests of a class; undefined when none is served. */
-function meanOf({ flowsByClass }: PlanUse, k: number, value: (arc: ProblemArc) => number): number | undefined {
-  const served = flowsByClass.get(k) ?? [];
-  const rate = sumOf(served, (flow) => flow.rate);
-  return rate > 0 ? sumOf(served, (flow) => value(flow.arc) * flow.rate) / rate : undefined;
+/** Mean of a figure over the served requests of each class; undefined when none is served. */
+function means(use: PlanUse, value: (arc: ProblemArc) => number): (number | undefined)[] {
+  const [served, totals] = [sums(use, () => 1), sums(use, value)];
+  return [...served].map((rate, k) => (rate > 0 ? (totals[k] ?? 0) / rate : undefined));
 }
 
 /** Mean latency of the served requests of each class. */
 export function latencyUses(use: PlanUse): ConstraintUse[] {
+  const latencies = means(use, (arc) => arc.latency_s);
   return use.problem.classes.flatMap((each, k) => {
-    const used = meanOf(use, k, (arc) => arc.latency_s);
+    const used = latencies[k];
     if (used === undefined) return [];
     return [{ group: 'latency', subject: each.id, used, limit: each.sloMean_s, unit: 's' } as const];
   });
 }
 
 /** The worst 95th percentile of the latency on any arc that a class uses. */
-export function tailUses({ problem, flowsByClass }: PlanUse): ConstraintUse[] {
+export function tailUses({ problem, flows }: PlanUse): ConstraintUse[] {
+  const worst = new Float64Array(problem.classes.length).fill(-1);
+  for (const { arc, rate } of flows) {
+    if (rate > 0 && arc.p95_s !== undefined) worst[arc.k] = Math.max(worst[arc.k] ?? -1, arc.p95_s);
+  }
   return problem.classes.flatMap((each, k) => {
-    const limit = each.sloP95_s;
-    if (limit === undefined || limit === null) return [];
-    const known = (flowsByClass.get(k) ?? []).flatMap(({ arc, rate }) =>
-      rate > 0 && arc.p95_s !== undefined ? [arc.p95_s] : [],
-    );
-    if (known.length === 0) return [];
-    const used = known.reduce((worst, p95) => Math.max(worst, p95), 0);
+    const [used, limit] = [worst[k] ?? -1, each.sloP95_s];
+    if (used < 0 || limit === undefined || limit === null) return [];
     return [{ group: 'tail', subject: each.id, used, limit, unit: 's' } as const];
   });
 }
 
 /** Mean energy above idle of the served requests of each class that has such a bound. */
 export function energyUses(use: PlanUse): ConstraintUse[] {
+  const energies = means(use, (arc) => arc.energy_J);
   return use.problem.classes.flatMap((each, k) => {
-    const limit = each.maxEnergy_J;
-    const used = meanOf(use, k, (arc) => arc.energy_J);
+    const [used, limit] = [energies[k], each.maxEnergy_J];
     if (used === undefined || limit === undefined || limit === null) return [];
     return [{ group: 'energy', subject: each.id, used, limit, unit: 'J' } as const];
   });
@@ -76,7 +84,7 @@ export function replicaUses(use: PlanUse): ConstraintUse[] {
  * Devices and sites that host for each class. A site counts once, however many of its devices host; every device
  * without a site is a site of its own. O(copies * classes).
  */
-function hosting({ problem, copies, powered }: PlanUse): { devices: Float64Array; sites: Float64Array } {
+function hosting({ problem, plan: { placement }, powered }: PlanUse): { devices: Float64Array; sites: Float64Array } {
   const size = problem.classes.length;
   const devices = new Float64Array(size);
   const sites = new Float64Array(size);
@@ -84,16 +92,22 @@ function hosting({ problem, copies, powered }: PlanUse): { devices: Float64Array
   const tailOf = leastTails(problem);
   const bounds = Float64Array.from(problem.classes, ({ sloP95_s }) => sloP95_s ?? Number.MAX_VALUE);
   const fitting = new Float64Array(size);
-  for (const [d, variants] of copies) {
-    const { site, like } = problem.devices[d] ?? {};
+  const { starts, order } = bucketed(
+    positions(placement.length),
+    problem.devices.length,
+    (i) => placement[i]?.[0] ?? 0,
+  );
+  for (const [d, { site, like }] of problem.devices.entries()) {
+    if (starts[d] === starts[d + 1]) continue;
     fitting.fill(0);
-    for (const [v, count] of variants) {
+    for (const i of order.subarray(starts[d], starts[d + 1])) {
+      const [, v, count] = placement[i] ?? [d, -1, 0];
       tailOf(d, v).forEach((tail, k) => {
         if (tail * (like?.slowness ?? 1) <= (bounds[k] ?? 0)) fitting[k] = (fitting[k] ?? 0) + count;
       });
     }
     for (let k = 0; k < size; k++) {
-      const hosts = Math.min(fitting[k] ?? 0, powered.get(d) ?? 0, countOf(problem, d));
+      const hosts = Math.min(fitting[k] ?? 0, powered[d] ?? 0, countOf(problem, d));
       if (hosts === 0) continue;
       devices[k] = (devices[k] ?? 0) + hosts;
       if (site === undefined) sites[k] = (sites[k] ?? 0) + hosts;

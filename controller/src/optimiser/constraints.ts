@@ -20,13 +20,13 @@ import {
 import { movedGiB } from './objective.js';
 import type { Placement } from './placement.js';
 import type { ConstraintGroup, ConstraintUse } from './plan.js';
-import { dynamicW, idleW, type PlanUse, planUse, sumOf } from './plan-use.js';
+import { drawW, type PlanUse, planUse, sumOf } from './plan-use.js';
 import type { PlacementProblem } from './problem.js';
 
 /** Mean power of the whole fleet: what is drawn anyway, idle of what is on, and the energy of the requests. */
 export function powerUse(use: PlanUse): ConstraintUse {
   const { budgets } = use.problem;
-  const used = (budgets.baseW ?? 0) + sumOf(use.powered.keys(), (d) => idleW(use, d)) + dynamicW(use.flows);
+  const used = (budgets.baseW ?? 0) + sumOf(use.problem.devices.keys(), (d) => drawW(use, d));
   return { group: 'power', subject: '', used, limit: budgets.powerW, unit: 'W' };
 }
 
@@ -53,7 +53,7 @@ export const isFloor = (group: ConstraintGroup): boolean => FLOORS.has(group);
 export const excess = (use: ConstraintUse): number =>
   isFloor(use.group) ? use.limit - use.used : use.used - use.limit;
 
-/** Every bound of the problem with what the plan uses of it. O(plan + classes * copies). */
+/** Every bound of the problem with what the plan uses of it. O(plan + devices + classes * copies). */
 export function constraintUses(problem: PlacementProblem, plan: Placement): ConstraintUse[] {
   return usesOf(planUse(problem, plan));
 }

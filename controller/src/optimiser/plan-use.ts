@@ -8,41 +8,57 @@ export interface Flow {
   readonly rate: number;
 }
 
-/** A plan with its routing joined to the arcs, by device and by class. */
+/** A plan with its routing joined to the arcs, summed by device and mode. */
 export interface PlanUse {
   readonly problem: PlacementProblem;
   readonly plan: Placement;
   readonly flows: readonly Flow[];
-  readonly flowsByDevice: ReadonlyMap<number, readonly Flow[]>;
-  readonly flowsByClass: ReadonlyMap<number, readonly Flow[]>;
-  /** Copies by device, then variant. */
-  readonly copies: ReadonlyMap<number, ReadonlyMap<number, number>>;
-  /** Devices switched on, by entry; 0 is left out. */
-  readonly powered: ReadonlyMap<number, number>;
-  /** The same by mode; a device without modes has only mode 0. */
-  readonly inMode: ReadonlyMap<number, readonly number[]>;
+  /** Devices switched on, by entry. */
+  readonly powered: Float64Array;
+  /** Mode m of device d is entry d * `modes` + m of the tables below; a device without modes has only mode 0. */
+  readonly modes: number;
+  /** Devices in each mode. */
+  readonly on: Float64Array;
+  /** Devices kept busy in each mode: service times rate. */
+  readonly busy: Float64Array;
+  /** Energy of the requests answered in each mode, W. */
+  readonly dynamicW: Float64Array;
 }
 
-/** O(plan), once the arcs are indexed. Routing over arcs that do not exist is left out. */
+/** O(plan + devices), once the arcs are indexed. Routing over arcs that do not exist is left out. */
 export function planUse(problem: PlacementProblem, plan: Placement): PlanUse {
   const arcs = arcIndexOf(problem);
-  const copies = new Map<number, Map<number, number>>();
-  for (const [d, v, count] of plan.placement) {
-    const ofDevice = copies.get(d) ?? new Map<number, number>();
-    copies.set(d, ofDevice.set(v, (ofDevice.get(v) ?? 0) + count));
+  const modes = problem.devices.reduce((most, device) => Math.max(most, device.modes?.length ?? 1), 1);
+  const powered = new Float64Array(problem.devices.length);
+  const table = () => new Float64Array(problem.devices.length * modes);
+  const [on, busy, dynamicW] = [table(), table(), table()];
+  for (const [d, count] of plan.poweredOn) {
+    powered[d] = count;
+    if (problem.devices[d]?.modes === undefined) on[d * modes] = count;
+  }
+  for (const [d, m, count] of plan.modes ?? []) {
+    if (problem.devices[d]?.modes?.[m] !== undefined) on[d * modes + m] = count;
   }
   const flows: Flow[] = [];
   for (const { k, d, v, m, rate } of plan.routing) {
     const arc = arcs.find(d, v, k, m);
-    if (arc !== undefined) flows.push({ arc, rate });
+    if (arc === undefined) continue;
+    flows.push({ arc, rate });
+    const at = d * modes + (m ?? 0);
+    busy[at] = (busy[at] ?? 0) + arc.service_s * rate;
+    dynamicW[at] = (dynamicW[at] ?? 0) + arc.energy_J * rate;
   }
-  return {
-    ...{ problem, plan, flows, copies },
-    flowsByDevice: groupBy(flows, ({ arc }) => arc.d),
-    flowsByClass: groupBy(flows, ({ arc }) => arc.k),
-    powered: new Map(plan.poweredOn.filter(([, on]) => on > 0)),
-    inMode: devicesInMode(problem, plan),
-  };
+  return { problem, plan, flows, powered, modes, on, busy, dynamicW };
+}
+
+/** Idle of what is on of a device and the energy of its requests, W. */
+export function drawW({ problem, modes, on, dynamicW }: PlanUse, d: number): number {
+  const device = problem.devices[d];
+  if (device === undefined) return 0;
+  return sumOf(modesOf(device).entries(), ([m, { idleW }]) => {
+    const at = d * modes + m;
+    return idleW * (on[at] ?? 0) + (dynamicW[at] ?? 0);
+  });
 }
 
 /** Devices that are on, by entry, then mode; a device without modes has only mode 0. */
@@ -66,26 +82,4 @@ export function sumOf<T>(items: Iterable<T>, value: (item: T) => number): number
   let total = 0;
   for (const item of items) total += value(item);
   return total;
-}
-
-function groupBy<T>(items: Iterable<T>, key: (item: T) => number): Map<number, T[]> {
-  const groups = new Map<number, T[]>();
-  for (const item of items) {
-    const of = key(item);
-    const group = groups.get(of);
-    if (group === undefined) groups.set(of, [item]);
-    else group.push(item);
-  }
-  return groups;
-}
-
-/** Energy of the requests over some flows, W. */
-export const dynamicW = (flows: Iterable<Flow>): number => sumOf(flows, ({ arc, rate }) => arc.energy_J * rate);
-
-/** Idle of what is on of an entry, W. */
-export function idleW({ problem, inMode }: PlanUse, d: number): number {
-  const device = problem.devices[d];
-  const ofDevice = inMode.get(d);
-  if (device === undefined || ofDevice === undefined) return 0;
-  return sumOf(modesOf(device).entries(), ([m, mode]) => mode.idleW * (ofDevice[m] ?? 0));
 }

@@ -58,11 +58,13 @@ export function verify(problem: PlacementProblem, plan: PlacementPlan): Verifica
 }
 
 /** Copies only on devices that are on, requests only to copies and modes that are there, no more served than asked. */
-function linkFaults({ problem, plan, flows, copies, powered, inMode }: PlanUse): string[] {
+function linkFaults({ problem, plan, flows, powered, modes, on }: PlanUse): string[] {
   const faults: string[] = [];
+  const copies = new Map<number, number>();
   for (const [d, v, count] of plan.placement) {
-    const on = powered.get(d) ?? 0;
-    if (count > on) faults.push(`util: ${count} copies of variant ${v} on ${on} powered devices of entry ${d}`);
+    copies.set(pairKey(problem, d, v), count);
+    const most = powered[d] ?? 0;
+    if (count > most) faults.push(`util: ${count} copies of variant ${v} on ${most} powered devices of entry ${d}`);
   }
   const busy = new Map<number, number>();
   const served = new Float64Array(problem.classes.length);
@@ -71,13 +73,13 @@ function linkFaults({ problem, plan, flows, copies, powered, inMode }: PlanUse):
     const pair = pairKey(problem, d, v);
     busy.set(pair, (busy.get(pair) ?? 0) + arc.service_s * rate);
     served[k] = (served[k] ?? 0) + rate;
-    if (rate > 0 && (inMode.get(d)?.[m] ?? 0) === 0) {
+    if (rate > 0 && on[d * modes + m] === 0) {
       faults.push(`util: requests of class ${k} on device ${d}, none of which is on in mode ${m}`);
     }
   }
   for (const [pair, used] of busy) {
     const [d, v] = [Math.floor(pair / problem.variants.length), pair % problem.variants.length];
-    const limit = (problem.devices[d]?.maxUtil ?? 0) * (copies.get(d)?.get(v) ?? 0);
+    const limit = (problem.devices[d]?.maxUtil ?? 0) * (copies.get(pair) ?? 0);
     if (used > limit + VERIFY_TOLERANCE * Math.max(1e-3, limit)) {
       faults.push(`util: variant ${v} on device ${d} is busy ${used} of ${limit}`);
     }
