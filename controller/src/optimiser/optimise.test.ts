@@ -138,23 +138,6 @@ describe('properties on tiny random fleets', () => {
     );
   });
 
-  it.each([
-    ['plain', tinyProblem, 40],
-    ['with every feature', tinyFeaturedProblem, 80],
-  ])('repairs every infeasible problem by each relaxation it names: %s', async (_, fleets, numRuns) => {
-    await fc.assert(
-      fc.asyncProperty(fleets, async (problem) => {
-        const plan = await optimise(problem, LIMITS, { exact, tiny });
-        for (const { group } of plan.relaxations ?? []) {
-          const repair = await findRepair(problem, new Set([group]), exact, LIMITS);
-          const repaired = repair === undefined ? problem : applyRepair(problem, repair);
-          expect((await optimise(repaired, LIMITS, solvers)).objective, group).not.toBeNull();
-        }
-      }),
-      { numRuns, seed: 20260904 },
-    );
-  });
-
   it('breaks ties by power without giving up quality', async () => {
     await fc.assert(
       fc.asyncProperty(tinyProblem, async (problem) => {

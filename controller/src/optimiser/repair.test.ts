@@ -1,9 +1,12 @@
-import { describe, expect, it } from 'vitest';
+import * as fc from 'fast-check';
+import { afterAll, describe, expect, it } from 'vitest';
 
 import { smallFleet } from '../../../test/fixtures/instances/small-fleet.js';
+import { tinyFeaturedProblem, tinyProblem } from '../../../test/fixtures/instances/tiny-problem.js';
 import { applyRepair, changeText } from './bound-change.js';
 import { findConflict } from './conflict.js';
 import { HighsSolver } from './highs-solver.js';
+import { JavascriptLpSolver } from './javascript-lp-solver.js';
 import { optimise } from './optimise.js';
 import type { ConstraintGroup } from './plan.js';
 import type { PlacementProblem } from './problem.js';
@@ -11,6 +14,12 @@ import { findRepair } from './repair.js';
 
 const LIMITS = { timeLimitS: 20, gap: 1e-9, method: 'milp' } as const;
 const exact = new HighsSolver();
+const tiny = new JavascriptLpSolver();
+
+afterAll(async () => {
+  await tiny.close();
+});
+
 const fleet = smallFleet();
 /** Half of each class has to be served: 1 request/s in all, for at least 1 J each. No copies are asked for by themselves. */
 const classes = fleet.classes.map((each) => ({ ...each, minReplicas: 0, minSites: 0 }));
@@ -104,5 +113,24 @@ describe('an infeasible fleet', () => {
     const budgets = { ...fleet.budgets, powerW: 6 };
     const pool = smallFleet({ classes, arcs, devices: [first], budgets });
     expect(await repairOf(pool, 'devpower')).toEqual([expect.stringMatching(/^power cap of north-1 1.4 W -> /)]);
+  });
+});
+
+describe('tiny random fleets', () => {
+  it.each([
+    ['plain', tinyProblem, 40],
+    ['with every feature', tinyFeaturedProblem, 80],
+  ])('repairs every infeasible problem by each relaxation it names: %s', async (_, fleets, numRuns) => {
+    await fc.assert(
+      fc.asyncProperty(fleets, async (problem) => {
+        const plan = await optimise(problem, LIMITS, { exact, tiny });
+        for (const { group } of plan.relaxations ?? []) {
+          const repair = await findRepair(problem, new Set([group]), exact, LIMITS);
+          const repaired = repair === undefined ? problem : applyRepair(problem, repair);
+          expect((await optimise(repaired, LIMITS, { exact })).objective, group).not.toBeNull();
+        }
+      }),
+      { numRuns, seed: 20260904 },
+    );
   });
 });
