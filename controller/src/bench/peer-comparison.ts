@@ -60,15 +60,17 @@ export async function comparePeers(
   }
 }
 
-/** Times are compared only with a peer that reached our gap; gaps always. Pure. */
+/** Times are compared only with a peer that reached our gap; gaps always; nothing when we have no plan. Pure. */
 export function comparisonFigures(
   name: string,
   ours: SolverRun,
   full: readonly SolverRun[],
   equal: readonly SolverRun[],
 ): readonly BenchFigure[] {
+  if (ours.gap === null) return [];
   const figures: BenchFigure[] = [];
-  const reached = full.filter((run) => run.gap !== null && run.gap <= 1.01 * Math.max(SMALLEST_GAP, ours.gap ?? 0));
+  const ourGap = ours.gap;
+  const reached = full.filter((run) => run.gap !== null && run.gap <= 1.01 * Math.max(SMALLEST_GAP, ourGap));
   const fastest = reached.toSorted((a, b) => a.wallS - b.wallS)[0];
   if (fastest !== undefined) {
     figures.push(figure(`${name}: time to our gap`, 's', ours.wallS, { name: fastest.solver, value: fastest.wallS }));
@@ -76,8 +78,8 @@ export function comparisonFigures(
   const sharpest = (runs: readonly SolverRun[]) =>
     runs.toSorted((a, b) => (a.gap ?? Infinity) - (b.gap ?? Infinity))[0];
   const add = (what: string, run: SolverRun | undefined) => {
-    if (run?.gap === undefined || run.gap === null || ours.gap === null) return;
-    figures.push(figure(`${name}: ${what}`, '%', 100 * ours.gap, { name: run.solver, value: 100 * run.gap }));
+    if (run?.gap === undefined || run.gap === null) return;
+    figures.push(figure(`${name}: ${what}`, '%', 100 * ourGap, { name: run.solver, value: 100 * run.gap }));
   };
   if (fastest === undefined) add('gap, others at the limit', sharpest(full));
   add('gap at equal time', sharpest(equal));

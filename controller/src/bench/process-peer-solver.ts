@@ -5,7 +5,7 @@ import { messageOf } from '@fleetgate/shared/errors';
 
 import { watchUse } from './linux-process-use.js';
 import { cbcAnswer, glpsolAnswer, type PeerAnswer } from './peer-answers.js';
-import { gapOf, type SolverRun } from './solver-run.js';
+import { gapOf, provenStatus, type SolverRun } from './solver-run.js';
 
 export const PEERS = ['cbc', 'glpsol'] as const;
 export type Peer = (typeof PEERS)[number];
@@ -75,5 +75,6 @@ function answerOf(peer: Peer, output: string): PeerAnswer {
 function turned(solver: Peer, answer: PeerAnswer) {
   const negated = (value: number | null) => (value === null ? null : -value);
   const [objective, bound] = [negated(answer.objective), negated(answer.bound)];
-  return { solver, status: answer.status, objective, bound, nodes: answer.nodes, gap: gapOf(objective, bound) };
+  const gap = gapOf(objective, bound);
+  return { solver, status: provenStatus(answer.status, gap), objective, bound, nodes: answer.nodes, gap };
 }

@@ -18,7 +18,7 @@ import { bestSubset } from '../optimiser/subset.js';
 import { fleetProblem, type FleetShape } from './fleet-instances.js';
 import { mpsText } from './mps-text.js';
 import { pooledProblem } from './pooled-problem.js';
-import { gapOf, type SolverRun } from './solver-run.js';
+import { gapOf, provenStatus, type SolverRun } from './solver-run.js';
 
 export type InstanceSource = { readonly file: string } | { readonly shape: FleetShape };
 
@@ -79,7 +79,8 @@ async function answer(request: SolveRequest): Promise<SolveReply> {
   if (request.task === 'highs') {
     const found = await new HighsSolver().solve(program, request);
     const [objective, bound] = ['objective' in found ? found.objective : null, 'bound' in found ? found.bound : null];
-    return { status: found.status, objective, bound, gap: gapOf(objective, bound), nodes: null, expected, columns };
+    const gap = gapOf(objective, bound);
+    return { status: provenStatus(found.status, gap), objective, bound, gap, nodes: null, expected, columns };
   }
   await writeFile(request.out, mpsText(program, problem.name));
   return { status: 'timeout', objective: null, bound: null, gap: null, nodes: null, expected, columns };
