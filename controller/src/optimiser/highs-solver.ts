@@ -3,7 +3,8 @@ import highsModule, { type Highs, type Model } from 'highs';
 import { messageOf } from '@fleetgate/shared/errors';
 
 import { checkPoint, columnCount, type LinearProgram, rowCount } from './linear-program.js';
-import type { LinearAnswer, LinearSolver, SolverLimits } from './solver.js';
+import { HighsSession } from './highs-session.js';
+import type { LinearAnswer, LinearSession, LinearSolver, SolverLimits } from './solver.js';
 
 // The package's types describe its CommonJS form, where the loader is the property `default`; the ES module that Node
 // loads here exports the loader itself.
@@ -46,16 +47,22 @@ export class HighsSolver implements LinearSolver {
     }
   }
 
+  async open(program: LinearProgram): Promise<LinearSession> {
+    const highs = await (this.#highs ??= loadHighs({ print: () => {}, printErr: () => {} }));
+    return new HighsSession(highs, createModel(highs, program));
+  }
+
   async close(): Promise<void> {
     this.#highs = undefined;
   }
 }
 
-function run(highs: Highs, program: LinearProgram, limits: SolverLimits): LinearAnswer {
-  const isMixed = program.integer.includes(1);
-  const model = highs.createModel({
-    numCols: columnCount(program),
-    numRows: rowCount(program),
+/** The program in HiGHS's memory, without integer marks. */
+function createModel(highs: Highs, program: LinearProgram): Model {
+  const [numRows, numCols] = [rowCount(program), columnCount(program)];
+  return highs.createModel({
+    numCols,
+    numRows,
     sense: program.sense === 'max' ? highs.constants.objectiveSense.maximize : highs.constants.objectiveSense.minimize,
     colCost: program.cost,
     colLower: finiteOr(program.lower, highs.infinity),
@@ -64,15 +71,20 @@ function run(highs: Highs, program: LinearProgram, limits: SolverLimits): Linear
     rowUpper: finiteOr(program.rowUpper, highs.infinity),
     matrix: {
       format: 'csr',
-      numRows: rowCount(program),
-      numCols: columnCount(program),
+      numRows,
+      numCols,
       starts: program.rowStarts,
       indices: program.indices,
       values: program.values,
     },
-    ...(isMixed ? { integrality: Int32Array.from(program.integer) } : {}),
   });
+}
+
+function run(highs: Highs, program: LinearProgram, limits: SolverLimits): LinearAnswer {
+  const isMixed = program.integer.includes(1);
+  const model = createModel(highs, program);
   try {
+    if (isMixed) program.integer.forEach((whole, j) => whole === 1 && model.changeColIntegrality(j, 1));
     model.options.set({
       output_flag: false,
       time_limit: Math.max(0.01, limits.timeLimitS),

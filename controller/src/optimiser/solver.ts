@@ -23,10 +23,49 @@ export type LinearAnswer =
   | { readonly status: 'timeout'; readonly bound: number }
   | { readonly status: 'failed'; readonly reason: string };
 
+/** Where a simplex solve ended: lets the next one, after small changes, start there. */
+export interface WarmBasis {
+  readonly columns: Int32Array;
+  readonly rows: Int32Array;
+}
+
+export interface ColumnRange {
+  readonly column: number;
+  readonly lower: number;
+  readonly upper: number;
+}
+
+export type SessionAnswer =
+  | {
+      readonly status: 'optimal';
+      readonly objective: number;
+      readonly point: Float64Array;
+      /** Change of the objective per unit of each row's binding bound. */
+      readonly rowDuals: Float64Array;
+      readonly basis: WarmBasis;
+    }
+  /** `ray`: row multipliers that prove it (Farkas), where the solver has them; their sign may be turned. */
+  | { readonly status: 'infeasible'; readonly ray: Float64Array | undefined }
+  /** Time was over, or the solver broke down: nothing is known. */
+  | { readonly status: 'stopped' };
+
+/** One linear program kept in the solver's memory while its bounds change; integer marks are ignored. */
+export interface LinearSession {
+  /** Solves with the column bounds as they are now, from `basis` or from where it last was. Blocks for `timeLimitS` at most. */
+  solve(timeLimitS: number, basis?: WarmBasis): SessionAnswer;
+  /** Changes the bounds of columns until they are changed again. */
+  restrict(ranges: Iterable<ColumnRange>): void;
+  /** Changes the bounds of a row. */
+  restrictRow(row: number, lower: number, upper: number): void;
+  close(): void;
+}
+
 /** Anything that solves linear and mixed-integer programs. Never rejects for a hard or broken problem: it says `failed`. */
 export interface LinearSolver {
   readonly name: string;
   solve(program: LinearProgram, limits: SolverLimits): Promise<LinearAnswer>;
+  /** Keeps a program warm; undefined when this solver cannot. Rejects when it does not load. The caller closes it. */
+  open?(program: LinearProgram): Promise<LinearSession>;
   close(): Promise<void>;
 }
 

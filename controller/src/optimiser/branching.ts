@@ -1,0 +1,226 @@
+/**
+ * Branch and bound over the whole-number decisions of a placement, on linear programs that stay warm.
+ *
+ * Catalogue decisions are branched on first (they move the bound most), then devices that are on, then copies; within a
+ * rank the most fractional one. Of two children the better is followed at once (a dive finds placements early), then
+ * the open part with the best bound. After every branching the tree is a proof: its leaves, each with its duals, bound
+ * every placement (`certificate.ts`).
+ */
+import type { BranchDecision } from './certificate.js';
+import type { ColumnRange, LinearSession, WarmBasis } from './solver.js';
+
+export interface Decision {
+  readonly column: number;
+  readonly branch: BranchDecision;
+  /** Lower ranks are branched on first. */
+  readonly rank: number;
+  readonly lower: number;
+  readonly upper: number;
+}
+
+/** Part of all placements: what was decided on the way to it, and what its linear program says. */
+export interface SearchNode {
+  readonly ranges: ReadonlyMap<number, ColumnRange>;
+  /** No placement of this part is better, by the linear program's word; -Infinity: there is none. */
+  bound: number;
+  /** Row duals, or the ray that proves there is nothing here; undefined once split, or when nothing is known. */
+  proof: { readonly duals: Float64Array } | { readonly ray: Float64Array } | undefined;
+  split:
+    | { readonly decision: Decision; readonly at: number; readonly low: SearchNode; readonly high: SearchNode }
+    | undefined;
+}
+
+export interface SearchTask {
+  readonly session: LinearSession;
+  readonly decisions: readonly Decision[];
+  /** Parts that cannot beat the best known objective by more than this share are closed. */
+  readonly gap: number;
+  readonly mostNodes: number;
+  /** Objective of the best placement known beforehand; -Infinity: none. */
+  readonly incumbent: number;
+  /** Seconds that may still be spent. */
+  readonly left: () => number;
+  /**
+   * Told of every point whose decisions up to `wholeRank` are whole numbers; returns the objective of the best placement
+   * that it made of it, if any.
+   */
+  readonly onPoint: (point: Float64Array, bound: number, wholeRank: number) => number | undefined;
+  readonly onProgress?: (progress: {
+    readonly objective: number;
+    readonly bound: number;
+    readonly nodes: number;
+  }) => void;
+}
+
+export interface SearchResult {
+  readonly root: SearchNode;
+  /** Objective of the best placement known. */
+  readonly objective: number;
+  /** Largest bound of any leaf: no placement is above it. */
+  readonly bound: number;
+  readonly nodes: number;
+  /** Whether every part was closed; else time or nodes ran out. */
+  readonly isClosed: boolean;
+}
+
+const WHOLE = 1e-6;
+
+interface OpenPart {
+  readonly node: SearchNode;
+  readonly point: Float64Array;
+  readonly basis: WarmBasis;
+}
+
+export function searchTree(task: SearchTask): SearchResult {
+  return new TreeSearch(task).run();
+}
+
+class TreeSearch {
+  readonly #task: SearchTask;
+  /** By bound, the best last. */
+  readonly #open: OpenPart[] = [];
+  /** Ranges that the session has now, by column. */
+  #applied: ReadonlyMap<number, ColumnRange> = new Map();
+  #best: number;
+  #nodes = 0;
+  #isCut = false;
+
+  constructor(task: SearchTask) {
+    this.#task = task;
+    this.#best = task.incumbent;
+  }
+
+  run(): SearchResult {
+    const root: SearchNode = { ranges: new Map(), bound: Infinity, proof: undefined, split: undefined };
+    let part = this.#solve(root, undefined);
+    while (part !== undefined && !this.#isCut) {
+      part = this.#branch(part) ?? this.#next();
+      this.#report();
+    }
+    return {
+      root,
+      objective: this.#best,
+      bound: Math.max(this.#best, leafBound(root)),
+      nodes: this.#nodes,
+      isClosed: !this.#isCut,
+    };
+  }
+
+  /** Splits a part in two and returns the child to follow; undefined when neither is worth following. */
+  #branch({ node, point, basis }: OpenPart): OpenPart | undefined {
+    const decision = this.#mostFractional(point);
+    const whole = decision?.rank ?? Infinity;
+    const objective = this.#task.onPoint(point, node.bound, whole - 1);
+    if (objective !== undefined) this.#best = Math.max(this.#best, objective);
+    if (decision === undefined || this.#isBeaten(node)) return undefined;
+    const at = Math.floor(point[decision.column] ?? 0);
+    const child = (from: number, to: number): SearchNode => {
+      const lower = Math.max(from, node.ranges.get(decision.column)?.lower ?? decision.lower);
+      const upper = Math.min(to, node.ranges.get(decision.column)?.upper ?? decision.upper);
+      const ranges = new Map(node.ranges).set(decision.column, { column: decision.column, lower, upper });
+      // Until it is solved a child is bounded by its parent's proof.
+      return { ranges, bound: node.bound, proof: node.proof, split: undefined };
+    };
+    const [low, high] = [child(-Infinity, at), child(at + 1, Infinity)];
+    const parts = [this.#solve(high, basis), this.#solve(low, basis)].filter((part) => part !== undefined);
+    node.split = { decision, at, low, high };
+    node.proof = undefined;
+    const alive = parts.filter((part) => !this.#isBeaten(part.node)).sort((a, b) => a.node.bound - b.node.bound);
+    const follow = alive.pop();
+    for (const part of alive) this.#keep(part);
+    return follow;
+  }
+
+  /** Undefined when the part is empty, or nothing more can be learned of it. */
+  #solve(node: SearchNode, basis: WarmBasis | undefined): OpenPart | undefined {
+    const left = this.#task.left();
+    if (left <= 0 || this.#nodes >= this.#task.mostNodes) this.#isCut = true;
+    if (this.#isCut) return undefined;
+    this.#nodes++;
+    this.#apply(node.ranges);
+    const answer = this.#task.session.solve(left, basis);
+    switch (answer.status) {
+      case 'optimal':
+        // Rounding may lift a child above its parent; the parent's bound holds for both.
+        node.bound = Math.min(node.bound, answer.objective);
+        node.proof = { duals: answer.rowDuals };
+        return { node, point: answer.point, basis: answer.basis };
+      case 'infeasible':
+        // Without a ray nothing is proven: the parent's proof stays.
+        if (answer.ray !== undefined) {
+          node.bound = -Infinity;
+          node.proof = { ray: answer.ray };
+        }
+        return undefined;
+      case 'stopped':
+        this.#isCut = true;
+        return undefined;
+    }
+  }
+
+  #apply(ranges: ReadonlyMap<number, ColumnRange>): void {
+    const changes: ColumnRange[] = [];
+    for (const column of this.#applied.keys()) {
+      if (ranges.has(column)) continue;
+      const decision = this.#byColumn.get(column);
+      if (decision !== undefined) changes.push({ column, lower: decision.lower, upper: decision.upper });
+    }
+    for (const [column, range] of ranges) if (this.#applied.get(column) !== range) changes.push(range);
+    this.#task.session.restrict(changes);
+    this.#applied = ranges;
+  }
+
+  get #byColumn(): ReadonlyMap<number, Decision> {
+    return (this.#columns ??= new Map(this.#task.decisions.map((decision) => [decision.column, decision])));
+  }
+  #columns: ReadonlyMap<number, Decision> | undefined;
+
+  #mostFractional(point: Float64Array): Decision | undefined {
+    let chosen: Decision | undefined;
+    let distance = WHOLE;
+    for (const decision of this.#task.decisions) {
+      if (chosen !== undefined && decision.rank > chosen.rank) continue;
+      const value = point[decision.column] ?? 0;
+      const from = Math.abs(value - Math.round(value));
+      if (from <= WHOLE) continue;
+      if (chosen === undefined || decision.rank < chosen.rank || from > distance) {
+        chosen = decision;
+        distance = from;
+      }
+    }
+    return chosen;
+  }
+
+  #isBeaten(node: SearchNode): boolean {
+    return node.bound <= this.#best + this.#task.gap * Math.max(1, Math.abs(this.#best));
+  }
+
+  #keep(part: OpenPart): void {
+    let [low, high] = [0, this.#open.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#open[middle]?.node.bound ?? 0) < part.node.bound) low = middle + 1;
+      else high = middle;
+    }
+    this.#open.splice(low, 0, part);
+  }
+
+  /** The open part with the best bound; undefined when none is worth opening. */
+  #next(): OpenPart | undefined {
+    const part = this.#open.pop();
+    return part === undefined || this.#isBeaten(part.node) ? undefined : part;
+  }
+
+  #report(): void {
+    const { onProgress } = this.#task;
+    if (onProgress === undefined) return;
+    const bound = Math.max(this.#best, this.#open.at(-1)?.node.bound ?? this.#best);
+    onProgress({ objective: this.#best, bound, nodes: this.#nodes });
+  }
+}
+
+/** Largest bound of any leaf below. */
+export function leafBound(node: SearchNode): number {
+  if (node.split === undefined) return node.bound;
+  return Math.max(leafBound(node.split.low), leafBound(node.split.high));
+}

@@ -1,0 +1,70 @@
+import type { Highs, Model } from 'highs';
+
+import type { ColumnRange, LinearSession, SessionAnswer, WarmBasis } from './solver.js';
+
+/** Dual simplex from the last basis: after a few bounds have changed, a few pivots are enough. */
+export class HighsSession implements LinearSession {
+  readonly #highs: Highs;
+  readonly #model: Model;
+
+  constructor(highs: Highs, model: Model) {
+    this.#highs = highs;
+    this.#model = model;
+    // Presolve would throw the basis away.
+    model.options.set({
+      output_flag: false,
+      presolve: 'off',
+      solver: 'simplex',
+      primal_feasibility_tolerance: 1e-9,
+      dual_feasibility_tolerance: 1e-9,
+    });
+  }
+
+  solve(timeLimitS: number, basis?: WarmBasis): SessionAnswer {
+    const { modelStatus } = this.#highs.constants;
+    try {
+      if (basis !== undefined) this.#model.setBasis({ colStatus: basis.columns, rowStatus: basis.rows });
+      this.#model.zeroAllClocks();
+      this.#model.options.set({ time_limit: Math.max(0.01, timeLimitS) });
+      this.#model.run();
+      const status = this.#model.getModelStatus();
+      if (status === modelStatus.infeasible || status === modelStatus.unboundedOrInfeasible) {
+        return { status: 'infeasible', ray: this.#ray() };
+      }
+      return status === modelStatus.optimal ? this.#read() : { status: 'stopped' };
+    } catch {
+      // An abort of the WebAssembly: this session is lost, and says so from now on.
+      return { status: 'stopped' };
+    }
+  }
+
+  restrict(ranges: Iterable<ColumnRange>): void {
+    for (const { column, lower, upper } of ranges) this.#model.changeColBounds(column, lower, upper);
+  }
+
+  restrictRow(row: number, lower: number, upper: number): void {
+    const { infinity } = this.#highs;
+    this.#model.changeRowBounds(row, Math.max(lower, -infinity), Math.min(upper, infinity));
+  }
+
+  close(): void {
+    this.#model.dispose();
+  }
+
+  #read(): SessionAnswer {
+    const { colValue, rowDual } = this.#model.getSolution();
+    const { colStatus, rowStatus } = this.#model.getBasis();
+    return {
+      status: 'optimal',
+      objective: Number(this.#model.info.get('objective_function_value')),
+      point: colValue,
+      rowDuals: rowDual,
+      basis: { columns: colStatus, rows: rowStatus },
+    };
+  }
+
+  #ray(): Float64Array | undefined {
+    const ray = this.#model.getDualRay();
+    return ray?.values;
+  }
+}

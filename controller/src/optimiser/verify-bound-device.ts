@@ -1,0 +1,266 @@
+/**
+ * What devices gain at given prices: the inner part of the bound's recomputation (`verify-bound.ts`).
+ *
+ * The price of a device's time is never stated. It is taken as the most that any of its arcs could gain per busy second,
+ * which is the best choice: then routing gains nothing, and being on gains what the time is worth.
+ */
+import type { PriceTable } from './price-table.js';
+import type { PlacementProblem, ProblemDevice } from './problem.js';
+import type { Domain } from './verify-bound.js';
+
+/** The instance in columns, made once for all parts of a certificate. */
+export interface BoundColumns {
+  readonly problem: PlacementProblem;
+  /** Pool of each device: devices of a pool share prices. */
+  readonly pools: readonly number[];
+  readonly poolCount: number;
+  readonly modeCount: number;
+  /** Device `d` uses the arcs `order[starts[d]]` to `order[starts[d + 1] - 1]` (of `like.d` where it is like another). */
+  readonly starts: Int32Array;
+  readonly order: Int32Array;
+  /** 1000 / W * weight * rate by class: points of a class served whole at quality 1. */
+  readonly points: Float64Array;
+  /** Copies held now, by device * variants + variant. */
+  readonly held: ReadonlyMap<number, number>;
+}
+
+export function boundColumns(problem: PlacementProblem, pools: readonly number[]): BoundColumns {
+  const { devices, classes, arcs, variants } = problem;
+  const weighted = classes.reduce((total, each) => total + each.weight * each.rate, 0);
+  const starts = new Int32Array(devices.length + 1);
+  const isAllowed = (i: number) => !((arcs[i]?.p95_s ?? 0) > (classes[arcs[i]?.k ?? -1]?.sloP95_s ?? Infinity));
+  for (let i = 0; i < arcs.length; i++) {
+    const d = arcs[i]?.d ?? 0;
+    if (isAllowed(i)) starts[d + 1] = (starts[d + 1] ?? 0) + 1;
+  }
+  for (let d = 0; d < devices.length; d++) starts[d + 1] = (starts[d + 1] ?? 0) + (starts[d] ?? 0);
+  const next = starts.slice();
+  const order = new Int32Array(starts[devices.length] ?? 0);
+  for (let i = 0; i < arcs.length; i++) {
+    const d = arcs[i]?.d ?? 0;
+    if (!isAllowed(i)) continue;
+    order[next[d] ?? 0] = i;
+    next[d] = (next[d] ?? 0) + 1;
+  }
+  const held = new Map<number, number>();
+  for (const [d, v] of problem.current) {
+    const pair = d * variants.length + v;
+    held.set(pair, (held.get(pair) ?? 0) + 1);
+  }
+  return {
+    problem,
+    pools,
+    poolCount: pools.reduce((most, u) => Math.max(most, u), -1) + 1,
+    modeCount: devices.reduce((most, { modes }) => Math.max(most, modes?.length ?? 1), 1),
+    starts,
+    order,
+    points: Float64Array.from(classes, (each) => (weighted === 0 ? 0 : (1000 * each.weight * each.rate) / weighted)),
+    held,
+  };
+}
+
+export interface Pricing {
+  readonly table: PriceTable;
+  readonly domain: Domain;
+  /** 1: with the objective; 0: without. */
+  readonly scale: 0 | 1;
+  /** Filled in: what the catalogue is paid for each variant, by devices and classes. */
+  readonly listed: Float64Array;
+}
+
+/** Sum of what being on, copies, loading and hosting gain on all devices. */
+export function devicesGain(columns: BoundColumns, pricing: Pricing): number {
+  const { problem } = columns;
+  const { domain, listed, table } = pricing;
+  const V = problem.variants.length;
+  const [hasCatalogue, hasMoves] = [problem.budgets.maxVariants !== null, moves(problem)];
+  if (hasCatalogue) {
+    const K = problem.classes.length;
+    table.at('strong').forEach((price, i) => (listed[Math.floor(i / K)] = (listed[Math.floor(i / K)] ?? 0) + price));
+  }
+  /** Devices of a pool share the range of a decision that was branched on. */
+  const shared = new Map<string, { readonly gain: number; readonly count: number }[]>();
+  let total = 0;
+  const take = (key: string, gain: number, count: number) => {
+    if (!domain.has(key)) total += Math.max(0, gain) * count;
+    else shared.set(key, [...(shared.get(key) ?? []), { gain, count }]);
+  };
+  const gains = new DeviceGains(columns);
+  problem.devices.forEach((device, d) => {
+    const u = columns.pools[d] ?? 0;
+    const count = device.count ?? 1;
+    gains.read(pricing, device, d);
+    total += count * ((table.at('modes')[u] ?? 0) + gains.hosting);
+    for (let m = 0; m < (device.modes?.length ?? 1); m++) take(`a${u},${m}`, gains.on[m] ?? 0, count);
+    for (let v = 0; v < V; v++) {
+      if (gains.hosts[v] === 0) continue;
+      const pair = u * V + v;
+      const load = hasMoves ? (table.at('load')[pair] ?? 0) : 0;
+      const isBarred = (domain.get(`t${v}`)?.[1] ?? 1) < 1;
+      take(`x${u},${v}`, isBarred ? 0 : (gains.copies[v] ?? 0) - load, count);
+      if (hasCatalogue) listed[v] = (listed[v] ?? 0) + count * (table.at('link')[pair] ?? 0);
+      if (!hasMoves) continue;
+      const paid = (problem.variants[v]?.memGiB ?? 0) * movePrice(problem, pricing);
+      total += count * Math.max(0, load - paid) + load * (columns.held.get(d * V + v) ?? 0);
+    }
+  });
+  for (const [key, list] of shared) total += rangeGain(list, domain.get(key) ?? [0, Infinity]);
+  return total;
+}
+
+const moves = ({ budgets, movePenaltyPerGiB }: PlacementProblem): boolean =>
+  budgets.moveGiB !== null || movePenaltyPerGiB > 0;
+
+const movePrice = ({ budgets, movePenaltyPerGiB }: PlacementProblem, { table, scale }: Pricing): number =>
+  (budgets.moveGiB === null ? 0 : (table.at('move')[0] ?? 0)) + scale * movePenaltyPerGiB;
+
+/** The most that a number of units within the range can gain, each unit taken from those that gain most. */
+function rangeGain(
+  list: readonly { readonly gain: number; readonly count: number }[],
+  [low, high]: readonly [number, number],
+): number {
+  let [total, taken] = [0, 0];
+  for (const { gain, count } of list.toSorted((a, b) => b.gain - a.gain)) {
+    const most = gain > 0 ? high : low;
+    const units = Math.max(0, Math.min(count, most - taken));
+    total += units * gain;
+    taken += units;
+  }
+  return taken < low ? -Infinity : total;
+}
+
+/** Gains of one device per unit of each decision; one instance is filled again and again. */
+class DeviceGains {
+  /** By mode: being on. */
+  readonly on: Float64Array;
+  /** By variant, before what loading costs. */
+  readonly copies: Float64Array;
+  /** By variant: 1 where the device has an arc of it. */
+  readonly hosts: Uint8Array;
+  /** Counting as a host of classes that want replicas. */
+  hosting = 0;
+  readonly #columns: BoundColumns;
+  readonly #time: Float64Array;
+  readonly #watt: Float64Array;
+  /** (variant, class) pairs already counted for this device. */
+  readonly #seen: Int32Array;
+
+  constructor(columns: BoundColumns) {
+    const { variants, classes } = columns.problem;
+    this.#columns = columns;
+    this.on = new Float64Array(columns.modeCount);
+    this.#time = new Float64Array(columns.modeCount);
+    this.#watt = new Float64Array(columns.modeCount);
+    this.copies = new Float64Array(variants.length);
+    this.hosts = new Uint8Array(variants.length);
+    this.#seen = new Int32Array(variants.length * classes.length).fill(-1);
+  }
+
+  read(pricing: Pricing, device: ProblemDevice, d: number): void {
+    const { problem, modeCount: M } = this.#columns;
+    const { table } = pricing;
+    const u = this.#columns.pools[d] ?? 0;
+    const [V, K] = [problem.variants.length, problem.classes.length];
+    for (let m = 0; m < M; m++) this.#watt[m] = wattPrice(problem, table, device, u * M + m, m);
+    this.#time.fill(0);
+    this.copies.fill(0);
+    this.hosts.fill(0);
+    this.#readArcs(pricing, device, d, u);
+    let [onPrice, replicaOn] = [0, 0];
+    const [slots, memory] = [table.at('slots')[u] ?? 0, table.at('memory')[u] ?? 0];
+    for (let v = 0; v < V; v++) {
+      if (this.hosts[v] === 0) continue;
+      const pair = u * V + v;
+      const on = table.at('on')[pair] ?? 0;
+      const link = problem.budgets.maxVariants === null ? 0 : (table.at('link')[pair] ?? 0);
+      const held = slots + (problem.variants[v]?.memGiB ?? 0) * memory;
+      this.copies[v] = (this.copies[v] ?? 0) + device.maxUtil * (table.at('host')[pair] ?? 0) - on - link - held;
+      onPrice += on;
+    }
+    this.hosting = 0;
+    for (let k = 0; k < K; k++) {
+      const replica = table.at('replicas')[k] ?? 0;
+      if (replica === 0) continue;
+      const paid = table.at('replica-on')[u * K + k] ?? 0;
+      replicaOn += paid;
+      this.hosting += Math.max(0, replica - paid - hostPrice(table, u * K + k, k));
+    }
+    const fixed = device.slots * slots + device.memGiB * memory + onPrice + replicaOn - (table.at('modes')[u] ?? 0);
+    const batteryW = (device.battery_J ?? 0) / (problem.budgets.horizon_s ?? Infinity);
+    for (let m = 0; m < M; m++) {
+      const caps = (table.at('devpower')[u * M + m] ?? 0) * (capOf(device, m) ?? 0);
+      const stored = (table.at('battery')[u * M + m] ?? 0) * batteryW;
+      const idle = (device.modes?.[m]?.idleW ?? device.idleW) * (this.#watt[m] ?? 0);
+      this.on[m] = device.maxUtil * (this.#time[m] ?? 0) + caps + stored + fixed - idle;
+    }
+  }
+
+  #readArcs({ table, domain, scale }: Pricing, device: ProblemDevice, d: number, u: number): void {
+    const { problem, points, starts, order } = this.#columns;
+    const { classes, arcs, budgets } = problem;
+    const [V, K] = [problem.variants.length, classes.length];
+    const [slowness, hunger] = [device.like?.slowness ?? 1, device.like?.hunger ?? 1];
+    const perBit =
+      device.site === undefined || isUnbounded(problem.sites?.[device.site]?.networkBps)
+        ? 0
+        : (table.at('network')[device.site] ?? 0);
+    const [served, floor, latency, energy] = [
+      table.at('served'),
+      table.at('floor'),
+      table.at('latency'),
+      table.at('energy'),
+    ];
+    const [strong, host] = [table.at('strong'), table.at('host')];
+    const [replicas, sites] = [table.at('replicas'), table.at('sites')];
+    const block = device.like?.d ?? d;
+    for (let i = starts[block] ?? 0; i < (starts[block + 1] ?? 0); i++) {
+      const arc = arcs[order[i] ?? 0];
+      const of = classes[arc?.k ?? -1];
+      if (arc === undefined || of === undefined) continue;
+      const { v, k, m = 0 } = arc;
+      this.hosts[v] = 1;
+      if ((replicas[k] ?? 0) + (sites[k] ?? 0) > 0 && this.#seen[v * K + k] !== d) {
+        this.#seen[v * K + k] = d;
+        const replica = (replicas[k] ?? 0) === 0 ? 0 : hostPrice(table, u * K + k, k);
+        this.copies[v] = (this.copies[v] ?? 0) + replica + sitePrice(table, device.site, k, K);
+      }
+      if (of.rate === 0 || (domain.get(`t${v}`)?.[1] ?? 1) < 1) continue;
+      const [busy, joules] = [arc.service_s * slowness * of.rate, arc.energy_J * hunger];
+      let gain = scale * (points[k] ?? 0) * arc.quality - (served[k] ?? 0) + (floor[k] ?? 0);
+      gain -= (latency[k] ?? 0) * (arc.latency_s * slowness - of.sloMean_s) + busy * (host[u * V + v] ?? 0);
+      gain -= of.rate * (joules * (this.#watt[m] ?? 0) + (of.requestBits ?? 0) * perBit);
+      if (!isUnbounded(of.maxEnergy_J)) gain -= (energy[k] ?? 0) * (joules - (of.maxEnergy_J ?? 0));
+      if (budgets.maxVariants !== null) gain -= strong[v * K + k] ?? 0;
+      if (gain > busy * (this.#time[m] ?? 0)) this.#time[m] = gain / busy;
+    }
+  }
+}
+
+const isUnbounded = (bound: number | null | undefined): boolean => bound === null || bound === undefined;
+
+const capOf = (device: ProblemDevice, m: number): number | null =>
+  (device.modes === undefined ? device.powerCapW : device.modes[m]?.powerCapW) ?? null;
+
+/** What one watt on a device costs: it counts against the fleet, its site, its own cap and its battery. */
+function wattPrice(problem: PlacementProblem, table: PriceTable, device: ProblemDevice, um: number, m: number): number {
+  let price = table.at('power')[0] ?? 0;
+  if (device.site !== undefined && !isUnbounded(problem.sites?.[device.site]?.powerW)) {
+    price += table.at('sitepower')[device.site] ?? 0;
+  }
+  if (capOf(device, m) !== null) price += table.at('devpower')[um] ?? 0;
+  if (!isUnbounded(device.battery_J)) price += table.at('battery')[um] ?? 0;
+  return price;
+}
+
+/** What a copy is paid for making its device a host of class `k`; unstated, it is all that a replica is worth there. */
+function hostPrice(table: PriceTable, uk: number, k: number): number {
+  const stated = table.at('replica-host')[uk] ?? 0;
+  return stated > 0 ? stated : Math.max(0, (table.at('replicas')[k] ?? 0) - (table.at('replica-on')[uk] ?? 0));
+}
+
+/** The same for a site; a device without one is a site of its own. */
+function sitePrice(table: PriceTable, site: number | undefined, k: number, classes: number): number {
+  const whole = table.at('sites')[k] ?? 0;
+  const stated = site === undefined ? 0 : (table.at('site-host')[site * classes + k] ?? 0);
+  return stated > 0 ? stated : whole;
+}
