@@ -16,7 +16,7 @@ export interface Repair {
   readonly changes: readonly BoundChange[];
 }
 
-const UNITS: Readonly<Record<ConstraintGroup, string>> = {
+export const UNITS: Readonly<Record<ConstraintGroup, string>> = {
   demand: 'served share',
   util: 'busy share',
   slots: 'slots',
@@ -34,7 +34,8 @@ const UNITS: Readonly<Record<ConstraintGroup, string>> = {
   move: 'GiB',
 };
 
-const WHOLE: ReadonlySet<ConstraintGroup> = new Set(['slots', 'replicas', 'variants']);
+/** Bounds that count things. */
+export const WHOLE: ReadonlySet<ConstraintGroup> = new Set(['slots', 'replicas', 'variants']);
 
 /** The value of a bound as the problem states it; 0 where there is none. */
 export function boundValue(problem: PlacementProblem, { group, index = -1, m, ofSites }: BoundOf): number {
@@ -117,15 +118,16 @@ export function applyRepair(problem: PlacementProblem, { changes }: Repair): Pla
   };
 }
 
-const shown = (value: number): string => String(Number(value.toPrecision(4)));
+/** A figure in sentences: four digits. */
+export const shown = (value: number): string => String(Number(value.toPrecision(4)));
 
-/** `power budget 12 W -> 14.3 W` */
-export function changeText(problem: PlacementProblem, change: BoundChange): string {
-  const index = change.index ?? -1;
+/** `power budget`, `mean latency of law` */
+export function boundName(problem: PlacementProblem, bound: BoundOf): string {
+  const index = bound.index ?? -1;
   const ofClass = problem.classes[index]?.id ?? '';
   const device = problem.devices[index]?.id ?? '';
   const site = problem.sites?.[index]?.id ?? '';
-  const mode = change.m === undefined ? '' : ` in mode ${problem.devices[index]?.modes?.[change.m]?.id ?? ''}`;
+  const mode = bound.m === undefined ? '' : ` in mode ${problem.devices[index]?.modes?.[bound.m]?.id ?? ''}`;
   const names: Readonly<Record<ConstraintGroup, string>> = {
     demand: `served share of ${ofClass}`,
     util: `busy share of ${device}`,
@@ -139,12 +141,30 @@ export function changeText(problem: PlacementProblem, change: BoundChange): stri
     devpower: `power cap of ${device}${mode}`,
     battery: `battery of ${device}`,
     network: `uplink of ${site}`,
-    replicas: `${change.ofSites === true ? 'sites' : 'replicas'} of ${ofClass}`,
+    replicas: `${bound.ofSites === true ? 'sites' : 'replicas'} of ${ofClass}`,
     variants: 'catalogue size',
     move: 'move budget',
   };
-  const unit = change.group === 'demand' || WHOLE.has(change.group) ? '' : ` ${UNITS[change.group]}`;
-  return `${names[change.group]} ${shown(change.from)}${unit} -> ${shown(change.to)}${unit}`;
+  return names[bound.group];
+}
+
+/** Id of the class, device or site that a bound is of; empty for bounds of the fleet. */
+export function subjectOf(problem: PlacementProblem, { group, index = -1 }: BoundOf): string {
+  const { classes, devices, sites = [] } = problem;
+  const isOfClass = ['demand', 'latency', 'tail', 'energy', 'replicas'].includes(group);
+  const isOfSite = group === 'sitepower' || group === 'network';
+  return (isOfClass ? classes : isOfSite ? sites : devices)[index]?.id ?? '';
+}
+
+/** A value of a bound with its unit: `14.3 W`; the name of a served share or of a count says its unit. */
+export function boundFigure(group: ConstraintGroup, value: number): string {
+  return group === 'demand' || WHOLE.has(group) ? shown(value) : `${shown(value)} ${UNITS[group]}`;
+}
+
+/** `power budget 12 W -> 14.3 W` */
+export function changeText(problem: PlacementProblem, change: BoundChange): string {
+  const { group, from, to } = change;
+  return `${boundName(problem, change)} ${boundFigure(group, from)} -> ${boundFigure(group, to)}`;
 }
 
 export const totalMove = ({ changes }: Repair): number =>

@@ -1,0 +1,76 @@
+import type { Clock } from '@fleetgate/shared/clock';
+import { elapsed, type UnixMs } from '@fleetgate/shared/units/quantity';
+
+import { buildExactModel } from './exact-model.js';
+import { optimise, route } from './optimise.js';
+import type { Placement } from './placement.js';
+import type { PlacementPlan } from './plan.js';
+import type { PlacementProblem } from './problem.js';
+import type { Solvers } from './solver.js';
+
+export interface WhatIfParts {
+  readonly solvers: Solvers;
+  readonly clock: Clock;
+  /** For all questions together. */
+  readonly timeLimitS: number;
+  /** For each question. */
+  readonly stepLimitS: number;
+}
+
+/** Finer than what is shown, coarse enough not to spend the time on the last digit. */
+const GAP = 1e-6;
+
+/** What became of a changed problem. */
+export type Outcome = Pick<PlacementPlan, 'status' | 'objective' | 'bound' | 'placement' | 'poweredOn' | 'modes'>;
+
+const INFEASIBLE: Outcome = { status: 'infeasible', objective: null, bound: null, placement: [], poweredOn: [] };
+
+/** Asks the optimiser about changed problems, all under one deadline. */
+export class WhatIf {
+  readonly #parts: WhatIfParts;
+  readonly #started: UnixMs;
+
+  constructor(parts: WhatIfParts) {
+    this.#parts = parts;
+    this.#started = parts.clock.now();
+  }
+
+  get isOver(): boolean {
+    return this.#leftS() <= 0;
+  }
+
+  /**
+   * The best plan of a changed problem, as far as the time for one question goes; undefined when all time is spent. What
+   * may well be infeasible is checked for that first: nobody asks here why, and the optimiser would go on to explain it.
+   */
+  async best(problem: PlacementProblem, mayFail = false): Promise<Outcome | undefined> {
+    if (mayFail && (await this.isFeasible(problem)) === false) return INFEASIBLE;
+    if (this.isOver) return undefined;
+    const timeLimitS = Math.min(this.#parts.stepLimitS, this.#leftS());
+    // No second opinions: what is asked here is never put in force.
+    const { tiny: _, ...solvers } = this.#parts.solvers;
+    return optimise(problem, { timeLimitS, gap: GAP, method: 'auto' }, solvers, this.#parts.clock);
+  }
+
+  /** The best routing of a placement in a changed problem: its objective, null when the placement does not fit any more. */
+  async kept(problem: PlacementProblem, placement: Omit<Placement, 'routing'>): Promise<number | null | undefined> {
+    if (this.isOver) return undefined;
+    const { solvers, stepLimitS, clock } = this.#parts;
+    const limits = { timeLimitS: stepLimitS, gap: GAP, method: 'auto' } as const;
+    return (await route(problem, placement, limits, { exact: solvers.exact }, clock)).objective;
+  }
+
+  /** Whether any plan meets the bounds; undefined when time ran out. */
+  async isFeasible(problem: PlacementProblem): Promise<boolean | undefined> {
+    if (this.isOver) return undefined;
+    const { program } = buildExactModel(problem, { elastic: new Set() });
+    const timeLimitS = Math.min(this.#parts.stepLimitS, this.#leftS());
+    const { status } = await this.#parts.solvers.exact.solve(program, { timeLimitS, gap: GAP });
+    if (status === 'infeasible') return false;
+    return status === 'optimal' || status === 'feasible' ? true : undefined;
+  }
+
+  #leftS(): number {
+    return this.#parts.timeLimitS - elapsed(this.#started, this.#parts.clock.now()) / 1000;
+  }
+}
