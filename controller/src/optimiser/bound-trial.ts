@@ -66,7 +66,7 @@ export class BoundTrial {
     const to = moved(this.#bound.group, from, size);
     const changed = applyRepair(this.#problem, { changes: [{ ...this.#bound, from, to }] });
     const kept = await this.#whatIf.kept(changed, this.#plan);
-    const plan = side === 'best' ? await this.#whatIf.best(changed, size < 0) : undefined;
+    const plan = side === 'best' ? await this.#whatIf.best(changed, { mayFail: size < 0 }) : undefined;
     const step: BoundStep = {
       ...{ value: to, size },
       ...(kept === undefined ? {} : { kept }),

@@ -1,11 +1,13 @@
 import type { Clock } from '@fleetgate/shared/clock';
 import { elapsed, type UnixMs } from '@fleetgate/shared/units/quantity';
 
+import { applyRepair } from './bound-change.js';
 import { buildExactModel } from './exact-model.js';
-import { optimise, route } from './optimise.js';
+import { optimise, type OptimiseLimits, route } from './optimise.js';
 import type { Placement } from './placement.js';
-import type { PlacementPlan } from './plan.js';
+import type { ConstraintGroup, PlacementPlan } from './plan.js';
 import type { PlacementProblem } from './problem.js';
+import { findRepair } from './repair.js';
 import type { Solvers } from './solver.js';
 
 export interface WhatIfParts {
@@ -21,9 +23,20 @@ export interface WhatIfParts {
 const GAP = 1e-6;
 
 /** What became of a changed problem. */
-export type Outcome = Pick<PlacementPlan, 'status' | 'objective' | 'bound' | 'placement' | 'poweredOn' | 'modes'>;
+export type Outcome = Pick<PlacementPlan, 'status' | 'objective' | 'bound' | keyof Placement>;
 
-const INFEASIBLE: Outcome = { status: 'infeasible', objective: null, bound: null, placement: [], poweredOn: [] };
+const INFEASIBLE: Outcome = {
+  status: 'infeasible',
+  objective: null,
+  bound: null,
+  placement: [],
+  poweredOn: [],
+  routing: [],
+};
+
+interface Asked extends Pick<OptimiseLimits, 'tieBreak'> {
+  readonly mayFail?: boolean;
+}
 
 /** Asks the optimiser about changed problems, all under one deadline. */
 export class WhatIf {
@@ -43,13 +56,13 @@ export class WhatIf {
    * The best plan of a changed problem, as far as the time for one question goes; undefined when all time is spent. What
    * may well be infeasible is checked for that first: nobody asks here why, and the optimiser would go on to explain it.
    */
-  async best(problem: PlacementProblem, mayFail = false): Promise<Outcome | undefined> {
+  async best(problem: PlacementProblem, { mayFail = false, ...more }: Asked = {}): Promise<Outcome | undefined> {
     if (mayFail && (await this.isFeasible(problem)) === false) return INFEASIBLE;
     if (this.isOver) return undefined;
     const timeLimitS = Math.min(this.#parts.stepLimitS, this.#leftS());
     // No second opinions: what is asked here is never put in force.
     const { tiny: _, ...solvers } = this.#parts.solvers;
-    return optimise(problem, { timeLimitS, gap: GAP, method: 'auto' }, solvers, this.#parts.clock);
+    return optimise(problem, { timeLimitS, gap: GAP, method: 'auto', ...more }, solvers, this.#parts.clock);
   }
 
   /** The best routing of a placement in a changed problem: its objective, null when the placement does not fit any more. */
@@ -68,6 +81,14 @@ export class WhatIf {
     const { status } = await this.#parts.solvers.exact.solve(program, { timeLimitS, gap: GAP });
     if (status === 'infeasible') return false;
     return status === 'optimal' || status === 'feasible' ? true : undefined;
+  }
+
+  /** The problem with the bounds of one group moved as little as makes it feasible; undefined when none was found. */
+  async repaired(problem: PlacementProblem, group: ConstraintGroup): Promise<PlacementProblem | undefined> {
+    if (this.isOver) return undefined;
+    const limits = { timeLimitS: Math.min(this.#parts.stepLimitS, this.#leftS()), gap: GAP };
+    const repair = await findRepair(problem, new Set([group]), this.#parts.solvers.exact, limits);
+    return repair === undefined ? undefined : applyRepair(problem, repair);
   }
 
   #leftS(): number {
