@@ -1,3 +1,9 @@
+import { writeFile } from 'node:fs/promises';
+import { gzipSync } from 'node:zlib';
+
+import { FleetError, messageOf } from '@fleetgate/shared/errors';
+
+import { type Certificate, partsOf } from '../optimiser/certificate.js';
 import { HighsSolver } from '../optimiser/highs-solver.js';
 import { JavascriptLpSolver } from '../optimiser/javascript-lp-solver.js';
 import { optimise, type OptimiseLimits } from '../optimiser/optimise.js';
@@ -14,28 +20,51 @@ export interface PlacementOptions {
   readonly gap?: number;
   readonly method: OptimiseLimits['method'];
   readonly progress?: boolean;
+  /** File to write the proof of the bound to; gzip where its name ends in `.gz`. */
+  readonly certificate?: string;
 }
+
+/** A plan as it is printed: the proof goes to a file, here is only of how many parts it has. */
+export type PrintedPlan = Omit<PlacementPlan, 'certificate'> & { readonly certificateParts: number };
 
 /**
  * Solves one placement problem with solvers of its own. Says on stderr, before the solve, which figures look given in
  * another unit (the plan's explanation repeats it), and how far it is, for a person or when asked to.
  */
-export async function solvePlacement(problem: PlacementProblem, options: PlacementOptions): Promise<PlacementPlan> {
+export async function solvePlacement(problem: PlacementProblem, options: PlacementOptions): Promise<PrintedPlan> {
   const warnings = unitWarnings(problem);
   for (const warning of warnings) printNote(`warning: ${warning}`);
   const solvers = { exact: new HighsSolver(), tiny: new JavascriptLpSolver() };
   const isWatched = options.progress ?? process.stderr.isTTY;
   const limits = {
     timeLimitS: options.timeLimit,
-    gap: options.gap ?? 1e-7,
+    ...(options.gap === undefined ? {} : { gap: options.gap }),
     method: options.method,
     ...(isWatched ? { onProgress: lineEachSecond(printNote) } : {}),
   };
   try {
     const plan = await optimise(problem, limits, solvers);
-    return { ...plan, explanation: [...warnings, ...plan.explanation] };
+    const { certificate, ...rest } = plan;
+    if (options.certificate !== undefined) await writeCertificate(options.certificate, certificate);
+    const certificateParts = certificate === undefined ? 0 : partsOf(certificate.tree);
+    return { ...rest, certificateParts, explanation: [...warnings, ...plan.explanation] };
   } finally {
     await Promise.all([solvers.exact.close(), solvers.tiny.close()]);
+  }
+}
+
+async function writeCertificate(file: string, certificate: Certificate | undefined): Promise<void> {
+  if (certificate === undefined) {
+    printNote('note: there is no certificate to write: nothing was proven');
+    return;
+  }
+  const text = JSON.stringify(certificate);
+  try {
+    await writeFile(file, file.endsWith('.gz') ? gzipSync(text) : text);
+  } catch (error) {
+    throw new FleetError('instance.invalid', `${file}: the certificate cannot be written: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }
 

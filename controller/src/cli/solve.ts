@@ -33,6 +33,7 @@ export function registerSolve(program: Command): void {
         .default('auto'),
     )
     .option('--progress', 'a line on stderr about every second (default: when stderr is a terminal)')
+    .option('--certificate <file>', 'write the proof of the bound there, gzip when it ends in .gz')
     .option('--json', 'the answer is JSON with or without this')
     .addHelpText(
       'after',

@@ -7,6 +7,7 @@
  * every placement (`certificate.ts`).
  */
 import type { BranchDecision } from './certificate.js';
+import type { LinearProgram } from './linear-program.js';
 import type { ColumnRange, LinearSession, WarmBasis } from './solver.js';
 
 export interface Decision {
@@ -28,9 +29,18 @@ export interface SearchNode {
   split:
     | { readonly decision: Decision; readonly at: number; readonly low: SearchNode; readonly high: SearchNode }
     | undefined;
+  /** The tree of another program that searched this part further. */
+  graft: SearchTree | undefined;
+}
+
+/** A tree and the program whose rows and columns it speaks of. */
+export interface SearchTree {
+  readonly root: SearchNode;
+  readonly program: LinearProgram;
 }
 
 export interface SearchTask {
+  readonly program: LinearProgram;
   readonly session: LinearSession;
   readonly decisions: readonly Decision[];
   /** Parts that cannot beat the best known objective by more than this share are closed. */
@@ -45,11 +55,23 @@ export interface SearchTask {
    * that it made of it, if any.
    */
   readonly onPoint: (point: Float64Array, bound: number, wholeRank: number) => number | undefined;
-  readonly onProgress?: (progress: {
-    readonly objective: number;
-    readonly bound: number;
-    readonly nodes: number;
-  }) => void;
+  /** Told of the root's duals before anything is branched on; returns the objective of the best placement made of them. */
+  readonly onRoot?: (duals: Float64Array) => number | undefined;
+  /** End as soon as a placement is known; what is open keeps its bound. */
+  readonly stopAtFirst?: boolean;
+  /**
+   * Searches on where this program has no more to decide: called for a part in which every decision is fixed, or as many
+   * as `fullAt` are fixed at 1. Such parts are made only where this is given.
+   */
+  readonly refine?: (point: Float64Array) => SearchTree | undefined;
+  readonly fullAt?: number;
+  readonly onProgress?: (progress: SearchProgress) => void;
+}
+
+export interface SearchProgress {
+  readonly objective: number;
+  readonly bound: number;
+  readonly nodes: number;
 }
 
 export interface SearchResult {
@@ -91,8 +113,11 @@ class TreeSearch {
   }
 
   run(): SearchResult {
-    const root: SearchNode = { ranges: new Map(), bound: Infinity, proof: undefined, split: undefined };
+    const root: SearchNode = {
+      ...{ ranges: new Map(), bound: Infinity, proof: undefined, split: undefined, graft: undefined },
+    };
     let part = this.#solve(root, undefined);
+    if (root.proof !== undefined && 'duals' in root.proof) this.#improve(this.#task.onRoot?.(root.proof.duals));
     while (part !== undefined && !this.#isCut) {
       part = this.#branch(part) ?? this.#next();
       this.#report();
@@ -106,20 +131,32 @@ class TreeSearch {
     };
   }
 
+  #improve(objective: number | undefined): void {
+    if (objective === undefined) return;
+    this.#best = Math.max(this.#best, objective);
+    if (this.#task.stopAtFirst === true && this.#best > -Infinity) this.#isCut = true;
+  }
+
   /** Splits a part in two and returns the child to follow; undefined when neither is worth following. */
   #branch({ node, point, basis }: OpenPart): OpenPart | undefined {
-    const decision = this.#mostFractional(point);
-    const whole = decision?.rank ?? Infinity;
-    const objective = this.#task.onPoint(point, node.bound, whole - 1);
-    if (objective !== undefined) this.#best = Math.max(this.#best, objective);
-    if (decision === undefined || this.#isBeaten(node)) return undefined;
-    const at = Math.floor(point[decision.column] ?? 0);
+    const fractional = this.#mostFractional(point);
+    const objective = this.#task.onPoint(point, node.bound, (fractional?.rank ?? Infinity) - 1);
+    this.#improve(objective);
+    if (this.#isBeaten(node) || this.#isCut) return undefined;
+    const decision = fractional ?? this.#undecided(node, point);
+    if (decision === undefined) {
+      this.#graft(node, point);
+      return undefined;
+    }
+    const value = point[decision.column] ?? 0;
+    // A whole value of 1 that may still become 0 is split just below it.
+    const at = fractional === undefined && value >= 0.5 ? Math.round(value) - 1 : Math.floor(value);
     const child = (from: number, to: number): SearchNode => {
       const lower = Math.max(from, node.ranges.get(decision.column)?.lower ?? decision.lower);
       const upper = Math.min(to, node.ranges.get(decision.column)?.upper ?? decision.upper);
       const ranges = new Map(node.ranges).set(decision.column, { column: decision.column, lower, upper });
       // Until it is solved a child is bounded by its parent's proof.
-      return { ranges, bound: node.bound, proof: node.proof, split: undefined };
+      return { ranges, bound: node.bound, proof: node.proof, split: undefined, graft: undefined };
     };
     const [low, high] = [child(-Infinity, at), child(at + 1, Infinity)];
     const parts = [this.#solve(high, basis), this.#solve(low, basis)].filter((part) => part !== undefined);
@@ -129,6 +166,27 @@ class TreeSearch {
     const follow = alive.pop();
     for (const part of alive) this.#keep(part);
     return follow;
+  }
+
+  /** A decision that has only by chance a whole value; undefined when none is left, or nobody would search on. */
+  #undecided(node: SearchNode, point: Float64Array): Decision | undefined {
+    const { refine, decisions, fullAt = Infinity } = this.#task;
+    if (refine === undefined) return undefined;
+    let ones = 0;
+    for (const { lower } of node.ranges.values()) if (lower >= 1) ones++;
+    if (ones >= fullAt) return undefined;
+    const free = decisions.filter(({ column, lower, upper }) => {
+      const range = node.ranges.get(column) ?? { lower, upper };
+      return range.lower < range.upper;
+    });
+    return free.find(({ column }) => (point[column] ?? 0) >= 0.5) ?? free[0];
+  }
+
+  #graft(node: SearchNode, point: Float64Array): void {
+    const tree = this.#task.refine?.(point);
+    if (tree === undefined) return;
+    node.graft = tree;
+    node.bound = Math.min(node.bound, leafBound(tree.root));
   }
 
   /** Undefined when the part is empty, or nothing more can be learned of it. */
@@ -146,16 +204,19 @@ class TreeSearch {
         node.proof = { duals: answer.rowDuals };
         return { node, point: answer.point, basis: answer.basis };
       case 'infeasible':
-        // Without a ray nothing is proven: the parent's proof stays.
-        if (answer.ray !== undefined) {
-          node.bound = -Infinity;
-          node.proof = { ray: answer.ray };
-        }
+        this.#proveEmpty(node, brokenRow(this.#task.program, node.ranges) ?? answer.ray);
         return undefined;
       case 'stopped':
         this.#isCut = true;
         return undefined;
     }
+  }
+
+  /** Without a ray nothing is proven: the parent's proof stays. */
+  #proveEmpty(node: SearchNode, ray: Float64Array | undefined): void {
+    if (ray === undefined) return;
+    node.bound = -Infinity;
+    node.proof = { ray };
   }
 
   #apply(ranges: ReadonlyMap<number, ColumnRange>): void {
@@ -219,8 +280,29 @@ class TreeSearch {
   }
 }
 
+/** The ray of a row that no point within the columns' bounds can meet; solvers give none for what they see at once. */
+function brokenRow(program: LinearProgram, ranges: ReadonlyMap<number, ColumnRange>): Float64Array | undefined {
+  for (let i = 0; i < program.rowLower.length; i++) {
+    let [least, most] = [0, 0];
+    for (let e = program.rowStarts[i] ?? 0; e < (program.rowStarts[i + 1] ?? 0); e++) {
+      const j = program.indices[e] ?? 0;
+      const value = program.values[e] ?? 0;
+      const lower = value * (ranges.get(j)?.lower ?? program.lower[j] ?? 0);
+      const upper = value * (ranges.get(j)?.upper ?? program.upper[j] ?? 0);
+      least += Math.min(lower, upper);
+      most += Math.max(lower, upper);
+    }
+    if (most >= (program.rowLower[i] ?? -Infinity) && least <= (program.rowUpper[i] ?? Infinity)) continue;
+    const ray = new Float64Array(program.rowLower.length);
+    ray[i] = 1;
+    return ray;
+  }
+  return undefined;
+}
+
 /** Largest bound of any leaf below. */
 export function leafBound(node: SearchNode): number {
+  if (node.graft !== undefined) return Math.min(node.bound, leafBound(node.graft.root));
   if (node.split === undefined) return node.bound;
   return Math.max(leafBound(node.split.low), leafBound(node.split.high));
 }

@@ -16,7 +16,7 @@ export type BranchDecision =
 
 /**
  * Price, at least 0, of one unit of a bound, by the bound's name: objective points per unit. What is missing costs
- * nothing. Names: `power`, `variants`, `move`, `served:k`, `floor:k`, `latency:k`, `energy:k`, `replicas:k`, `sites:k`,
+ * nothing. Names: `power`, `move`, `served:k`, `floor:k`, `latency:k`, `energy:k`, `replicas:k`, `sites:k`,
  * `sitepower:s`, `network:s`, `strong:v,k`, and for each pool `slots:u`, `memory:u`, `modes:u`, `devpower:u,m`,
  * `battery:u,m`, `host:u,v`, `on:u,v`, `link:u,v`, `load:u,v`, `replica-on:u,k`, `replica-host:u,k`, `site-host:s,k`.
  * docs/formulation.md lists the rows.
@@ -40,4 +40,9 @@ export interface Certificate {
   /** Pool of each device: devices of a pool share prices and are branched on together. */
   readonly pools: readonly number[];
   readonly tree: CertificateNode;
+}
+
+/** Parts that a certificate splits all placements into. */
+export function partsOf(node: CertificateNode): number {
+  return 'branch' in node ? partsOf(node.low) + partsOf(node.high) : 1;
 }

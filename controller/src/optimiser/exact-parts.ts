@@ -131,7 +131,8 @@ function shareColumns(
     const of = problem.classes[arc.k];
     if (of === undefined || of.rate === 0) return;
     const points = total === 0 ? 0 : (1000 * of.weight * of.rate * arc.quality) / total;
-    shares[i] = builder.addColumn({ cost: isElastic ? 0 : points, upper: 1 });
+    // Above what the class's `served` row allows, so that what a full share is worth is that row's price.
+    shares[i] = builder.addColumn({ cost: isElastic ? 0 : points, upper: 2 });
   });
   return shares;
 }

@@ -4,7 +4,7 @@ import { messageOf } from '@fleetgate/shared/errors';
 
 import { checkPoint, columnCount, type LinearProgram, rowCount } from './linear-program.js';
 import { HighsSession } from './highs-session.js';
-import type { LinearAnswer, LinearSession, LinearSolver, SolverLimits } from './solver.js';
+import type { LinearAnswer, LinearEngine, LinearSolver, SolverLimits } from './solver.js';
 
 // The package's types describe its CommonJS form, where the loader is the property `default`; the ES module that Node
 // loads here exports the loader itself.
@@ -47,9 +47,10 @@ export class HighsSolver implements LinearSolver {
     }
   }
 
-  async open(program: LinearProgram): Promise<LinearSession> {
+  async engine(): Promise<LinearEngine> {
     const highs = await (this.#highs ??= loadHighs({ print: () => {}, printErr: () => {} }));
-    return new HighsSession(highs, createModel(highs, program));
+    if (highs.memoryBytes > RECYCLE_BYTES) this.#highs = undefined;
+    return { open: (program) => new HighsSession(highs, createModel(highs, program)) };
   }
 
   async close(): Promise<void> {

@@ -1,8 +1,37 @@
-import type { ExactModel } from './exact-model.js';
+import { buildExactModel, type ExactModel } from './exact-model.js';
 import type { LinearProgram } from './linear-program.js';
 import { modesOf } from './placement.js';
+import type { Pooling } from './pools.js';
 import type { PlacementProblem } from './problem.js';
+import { type Realised, realise } from './realise.js';
+import type { LinearEngine, LinearSolver } from './solver.js';
 import { VERIFY_TOLERANCE } from './verify.js';
+
+/** Programs with more columns are not solved a second time. */
+const MOST_COLUMNS = 3000;
+
+/** Among placements as good as `best` (to a millionth), one that draws less power; `best` when none is found in time. */
+export async function leastPower(
+  problem: PlacementProblem,
+  pooling: Pooling,
+  engine: LinearEngine,
+  solver: LinearSolver,
+  best: Realised,
+  timeLimitS: number,
+): Promise<Realised> {
+  const { objective } = best.check;
+  const model = buildExactModel(pooling.problem);
+  if (model.program.cost.length > MOST_COLUMNS || timeLimitS <= 0) return best;
+  const program = powerProgram(pooling.problem, model, objective);
+  const answer = await solver.solve(program, { timeLimitS, gap: 1e-3 });
+  if (answer.status !== 'optimal' && answer.status !== 'feasible') return best;
+  const frugal = realise(problem, pooling, engine, model.read(answer.point));
+  if (frugal === undefined) return best;
+  const isAsGood = frugal.check.objective >= objective - VERIFY_TOLERANCE * Math.max(1, Math.abs(objective));
+  return isAsGood && powerOf(frugal) < powerOf(best) ? frugal : best;
+}
+
+const powerOf = ({ check }: Realised): number => check.uses.find(({ group }) => group === 'power')?.used ?? Infinity;
 
 /** The same program, minimising the fleet's power, with the objective turned into a floor. */
 export function powerProgram(problem: PlacementProblem, model: ExactModel, objective: number): LinearProgram {

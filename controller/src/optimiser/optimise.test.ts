@@ -12,10 +12,11 @@ import { optimise, type OptimiseLimits, route } from './optimise.js';
 import type { PlacementProblem } from './problem.js';
 import { problemFaults } from './problem-faults.js';
 import { findRepair } from './repair.js';
-import type { LinearSolver } from './solver.js';
+import type { LinearProgram } from './linear-program.js';
+import type { LinearSolver, SessionAnswer } from './solver.js';
 import { verify, verifyPlacement } from './verify.js';
 
-const LIMITS: OptimiseLimits = { timeLimitS: 30, gap: 1e-9, method: 'auto' };
+const LIMITS = { timeLimitS: 30, gap: 1e-9, method: 'auto' } satisfies OptimiseLimits;
 const exact = new HighsSolver();
 const tiny = new JavascriptLpSolver();
 const solvers = { exact };
@@ -177,46 +178,70 @@ describe('prices', () => {
 });
 
 describe('a solver that cannot be trusted', () => {
-  const answering = (name: string, solve: LinearSolver['solve']): LinearSolver => ({
-    name,
-    solve,
+  /** A solver whose warm programs answer what `answer` makes of the truth. */
+  const lying = (answer: (truth: SessionAnswer, program: LinearProgram) => SessionAnswer): LinearSolver => ({
+    name: 'liar',
+    solve: (program, limits) => exact.solve(program, limits),
+    engine: async () => {
+      const engine = await exact.engine();
+      return {
+        open: (program) => {
+          const session = engine.open(program);
+          return {
+            solve: (timeLimitS, basis) => answer(session.solve(timeLimitS, basis), program),
+            restrict: (ranges) => session.restrict(ranges),
+            restrictRow: (row, lower, upper) => session.restrictRow(row, lower, upper),
+            close: () => session.close(),
+          };
+        },
+      };
+    },
     close: async () => {},
   });
 
-  it('is not believed when its point breaks a bound', async () => {
+  it('is not believed when its points break bounds', async () => {
     const { problem } = referenceProblem('fleet-01-plain');
-    const liar = answering('liar', async (program) => {
-      const point = Float64Array.from(program.upper);
-      return { status: 'optimal', point, objective: 999, bound: 999, rowDuals: undefined, timedOut: false };
-    });
+    const liar = lying((truth, program) =>
+      truth.status === 'optimal' ? { ...truth, point: Float64Array.from(program.upper), objective: 999 } : truth,
+    );
     const plan = await optimise(problem, LIMITS, { exact: liar });
     expect(plan).toMatchObject({ status: 'timeout', objective: null });
-    expect(plan.explanation.join(' ')).toContain('failed verification');
+    expect(plan.bound).toBeGreaterThan(736.38);
   });
 
-  it('is refuted by a feasible point above its bound', async () => {
+  it('proves nothing by a bound that its prices do not prove', async () => {
     const { problem } = referenceProblem('fleet-01-plain');
-    const modest = answering('modest', async (program, limits) => {
-      const answer = await exact.solve(program, limits);
-      if (answer.status !== 'optimal' || !program.integer.includes(1)) return answer;
-      const point = new Float64Array(answer.point.length);
-      return { ...answer, point, objective: 0, bound: 0 };
-    });
-    const plan = await optimise(
-      { ...problem, classes: problem.classes.map((c) => ({ ...c, minServed: 0, minReplicas: 0 })) },
-      LIMITS,
-      {
-        exact: modest,
-        tiny,
-      },
+    const modest = lying((truth) =>
+      truth.status === 'optimal'
+        ? { ...truth, objective: 0, point: new Float64Array(truth.point.length), rowDuals: truth.rowDuals.map(() => 0) }
+        : truth,
     );
+    const free = problem.classes.map((each) => ({ ...each, minServed: 0, minReplicas: 0 }));
+    const scarce = { ...problem, classes: free, budgets: { ...problem.budgets, powerW: 4 } };
+    const plan = await optimise(scarce, LIMITS, { exact: modest, tiny });
     expect(plan.status).toBe('feasible');
-    expect(plan.objective).toBeGreaterThan(700);
+    expect(plan.objective).toBeGreaterThan(0);
+    expect(plan.bound).toBeGreaterThanOrEqual(plan.objective ?? Infinity);
+  });
+
+  it('claims an empty part in vain when its ray proves nothing', async () => {
+    const { problem } = referenceProblem('fleet-01-plain');
+    const defeatist = lying((truth, program) =>
+      truth.status === 'optimal' ? { status: 'infeasible', ray: new Float64Array(program.rowLower.length) } : truth,
+    );
+    const plan = await optimise(problem, LIMITS, { exact: defeatist });
+    expect(plan).toMatchObject({ status: 'timeout', objective: null, conflict: null });
+    expect(plan.explanation.join(' ')).toContain('is said to be empty');
   });
 
   it('that breaks down leaves tiny problems to the other one, proven only by the ceiling', async () => {
     const { problem } = referenceProblem('fleet-01-plain');
-    const broken = answering('broken', async () => ({ status: 'failed', reason: 'out of memory' }));
+    const broken: LinearSolver = {
+      name: 'broken',
+      solve: async () => ({ status: 'failed', reason: 'out of memory' }),
+      engine: () => Promise.reject(new Error('out of memory')),
+      close: async () => {},
+    };
     const plan = await optimise(problem, LIMITS, { exact: broken, tiny });
     expect(plan.objective).toBeGreaterThan(736.3);
     expect(plan.bound).toBeCloseTo(qualityCeiling(problem), 6);

@@ -2,35 +2,52 @@
  * Entry of the optimiser: problem in, verified plan out. Never throws for a hard or infeasible problem.
  */
 import { type Clock, systemClock } from '@fleetgate/shared/clock';
+import { messageOf } from '@fleetgate/shared/errors';
 import { elapsed } from '@fleetgate/shared/units/quantity';
 
-import { buildExactModel, type ExactModel } from './exact-model.js';
 import { explain } from './explain.js';
 import { explainInfeasible } from './explain-infeasible.js';
-import { fitsTiny } from './javascript-lp-model.js';
-import { powerProgram } from './least-power.js';
-import type { LinearProgram } from './linear-program.js';
+import { finished, type Found, withoutPlan } from './finish-plan.js';
+import { leastPower } from './least-power.js';
+import { milpPlacement } from './milp-placement.js';
 import { qualityCeiling } from './objective.js';
 import type { Placement } from './placement.js';
 import type { PlacementPlan } from './plan.js';
-import { NO_PRICES, readPrices } from './prices.js';
+import { type PlacementSearch, searchPlacement } from './placement-search.js';
+import { exactPools, noPools, type Pooling } from './pools.js';
 import type { PlacementProblem } from './problem.js';
-import { buildRoutingModel, readRouting } from './routing-lp.js';
-import type { LinearAnswer, Solvers } from './solver.js';
-import { verify, VERIFY_TOLERANCE, verifyPlacement } from './verify.js';
+import type { SolveProgress } from './progress.js';
+import { FREE_PRICES, NO_PRICES } from './prices.js';
+import { routeOn } from './realise.js';
+import type { Certificate } from './certificate.js';
+import { certify } from './certify.js';
+import { secondOpinion } from './second-opinion.js';
+import type { LinearEngine, Solvers } from './solver.js';
+import { verifyPlacement } from './verify.js';
+import { boundColumns, verifyBound } from './verify-bound.js';
 
 export interface OptimiseLimits {
   readonly timeLimitS: number;
-  /** Relative gap at which to stop. */
-  readonly gap: number;
-  /** `auto` picks; `milp` is the exact model given to a mixed-integer solver. */
-  readonly method: 'auto' | 'milp';
+  /** Relative gap at which to stop; absent: `defaultGap` of the fleet's size. */
+  readonly gap?: number;
+  /**
+   * `monotonic`: branching on the catalogue, then on copies. `milp`: a mixed-integer solver finds the placement,
+   * branching proves it. `heuristic`: the first placement that a dive finds, with the root's bound. `auto`: monotonic.
+   */
+  readonly method: 'auto' | 'monotonic' | 'milp' | 'heuristic';
   /** Of equally good placements take the one that draws the least power. Costs a second solve. */
   readonly tieBreak?: 'least-power';
+  readonly onProgress?: (progress: SolveProgress) => void;
 }
 
-type Claims = Pick<PlacementPlan, 'status' | 'objective' | 'bound' | 'gap'>;
-type Answered = Extract<LinearAnswer, { point: Float64Array }>;
+/** Fleets of fewer devices have real integrality gaps, and close them in time. */
+const SMALL_FLEET = 30;
+
+/** Measured figures carry about 1 % of noise: a fleet's plan is good when it is within a hundredth of that. */
+export function defaultGap(problem: PlacementProblem): number {
+  const devices = problem.devices.reduce((sum, { count = 1 }) => sum + count, 0);
+  return devices < SMALL_FLEET ? 1e-7 : 1e-4;
+}
 
 /** Solves, verifies, prices and explains. The answer's bound is never below its objective. */
 export async function optimise(
@@ -40,173 +57,148 @@ export async function optimise(
   clock: Clock = systemClock,
 ): Promise<PlacementPlan> {
   const started = clock.now();
-  const left = () => Math.max(0.05, limits.timeLimitS - elapsed(started, clock.now()) / 1000);
-  const run: Run = { problem, limits, solvers, left };
-  const model = buildExactModel(problem);
-  const answer = await solvers.exact.solve(model.program, { timeLimitS: left(), gap: limits.gap });
-  const plan = await conclude(run, model, answer);
-  return { ...plan, seconds: elapsed(started, clock.now()) / 1000 };
+  const seconds = () => elapsed(started, clock.now()) / 1000;
+  const run: Run = { problem, limits, solvers, seconds, left: () => limits.timeLimitS - seconds() };
+  const plan = await solve(run);
+  return { ...plan, seconds: seconds() };
 }
 
 interface Run {
   readonly problem: PlacementProblem;
   readonly limits: OptimiseLimits;
   readonly solvers: Solvers;
-  /** Seconds left, never 0: a solver asked for no time at all answers nothing. */
+  readonly seconds: () => number;
   readonly left: () => number;
 }
 
-async function conclude(run: Run, model: ExactModel, answer: LinearAnswer): Promise<PlacementPlan> {
-  const ceiling = qualityCeiling(run.problem);
-  switch (answer.status) {
-    case 'infeasible':
-      return infeasible(run);
-    case 'timeout':
-      return withoutPlan(run, Math.min(ceiling, answer.bound), [
-        `No placement was found within ${run.limits.timeLimitS} s. Give more time, or fewer devices, variants or classes.`,
-      ]);
-    case 'failed': {
-      const second = await askTiny(run, model.program);
-      const notes = [`The exact solver gave no answer (${answer.reason}).`];
-      if (second === undefined) return withoutPlan(run, ceiling, notes);
-      return finish(run, model, { ...second, bound: ceiling, timedOut: true }, 'milp/javascript-lp-solver', notes);
-    }
-    case 'optimal':
-    case 'feasible': {
-      const { best, notes, doubted } = await compareWithTiny(run, model.program, answer);
-      const bounded = {
-        ...best,
-        bound: Math.min(Math.max(best.bound, best.objective), Math.max(ceiling, best.objective)),
-      };
-      return finish(run, model, bounded, `milp/${run.solvers.exact.name}`, notes, doubted);
-    }
+async function solve(run: Run): Promise<PlacementPlan> {
+  const { problem, solvers } = run;
+  if (problem.arcs.length === 0) return nothingToRoute(run);
+  let engine: LinearEngine | undefined;
+  let reason = `${solvers.exact.name} keeps no programs warm`;
+  try {
+    engine = await solvers.exact.engine?.();
+  } catch (error) {
+    reason = messageOf(error);
   }
+  if (engine === undefined) return withoutEngine(run, reason);
+  const pooling = exactPools(problem);
+  const found = await search(run, engine, pooling);
+  // Pools are a relaxation where a device holds several variants: then devices one by one.
+  const isLost = found.search.best === undefined && found.search.bound > -Infinity && found.search.isClosed;
+  const { search: result, pooling: used, notes } = isLost ? await search(run, engine, noPools(problem)) : found;
+  return conclude(run, engine, used, result, notes);
 }
 
-/** The tiny solver's checked point on the same program; undefined when it does not fit or gave none. */
-async function askTiny(run: Run, program: LinearProgram): Promise<Answered | undefined> {
-  const { tiny } = run.solvers;
-  if (tiny === undefined || !fitsTiny(program)) return undefined;
-  const answer = await tiny.solve(program, { timeLimitS: run.left(), gap: run.limits.gap });
-  return answer.status === 'feasible' || answer.status === 'optimal' ? answer : undefined;
-}
-
-/** A feasible point above what was claimed to be the bound refutes the claim: the better point is kept, the proof is not. */
-async function compareWithTiny(run: Run, program: LinearProgram, answer: Answered) {
-  const second = await askTiny(run, program);
-  const margin = VERIFY_TOLERANCE * Math.max(1, Math.abs(answer.bound));
-  if (second === undefined || second.objective <= answer.bound + margin) {
-    return { best: answer, notes: [], doubted: false };
-  }
-  const notes = [
-    `javascript-lp-solver found ${second.objective}, above the bound ${answer.bound} of ${run.solvers.exact.name}.`,
-  ];
-  return { best: { ...second, bound: qualityCeiling(run.problem) }, notes, doubted: true };
-}
-
-async function finish(
-  run: Run,
-  model: ExactModel,
-  answer: Answered,
-  method: string,
-  notes: readonly string[],
-  doubted = false,
-): Promise<PlacementPlan> {
-  const { problem } = run;
-  const chosen = run.limits.tieBreak === undefined ? answer.point : await leastPower(run, model, answer);
-  const { plan: placed, prices } = await routed(run, model.read(chosen));
-  const placement = tidied(problem, placed);
-  const check = verifyPlacement(problem, placement);
-  if (!check.ok)
-    return withoutPlan(run, answer.bound, [...notes, `The answer failed verification: ${check.faults.join('; ')}.`]);
-  const bound = Math.max(answer.bound, check.objective);
-  const gap = (bound - check.objective) / Math.max(1, Math.abs(check.objective));
-  const isProven = !doubted && gap <= VERIFY_TOLERANCE * 1.5;
-  const claims: Claims = {
-    status: isProven ? 'optimal' : answer.timedOut ? 'timeout' : 'feasible',
-    objective: check.objective,
-    bound,
+async function search(run: Run, engine: LinearEngine, pooling: Pooling) {
+  const { problem, limits, solvers } = run;
+  const gap = limits.gap ?? defaultGap(problem);
+  const notes: string[] = [];
+  const start =
+    limits.method === 'milp'
+      ? await milpPlacement(problem, pooling, engine, solvers, { timeLimitS: run.left() / 2, gap }, notes)
+      : undefined;
+  const effort = {
     gap,
+    left: run.left,
+    mostNodes: MOST_NODES,
+    effort: limits.method === 'heuristic' ? 'root' : 'full',
+  } as const;
+  const report = (progress: { objective: number; bound: number; nodes: number }) => {
+    const objective = Number.isFinite(progress.objective) ? progress.objective : null;
+    const bound = Number.isFinite(progress.bound) ? progress.bound : null;
+    const gapNow = objective === null || bound === null ? null : (bound - objective) / Math.max(1, Math.abs(objective));
+    limits.onProgress?.({
+      seconds: run.seconds(),
+      objective,
+      bound,
+      gap: gapNow,
+      nodes: progress.nodes,
+      stage: 'branching',
+    });
   };
-  const plan: PlacementPlan = {
-    schema: 'fleet-plan/1',
-    ...claims,
-    seconds: 0,
-    method,
-    ...placement,
-    prices,
-    conflict: null,
-    relaxations: null,
-    explanation: [...notes, ...explain(problem, { ...claims, prices, poweredOn: placement.poweredOn }, check.uses)],
-  };
-  const verified = verify(problem, plan);
-  if (verified.ok) return plan;
-  return {
-    ...plan,
-    status: 'feasible',
-    explanation: [...plan.explanation, `Not proven: ${verified.faults.join('; ')}.`],
-  };
+  return { search: searchPlacement(problem, pooling, engine, effort, report, start), pooling, notes };
 }
 
-/** Routing and prices for a fixed placement; the model's own routing when the linear program gives none. */
-async function routed(run: Run, placement: Placement) {
-  const model = buildRoutingModel(run.problem, placement);
-  const answer = await run.solvers.exact.solve(model.program, { timeLimitS: Math.max(5, run.left()), gap: 0 });
-  if (answer.status !== 'optimal') return { plan: placement, prices: NO_PRICES };
-  const routing = readRouting(model, run.problem, answer.point);
-  const duals = answer.rowDuals;
-  return {
-    plan: { ...placement, routing },
-    prices: duals === undefined ? NO_PRICES : readPrices(run.problem, model, answer.point, duals),
+/** Their leaves are kept: this many fit into memory. */
+const MOST_NODES = 50_000;
+
+async function conclude(
+  run: Run,
+  engine: LinearEngine,
+  pooling: Pooling,
+  result: PlacementSearch,
+  notes: readonly string[],
+): Promise<PlacementPlan> {
+  const { problem, limits } = run;
+  const capacityOf = (u: number) => pooling.problem.devices[u]?.maxUtil ?? 1;
+  const certificate = result.tree === undefined ? undefined : certify(result.tree, pooling.poolOf, capacityOf);
+  const found: Found = {
+    certificate,
+    method: methodName(run),
+    isTimedOut: !result.isClosed && limits.method !== 'heuristic',
+    nodes: result.nodes,
+    notes,
   };
-}
-
-/** Among points as good as `answer` (to a millionth), one that draws the least power; `answer`'s own when time is short. */
-async function leastPower(run: Run, model: ExactModel, answer: Answered): Promise<Float64Array> {
-  const program = powerProgram(run.problem, model, answer.objective);
-  const second = await run.solvers.exact.solve(program, { timeLimitS: run.left(), gap: 1e-3 });
-  return second.status === 'optimal' || second.status === 'feasible' ? second.point : answer.point;
-}
-
-/** Without copies that serve nobody and devices that host nothing, as far as every bound still holds. */
-function tidied(problem: PlacementProblem, plan: Placement): Placement {
-  const busy = new Set(plan.routing.map(({ d, v }) => `${d},${v}`));
-  let current = plan;
-  for (const [d, v] of plan.placement) {
-    if (busy.has(`${d},${v}`)) continue;
-    const placement = current.placement.filter(([d2, v2]) => d2 !== d || v2 !== v);
-    const candidate = { ...current, placement };
-    if (verifyPlacement(problem, candidate).ok) current = candidate;
+  if (result.best === undefined && isProvenEmpty(problem, result, certificate)) return infeasible(run, found);
+  const second = await secondOpinion(problem, run.solvers, Math.max(0.1, run.left()));
+  let best = result.best ?? (second === undefined ? undefined : { ...second, prices: NO_PRICES });
+  if (best === undefined) {
+    return withoutPlan(problem, found, [
+      `No placement was found within ${limits.timeLimitS} s. Give more time, or fewer devices, variants or classes.`,
+    ]);
   }
-  const hosting = new Set(current.placement.map(([d]) => d));
-  const poweredOn = current.poweredOn.filter(([d]) => hosting.has(d));
-  if (current.modes === undefined) return { ...current, poweredOn };
-  return { ...current, poweredOn, modes: current.modes.filter(([d]) => hosting.has(d)) };
+  if (limits.tieBreak === 'least-power')
+    best = await leastPower(problem, pooling, engine, run.solvers.exact, best, run.left());
+  return finished(problem, best, found, second);
 }
 
-async function infeasible(run: Run): Promise<PlacementPlan> {
+/** No placement at all: every part of the tree is empty, and the checker agrees. */
+function isProvenEmpty(
+  problem: PlacementProblem,
+  result: PlacementSearch,
+  certificate: Certificate | undefined,
+): boolean {
+  if (!result.isClosed || result.bound !== -Infinity || certificate === undefined) return false;
+  return verifyBound(boundColumns(problem, certificate.pools), certificate).bound === -Infinity;
+}
+
+function methodName({ limits, solvers }: Run): string {
+  if (limits.method === 'milp') return `milp/${solvers.exact.name}, proven by branching`;
+  return `${limits.method === 'heuristic' ? 'heuristic' : 'monotonic'}/${solvers.exact.name}`;
+}
+
+/** Without a single arc nothing can be served: the empty plan, if no floor forbids it. */
+async function nothingToRoute(run: Run): Promise<PlacementPlan> {
+  const { problem } = run;
+  const placement: Placement = { placement: [], poweredOn: [], routing: [] };
+  const check = verifyPlacement(problem, placement);
+  const certificate = { pools: problem.devices.map((_, d) => d), tree: { prices: {} } };
+  const found: Found = { certificate, method: 'none', isTimedOut: false, nodes: 0, notes: [] };
+  if (!check.ok) return infeasible(run, { ...found, certificate: undefined });
+  return finished(problem, { placement, prices: FREE_PRICES, check }, found, undefined);
+}
+
+/** The exact solver is gone: what javascript-lp-solver makes of a tiny problem is better than nothing, and proves nothing. */
+async function withoutEngine(run: Run, reason: string): Promise<PlacementPlan> {
+  const { problem } = run;
+  const notes = [`The exact solver gave no answer (${reason}).`];
+  const second = await secondOpinion(problem, run.solvers, run.left());
+  const found: Found = {
+    certificate: undefined,
+    method: 'milp/javascript-lp-solver',
+    isTimedOut: true,
+    nodes: 0,
+    notes,
+  };
+  if (second === undefined) return withoutPlan(problem, found, []);
+  return finished(problem, { ...second, prices: NO_PRICES }, found, undefined);
+}
+
+async function infeasible(run: Run, found: Found): Promise<PlacementPlan> {
   const limits = { timeLimitS: Math.max(1, run.left() / 4), gap: 1e-4 };
   const why = await explainInfeasible(run.problem, run.solvers, limits);
-  return { ...withoutPlan(run, NaN, []), status: 'infeasible', ...why };
-}
-
-function withoutPlan(run: Run, bound: number, explanation: readonly string[]): PlacementPlan {
-  return {
-    schema: 'fleet-plan/1',
-    status: 'timeout',
-    objective: null,
-    bound: Number.isFinite(bound) ? bound : null,
-    gap: null,
-    seconds: 0,
-    method: `milp/${run.solvers.exact.name}`,
-    placement: [],
-    poweredOn: [],
-    routing: [],
-    prices: NO_PRICES,
-    conflict: null,
-    relaxations: null,
-    explanation,
-  };
+  return { ...withoutPlan(run.problem, found, []), status: 'infeasible', bound: null, ...why };
 }
 
 /**
@@ -215,32 +207,30 @@ function withoutPlan(run: Run, bound: number, explanation: readonly string[]): P
  */
 export async function route(
   problem: PlacementProblem,
-  placement: Pick<Placement, 'placement' | 'poweredOn' | 'modes'>,
+  { placement, poweredOn, modes }: Pick<Placement, 'placement' | 'poweredOn' | 'modes'>,
   limits: OptimiseLimits,
   solvers: Solvers,
   clock: Clock = systemClock,
 ): Promise<PlacementPlan> {
   const started = clock.now();
-  const run: Run = { problem, limits, solvers, left: () => limits.timeLimitS };
-  const { plan, prices } = await routed(run, {
-    placement: placement.placement,
-    poweredOn: placement.poweredOn,
-    ...(placement.modes === undefined ? {} : { modes: placement.modes }),
-    routing: [],
-  });
-  const check = verifyPlacement(problem, plan);
-  const seconds = elapsed(started, clock.now()) / 1000;
-  if (!check.ok) return { ...withoutPlan(run, NaN, check.faults), status: 'infeasible', seconds };
-  const bound = Math.max(qualityCeiling(problem), check.objective);
-  const gap = (bound - check.objective) / Math.max(1, Math.abs(check.objective));
-  const claims: Claims = { status: 'feasible', objective: check.objective, bound, gap };
-  const explanation = explain(problem, { ...claims, bound: null, prices, poweredOn: plan.poweredOn }, check.uses);
-  return {
-    ...withoutPlan(run, bound, explanation),
-    ...claims,
-    ...plan,
-    method: `routing/${run.solvers.exact.name}`,
-    prices,
-    seconds,
+  const seconds = () => elapsed(started, clock.now()) / 1000;
+  const found: Found = {
+    certificate: undefined,
+    method: `routing/${solvers.exact.name}`,
+    isTimedOut: false,
+    nodes: 0,
+    notes: [],
   };
+  const engine = await solvers.exact.engine?.();
+  const hosting = { placement, poweredOn, ...(modes === undefined ? {} : { modes }) };
+  const pools = problem.devices.length < SMALL_FLEET ? undefined : exactPools(problem).poolOf;
+  const best = engine === undefined ? undefined : routeOn(problem, hosting, engine, pools, limits.timeLimitS);
+  if (best === undefined) {
+    const reason = 'No routing over this placement meets every bound.';
+    return { ...withoutPlan(problem, found, [reason]), status: 'infeasible', bound: null, seconds: seconds() };
+  }
+  const plan = finished(problem, best, found, undefined, 'keep');
+  const bound = Math.max(qualityCeiling(problem), plan.objective ?? 0);
+  const explanation = explain(problem, { ...plan, bound: null }, best.check.uses);
+  return { ...plan, bound, explanation, seconds: seconds() };
 }

@@ -1,3 +1,4 @@
+import type { Certificate } from './certificate.js';
 /**
  * Groups of constraints that a user understands. `util` (capacity, links between copies, power modes) is physics and
  * never relaxed. `replicas` covers distinct devices and distinct sites, `tail` the bound on the 95th percentile.
@@ -71,6 +72,8 @@ export interface PlacementPlan {
   readonly conflict: readonly ConstraintGroup[] | null;
   readonly relaxations: readonly Relaxation[] | null;
   readonly explanation: readonly string[];
+  /** Proof of `bound`; without it a plan is never called optimal. */
+  readonly certificate?: Certificate;
 }
 
 /** One bound and what a plan uses of it. */

@@ -13,6 +13,9 @@ export type Prices = PlacementPlan['prices'];
 
 export const NO_PRICES: Prices = { power: null, latency: {}, energy: {}, util: {} };
 
+/** Prices where nothing is routed: no bound costs anything. */
+export const FREE_PRICES: Prices = { ...NO_PRICES, power: { value: 0, unit: 'points/W' } };
+
 /** Relative; duals are exact to the solver's 1e-9. */
 const DUALITY_TOLERANCE = 1e-6;
 

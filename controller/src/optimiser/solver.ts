@@ -60,12 +60,17 @@ export interface LinearSession {
   close(): void;
 }
 
+/** A loaded solver. The caller closes every session. */
+export interface LinearEngine {
+  open(program: LinearProgram): LinearSession;
+}
+
 /** Anything that solves linear and mixed-integer programs. Never rejects for a hard or broken problem: it says `failed`. */
 export interface LinearSolver {
   readonly name: string;
   solve(program: LinearProgram, limits: SolverLimits): Promise<LinearAnswer>;
-  /** Keeps a program warm; undefined when this solver cannot. Rejects when it does not load. The caller closes it. */
-  open?(program: LinearProgram): Promise<LinearSession>;
+  /** Loads what keeps programs warm; missing when this solver cannot. Rejects when it does not load. */
+  engine?(): Promise<LinearEngine>;
   close(): Promise<void>;
 }
 

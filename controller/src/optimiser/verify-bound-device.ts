@@ -28,17 +28,15 @@ export function boundColumns(problem: PlacementProblem, pools: readonly number[]
   const { devices, classes, arcs, variants } = problem;
   const weighted = classes.reduce((total, each) => total + each.weight * each.rate, 0);
   const starts = new Int32Array(devices.length + 1);
-  const isAllowed = (i: number) => !((arcs[i]?.p95_s ?? 0) > (classes[arcs[i]?.k ?? -1]?.sloP95_s ?? Infinity));
   for (let i = 0; i < arcs.length; i++) {
     const d = arcs[i]?.d ?? 0;
-    if (isAllowed(i)) starts[d + 1] = (starts[d + 1] ?? 0) + 1;
+    starts[d + 1] = (starts[d + 1] ?? 0) + 1;
   }
   for (let d = 0; d < devices.length; d++) starts[d + 1] = (starts[d + 1] ?? 0) + (starts[d] ?? 0);
   const next = starts.slice();
   const order = new Int32Array(starts[devices.length] ?? 0);
   for (let i = 0; i < arcs.length; i++) {
     const d = arcs[i]?.d ?? 0;
-    if (!isAllowed(i)) continue;
     order[next[d] ?? 0] = i;
     next[d] = (next[d] ?? 0) + 1;
   }
@@ -62,6 +60,8 @@ export function boundColumns(problem: PlacementProblem, pools: readonly number[]
 export interface Pricing {
   readonly table: PriceTable;
   readonly domain: Domain;
+  /** By variant: 1 where it is not in the catalogue in this part. */
+  readonly barred: Uint8Array;
   /** 1: with the objective; 0: without. */
   readonly scale: 0 | 1;
   /** Filled in: what the catalogue is paid for each variant, by devices and classes. */
@@ -71,12 +71,15 @@ export interface Pricing {
 /** Sum of what being on, copies, loading and hosting gain on all devices. */
 export function devicesGain(columns: BoundColumns, pricing: Pricing): number {
   const { problem } = columns;
-  const { domain, listed, table } = pricing;
+  const { barred, domain, listed, table } = pricing;
   const V = problem.variants.length;
   const [hasCatalogue, hasMoves] = [problem.budgets.maxVariants !== null, moves(problem)];
   if (hasCatalogue) {
-    const K = problem.classes.length;
-    table.at('strong').forEach((price, i) => (listed[Math.floor(i / K)] = (listed[Math.floor(i / K)] ?? 0) + price));
+    const width = problem.classes.length;
+    table.at('strong').forEach((price, i) => {
+      const v = Math.floor(i / width);
+      listed[v] = (listed[v] ?? 0) + price;
+    });
   }
   /** Devices of a pool share the range of a decision that was branched on. */
   const shared = new Map<string, { readonly gain: number; readonly count: number }[]>();
@@ -86,23 +89,29 @@ export function devicesGain(columns: BoundColumns, pricing: Pricing): number {
     else shared.set(key, [...(shared.get(key) ?? []), { gain, count }]);
   };
   const gains = new DeviceGains(columns);
+  const K = problem.classes.length;
+  const siteHosts = new Uint8Array((problem.sites?.length ?? 0) * K);
   problem.devices.forEach((device, d) => {
     const u = columns.pools[d] ?? 0;
     const count = device.count ?? 1;
     gains.read(pricing, device, d);
+    if (device.site !== undefined) for (let k = 0; k < K; k++) siteHosts[device.site * K + k] ||= gains.fits[k] ?? 0;
     total += count * ((table.at('modes')[u] ?? 0) + gains.hosting);
     for (let m = 0; m < (device.modes?.length ?? 1); m++) take(`a${u},${m}`, gains.on[m] ?? 0, count);
     for (let v = 0; v < V; v++) {
       if (gains.hosts[v] === 0) continue;
       const pair = u * V + v;
       const load = hasMoves ? (table.at('load')[pair] ?? 0) : 0;
-      const isBarred = (domain.get(`t${v}`)?.[1] ?? 1) < 1;
-      take(`x${u},${v}`, isBarred ? 0 : (gains.copies[v] ?? 0) - load, count);
+      take(`x${u},${v}`, barred[v] === 1 ? 0 : (gains.copies[v] ?? 0) - load, count);
       if (hasCatalogue) listed[v] = (listed[v] ?? 0) + count * (table.at('link')[pair] ?? 0);
       if (!hasMoves) continue;
       const paid = (problem.variants[v]?.memGiB ?? 0) * movePrice(problem, pricing);
       total += count * Math.max(0, load - paid) + load * (columns.held.get(d * V + v) ?? 0);
     }
+  });
+  siteHosts.forEach((hosts, sk) => {
+    if (hosts === 0 || (problem.classes[sk % K]?.minSites ?? 0) === 0) return;
+    total += Math.max(0, (table.at('sites')[sk % K] ?? 0) - (table.at('site-host')[sk] ?? 0));
   });
   for (const [key, list] of shared) total += rangeGain(list, domain.get(key) ?? [0, Infinity]);
   return total;
@@ -144,6 +153,8 @@ class DeviceGains {
   readonly #watt: Float64Array;
   /** (variant, class) pairs already counted for this device. */
   readonly #seen: Int32Array;
+  /** By class that wants replicas or sites: 1 where the device has an arc of it. */
+  readonly fits: Uint8Array;
 
   constructor(columns: BoundColumns) {
     const { variants, classes } = columns.problem;
@@ -153,6 +164,7 @@ class DeviceGains {
     this.#watt = new Float64Array(columns.modeCount);
     this.copies = new Float64Array(variants.length);
     this.hosts = new Uint8Array(variants.length);
+    this.fits = new Uint8Array(classes.length);
     this.#seen = new Int32Array(variants.length * classes.length).fill(-1);
   }
 
@@ -165,6 +177,7 @@ class DeviceGains {
     this.#time.fill(0);
     this.copies.fill(0);
     this.hosts.fill(0);
+    this.fits.fill(0);
     this.#readArcs(pricing, device, d, u);
     let [onPrice, replicaOn] = [0, 0];
     const [slots, memory] = [table.at('slots')[u] ?? 0, table.at('memory')[u] ?? 0];
@@ -179,11 +192,11 @@ class DeviceGains {
     }
     this.hosting = 0;
     for (let k = 0; k < K; k++) {
-      const replica = table.at('replicas')[k] ?? 0;
-      if (replica === 0) continue;
+      if (this.fits[k] === 0) continue;
       const paid = table.at('replica-on')[u * K + k] ?? 0;
       replicaOn += paid;
-      this.hosting += Math.max(0, replica - paid - hostPrice(table, u * K + k, k));
+      const worth = (table.at('replicas')[k] ?? 0) + sitePrice(table, device.site, k, K);
+      this.hosting += Math.max(0, worth - paid - (table.at('replica-host')[u * K + k] ?? 0));
     }
     const fixed = device.slots * slots + device.memGiB * memory + onPrice + replicaOn - (table.at('modes')[u] ?? 0);
     const batteryW = (device.battery_J ?? 0) / (problem.budgets.horizon_s ?? Infinity);
@@ -195,7 +208,7 @@ class DeviceGains {
     }
   }
 
-  #readArcs({ table, domain, scale }: Pricing, device: ProblemDevice, d: number, u: number): void {
+  #readArcs({ table, barred, scale }: Pricing, device: ProblemDevice, d: number, u: number): void {
     const { problem, points, starts, order } = this.#columns;
     const { classes, arcs, budgets } = problem;
     const [V, K] = [problem.variants.length, classes.length];
@@ -211,20 +224,21 @@ class DeviceGains {
       table.at('energy'),
     ];
     const [strong, host] = [table.at('strong'), table.at('host')];
-    const [replicas, sites] = [table.at('replicas'), table.at('sites')];
+    const replicaHost = table.at('replica-host');
     const block = device.like?.d ?? d;
     for (let i = starts[block] ?? 0; i < (starts[block + 1] ?? 0); i++) {
       const arc = arcs[order[i] ?? 0];
       const of = classes[arc?.k ?? -1];
       if (arc === undefined || of === undefined) continue;
       const { v, k, m = 0 } = arc;
+      if ((arc.p95_s ?? 0) * slowness > (of.sloP95_s ?? Infinity)) continue;
       this.hosts[v] = 1;
-      if ((replicas[k] ?? 0) + (sites[k] ?? 0) > 0 && this.#seen[v * K + k] !== d) {
+      if (this.#seen[v * K + k] !== d && wantsHosts(of)) {
         this.#seen[v * K + k] = d;
-        const replica = (replicas[k] ?? 0) === 0 ? 0 : hostPrice(table, u * K + k, k);
-        this.copies[v] = (this.copies[v] ?? 0) + replica + sitePrice(table, device.site, k, K);
+        this.fits[k] = 1;
+        this.copies[v] = (this.copies[v] ?? 0) + (replicaHost[u * K + k] ?? 0);
       }
-      if (of.rate === 0 || (domain.get(`t${v}`)?.[1] ?? 1) < 1) continue;
+      if (of.rate === 0 || barred[v] === 1) continue;
       const [busy, joules] = [arc.service_s * slowness * of.rate, arc.energy_J * hunger];
       let gain = scale * (points[k] ?? 0) * arc.quality - (served[k] ?? 0) + (floor[k] ?? 0);
       gain -= (latency[k] ?? 0) * (arc.latency_s * slowness - of.sloMean_s) + busy * (host[u * V + v] ?? 0);
@@ -252,15 +266,9 @@ function wattPrice(problem: PlacementProblem, table: PriceTable, device: Problem
   return price;
 }
 
-/** What a copy is paid for making its device a host of class `k`; unstated, it is all that a replica is worth there. */
-function hostPrice(table: PriceTable, uk: number, k: number): number {
-  const stated = table.at('replica-host')[uk] ?? 0;
-  return stated > 0 ? stated : Math.max(0, (table.at('replicas')[k] ?? 0) - (table.at('replica-on')[uk] ?? 0));
-}
+const wantsHosts = ({ minReplicas, minSites = 0 }: PlacementProblem['classes'][number]): boolean =>
+  minReplicas > 0 || minSites > 0;
 
-/** The same for a site; a device without one is a site of its own. */
-function sitePrice(table: PriceTable, site: number | undefined, k: number, classes: number): number {
-  const whole = table.at('sites')[k] ?? 0;
-  const stated = site === undefined ? 0 : (table.at('site-host')[site * classes + k] ?? 0);
-  return stated > 0 ? stated : whole;
-}
+/** What a host of class `k` is worth to its site; a device without one is a site of its own. */
+const sitePrice = (table: PriceTable, site: number | undefined, k: number, classes: number): number =>
+  site === undefined ? (table.at('sites')[k] ?? 0) : (table.at('site-host')[site * classes + k] ?? 0);

@@ -80,35 +80,34 @@ export function partBound(columns: BoundColumns, prices: Prices, domain: Domain,
   });
   sites.forEach((site, s) => {
     total += price('sitepower', s) * (site.powerW ?? 0) + price('network', s) * (site.networkBps ?? 0);
-    classes.forEach((each, k) => {
-      if ((each.minSites ?? 0) === 0) return;
-      const paid = price('site-host', s * classes.length + k);
-      if (paid > 0) total += Math.max(0, price('sites', k) - paid);
-    });
   });
   const listed = new Float64Array(columns.problem.variants.length);
-  total += devicesGain(columns, { table, domain, scale, listed });
-  return total + catalogueGain(budgets.maxVariants, listed, domain);
+  const { forced, barred } = catalogueRange(columns, domain);
+  total += devicesGain(columns, { table, domain, barred, scale, listed });
+  return total + catalogueGain(budgets.maxVariants, listed, { forced, barred });
+}
+
+interface CatalogueRange {
+  /** By variant: 1 where it has to be in the catalogue. */
+  readonly forced: Uint8Array;
+  /** By variant: 1 where it may not be; when the catalogue is full of forced ones, all others may not. */
+  readonly barred: Uint8Array;
+}
+
+function catalogueRange({ problem }: BoundColumns, domain: Domain): CatalogueRange {
+  const most = problem.budgets.maxVariants;
+  const range = problem.variants.map((_, v) => domain.get(`t${v}`) ?? [0, 1]);
+  const forced = Uint8Array.from(range, ([low]) => (low >= 1 ? 1 : 0));
+  const isFull = most !== null && forced.reduce((sum, each) => sum + each, 0) >= most;
+  return { forced, barred: Uint8Array.from(range, ([low, high]) => (high < 1 || (isFull && low < 1) ? 1 : 0)) };
 }
 
 /** The most that a catalogue of at most `most` variants earns from what devices and classes pay for each variant. */
-function catalogueGain(most: number | null, listed: Float64Array, domain: Domain): number {
+function catalogueGain(most: number | null, listed: Float64Array, { forced, barred }: CatalogueRange): number {
   if (most === null) return 0;
-  const free: number[] = [];
-  let [total, room] = [0, most];
-  listed.forEach((gain, v) => {
-    const [low, high] = domain.get(`t${v}`) ?? [0, 1];
-    if (high < 1) return;
-    if (low < 1) {
-      free.push(gain);
-      return;
-    }
-    total += gain;
-    room--;
-  });
+  const room = most - forced.reduce((sum, each) => sum + each, 0);
   if (room < 0) return -Infinity;
-  return free
-    .sort((a, b) => b - a)
-    .slice(0, room)
-    .reduce((sum, gain) => sum + Math.max(0, gain), total);
+  const free = listed.filter((_, v) => forced[v] === 0 && barred[v] === 0).sort((a, b) => b - a);
+  const total = listed.reduce((sum, gain, v) => (forced[v] === 1 ? sum + gain : sum), 0);
+  return free.slice(0, room).reduce((sum, gain) => sum + Math.max(0, gain), total);
 }

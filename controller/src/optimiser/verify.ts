@@ -5,11 +5,12 @@
  */
 import { shortfalls, usesOf } from './constraints.js';
 import { formFaults } from './form-faults.js';
-import { objectiveOf } from './objective.js';
+import { objectiveOf, qualityCeiling } from './objective.js';
 import { pairKey, type Placement } from './placement.js';
 import type { ConstraintUse, PlacementPlan } from './plan.js';
 import { type PlanUse, planUse } from './plan-use.js';
 import type { PlacementProblem } from './problem.js';
+import { boundColumns, verifyBound } from './verify-bound.js';
 
 /** Relative; far above the solver's 1e-9, far below what a fleet can measure. */
 export const VERIFY_TOLERANCE = 1e-6;
@@ -53,6 +54,20 @@ export function verify(problem: PlacementProblem, plan: PlacementPlan): Verifica
   if (plan.status === 'optimal') {
     const gap = bound === null ? Infinity : (bound - result.objective) / Math.max(1, Math.abs(result.objective));
     if (!(gap <= 2 * VERIFY_TOLERANCE)) faults.push(`gap: ${gap} is too large for an optimal plan`);
+    if (plan.certificate === undefined) faults.push('certificate: an optimal plan needs one');
+  }
+  if (plan.certificate !== undefined) {
+    const proof = verifyBound(boundColumns(problem, plan.certificate.pools), plan.certificate);
+    faults.push(...proof.faults.map((fault) => `certificate: ${fault}`));
+    // The ceiling needs no prices: no class is worth more than its best arc.
+    if (
+      !(
+        Math.min(proof.bound, qualityCeiling(problem)) <=
+        (bound ?? Infinity) + VERIFY_TOLERANCE * Math.max(1, Math.abs(bound ?? 0))
+      )
+    ) {
+      faults.push(`certificate: it proves ${proof.bound}, the plan states the bound ${bound}`);
+    }
   }
   return { ...result, ok: faults.length === 0, faults };
 }
