@@ -2,12 +2,15 @@ import type { Clock } from '@fleetgate/shared/clock';
 import { elapsed, type UnixMs } from '@fleetgate/shared/units/quantity';
 
 import { applyRepair } from './bound-change.js';
+import { findConflict } from './conflict.js';
 import { buildExactModel } from './exact-model.js';
 import { optimise, type OptimiseLimits, route } from './optimise.js';
 import type { Placement } from './placement.js';
 import type { ConstraintGroup, PlacementPlan } from './plan.js';
 import type { PlacementProblem } from './problem.js';
 import { findRepair } from './repair.js';
+import { buildRoutingModel } from './routing-lp.js';
+import { type RowPrices, rowPrices } from './routing-prices.js';
 import type { Solvers } from './solver.js';
 
 export interface WhatIfParts {
@@ -71,6 +74,22 @@ export class WhatIf {
     const { solvers, stepLimitS, clock } = this.#parts;
     const limits = { timeLimitS: stepLimitS, gap: GAP, method: 'auto' } as const;
     return (await route(problem, placement, limits, { exact: solvers.exact }, clock)).objective;
+  }
+
+  /** Duals of the routing of a placement that is kept, by name of row; undefined when there are none. */
+  async rowPrices(problem: PlacementProblem, placement: Omit<Placement, 'routing'>): Promise<RowPrices | undefined> {
+    if (this.isOver) return undefined;
+    const model = buildRoutingModel(problem, placement);
+    const answer = await this.#parts.solvers.exact.solve(model.program, { timeLimitS: this.#parts.stepLimitS, gap: 0 });
+    const duals = answer.status === 'optimal' ? answer.rowDuals : undefined;
+    return duals === undefined ? undefined : rowPrices(model, duals);
+  }
+
+  /** Groups that cannot hold together, of an infeasible problem. */
+  async conflict(problem: PlacementProblem): Promise<readonly ConstraintGroup[]> {
+    if (this.isOver) return [];
+    const limits = { timeLimitS: Math.min(this.#parts.stepLimitS, this.#leftS()) / 4, gap: GAP };
+    return (await findConflict(problem, this.#parts.solvers.exact, limits)).groups;
   }
 
   /** Whether any plan meets the bounds; undefined when time ran out. */

@@ -1,0 +1,108 @@
+/**
+ * Why a device is off: what its power is worth elsewhere against what it could earn, and the best plan with it on.
+ */
+import { arcIndexOf } from './arc-index.js';
+import { shown } from './bound-change.js';
+import { hosting } from './forced-copy.js';
+import { countOf, keepsTail, modesOf } from './placement.js';
+import type { PlacementPlan } from './plan.js';
+import type { PlacementProblem } from './problem.js';
+import { earningsAt, type Earnings, type RowPrices } from './routing-prices.js';
+import type { WhatIf } from './what-if.js';
+
+export interface OffReason {
+  readonly device: string;
+  /** Of how many devices of this entry how many are on. */
+  readonly on: number;
+  readonly count: number;
+  /** Idle power of one, in its most frugal mode, W. */
+  readonly idleW: number;
+  /** At the plan's prices, the other placements kept; null where nothing may run there or there are no prices. */
+  readonly atPrices: Earnings | null;
+  /** Best plan found with one more on that hosts something; null where there is none, absent where it was not solved. */
+  readonly forced?: number | null;
+  /** What is proven of all such plans. */
+  readonly forcedBound?: number | null;
+  /** For a person. */
+  readonly text: string;
+}
+
+/** The entries of which not all devices are on, by what they could add at the prices, most first. O(arcs). */
+export function devicesOff(
+  problem: PlacementProblem,
+  plan: PlacementPlan,
+  prices: RowPrices | undefined,
+): { readonly d: number; readonly atPrices: Earnings | null }[] {
+  const on = new Map(plan.poweredOn);
+  const hosted = new Set(plan.placement.map(([, v]) => v));
+  const isFull = hosted.size >= (problem.budgets.maxVariants ?? Infinity);
+  const off = problem.devices.flatMap((_, d) => {
+    if ((on.get(d) ?? 0) >= countOf(problem, d)) return [];
+    const earnings = prices && earningsAt(problem, d, prices, (v) => !isFull || hosted.has(v));
+    return [{ d, atPrices: earnings ?? null }];
+  });
+  const net = (each: Earnings | null) => (each === null ? -Infinity : each.earnsAtMost - each.cost);
+  return off.toSorted((a, b) => net(b.atPrices) - net(a.atPrices) || a.d - b.d);
+}
+
+/** Solves with one more device of the entry on, where `isExact`; else what the prices say. */
+export async function whyOff(
+  problem: PlacementProblem,
+  plan: PlacementPlan,
+  { d, atPrices }: { readonly d: number; readonly atPrices: Earnings | null },
+  { whatIf, isExact }: { readonly whatIf: WhatIf; readonly isExact: boolean },
+): Promise<OffReason> {
+  const device = problem.devices[d];
+  const on = new Map(plan.poweredOn).get(d) ?? 0;
+  const usable = arcIndexOf(problem)
+    .of(d)
+    .filter((arc) => keepsTail(problem, arc));
+  const variants = [...new Set(usable.map(({ v }) => v))];
+  const facts = {
+    device: device?.id ?? '',
+    ...{ on, count: countOf(problem, d), atPrices },
+    idleW: device === undefined ? 0 : Math.min(...modesOf(device).map(({ idleW }) => idleW)),
+  };
+  if (variants.length === 0) return { ...facts, text: `${subject(facts)}: no variant may run there.` };
+  const outcome = isExact ? await whatIf.best(hosting(problem, d, variants, on + 1), { mayFail: true }) : undefined;
+  const isKnown = outcome !== undefined && (outcome.objective !== null || outcome.status === 'infeasible');
+  const solved = isKnown ? { ...facts, forced: outcome.objective, forcedBound: outcome.bound } : facts;
+  return { ...solved, text: offText(solved, plan.objective ?? 0) };
+}
+
+type Facts = Omit<OffReason, 'text'>;
+
+const subject = ({ device, on, count }: Facts): string =>
+  count === 1 ? `${device} is off` : `${on} of ${count} ${device} are on`;
+
+/** `pi-2 is off: on, it would take 3.2 W, which is worth 1.8 points, and earn at most 1.1 points at today's prices; ...` */
+function offText(facts: Facts, objective: number): string {
+  const parts = [pricedPart(facts), forcedPart(facts, objective)].filter((part) => part !== undefined);
+  return `${subject(facts)}: ${parts.length === 0 ? 'not priced for lack of time' : parts.join('; ')}.`;
+}
+
+function pricedPart({ atPrices, count, idleW }: Facts): string | undefined {
+  if (atPrices === null) return undefined;
+  const { cost, earnsAtMost } = atPrices;
+  const who = count === 1 ? 'on, it' : 'one more';
+  const takes = `${who} would take ${shown(cost > 0 ? atPrices.idleW : idleW)} W`;
+  const isIdle = earnsAtMost < 1e-4;
+  if (cost < 1e-4) {
+    return `${takes}, which are to spare, and ${isIdle ? 'could serve nothing better than it is' : `earn at most ${shown(earnsAtMost)} points at today's prices, were there room for all it needs`}`;
+  }
+  const earns = isIdle ? 'nothing' : `at most ${shown(earnsAtMost)} points`;
+  const less = cost - earnsAtMost;
+  const verdict =
+    less > 0 ? `${shown(less)} less than that power is worth elsewhere` : 'were there room for all it needs';
+  return `${takes} of the power budget and at today's prices earn ${earns}, ${verdict}`;
+}
+
+function forcedPart({ forced, count }: Facts, objective: number): string | undefined {
+  if (forced === undefined) return undefined;
+  const who = count === 1 ? 'with it on' : 'with one more on';
+  if (forced === null) return `no plan ${who} meets all bounds`;
+  const loss = objective - forced;
+  const noise = 4e-6 * Math.max(1, Math.abs(objective));
+  if (Math.abs(loss) <= noise) return `the best plan ${who} is as good`;
+  return `the best plan ${who} is ${shown(Math.abs(loss))} points ${loss > 0 ? 'worse' : 'better'}`;
+}
