@@ -3,7 +3,8 @@ import { moved } from './bound-steps.js';
 import type { BoundOf } from './exact-parts.js';
 import type { PlacementPlan } from './plan.js';
 import type { PlacementProblem } from './problem.js';
-import type { Outcome, WhatIf } from './what-if.js';
+import type { Outcome } from './exact-answer.js';
+import type { WhatIf } from './what-if.js';
 
 /** Objectives with the bound at `value`; null where no plan fits, absent where it was not solved. */
 export interface BoundStep {

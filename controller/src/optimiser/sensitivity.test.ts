@@ -5,10 +5,11 @@ import { describe, expect, it } from 'vitest';
 import { referenceProblem } from '../../../test/fixtures/instances/reference-instances.js';
 import { smallFleet } from '../../../test/fixtures/instances/small-fleet.js';
 import { tinyFeaturedProblem, tinyProblem } from '../../../test/fixtures/instances/tiny-problem.js';
-import { applyRepair, boundValue } from './bound-change.js';
+import { applyRepair, boundValue, subjectOf } from './bound-change.js';
 import { bindingBounds } from './bound-steps.js';
 import type { Side } from './bound-trial.js';
 import { isFloor } from './constraints.js';
+import type { BoundOf } from './exact-parts.js';
 import { HighsSolver } from './highs-solver.js';
 import { optimise, route } from './optimise.js';
 import type { ConstraintGroup } from './plan.js';
@@ -21,17 +22,19 @@ const LIMITS = { timeLimitS: 20, gap: 1e-9, method: 'auto' } as const;
 const solvers = { exact: new HighsSolver() };
 const whatIf = () => new WhatIf({ solvers, clock: systemClock, timeLimitS: 60, stepLimitS: 10 });
 
-async function pricesOf(problem: PlacementProblem) {
+async function pricesOf(problem: PlacementProblem, isAsked: (bound: BoundOf) => boolean = () => true) {
   const plan = await optimise(problem, LIMITS, solvers);
   const bounds = plan.objective === null ? [] : bindingBounds(problem, plan, verifyPlacement(problem, plan).uses);
   const prices = [];
-  for (const bound of bounds) prices.push({ bound, price: await budgetPrice(problem, plan, bound, whatIf()) });
+  for (const bound of bounds.filter(isAsked)) {
+    prices.push({ bound, price: await budgetPrice(problem, plan, bound, whatIf()) });
+  }
   return { plan, prices };
 }
 
 async function priceOf(problem: PlacementProblem, group: ConstraintGroup, subject = ''): Promise<BudgetPrice> {
-  const { prices } = await pricesOf(problem);
-  const found = prices.find(({ price }) => price.group === group && price.subject === subject);
+  const { prices } = await pricesOf(problem, (bound) => bound.group === group && subjectOf(problem, bound) === subject);
+  const [found] = prices;
   if (found === undefined) throw new Error(`no price of ${group} ${subject}`);
   return found.price;
 }

@@ -4,9 +4,10 @@ import { elapsed, type UnixMs } from '@fleetgate/shared/units/quantity';
 import { applyRepair } from './bound-change.js';
 import { findConflict } from './conflict.js';
 import { buildExactModel } from './exact-model.js';
+import { exactAnswer, INFEASIBLE, type Outcome } from './exact-answer.js';
 import { optimise, type OptimiseLimits, route } from './optimise.js';
 import type { Placement } from './placement.js';
-import type { ConstraintGroup, PlacementPlan } from './plan.js';
+import type { ConstraintGroup } from './plan.js';
 import type { PlacementProblem } from './problem.js';
 import { findRepair } from './repair.js';
 import { buildRoutingModel } from './routing-lp.js';
@@ -24,18 +25,6 @@ export interface WhatIfParts {
 
 /** Finer than what is shown, coarse enough not to spend the time on the last digit. */
 const GAP = 1e-6;
-
-/** What became of a changed problem. */
-export type Outcome = Pick<PlacementPlan, 'status' | 'objective' | 'bound' | keyof Placement>;
-
-const INFEASIBLE: Outcome = {
-  status: 'infeasible',
-  objective: null,
-  bound: null,
-  placement: [],
-  poweredOn: [],
-  routing: [],
-};
 
 interface Asked extends Pick<OptimiseLimits, 'tieBreak'> {
   readonly mayFail?: boolean;
@@ -57,15 +46,19 @@ export class WhatIf {
 
   /**
    * The best plan of a changed problem, as far as the time for one question goes; undefined when all time is spent. What
-   * may well be infeasible is checked for that first: nobody asks here why, and the optimiser would go on to explain it.
+   * may well be infeasible is checked for that before the optimiser is
+   * asked: nobody wants to know why here, and it would go on to explain it.
    */
   async best(problem: PlacementProblem, { mayFail = false, ...more }: Asked = {}): Promise<Outcome | undefined> {
-    if (mayFail && (await this.isFeasible(problem)) === false) return INFEASIBLE;
     if (this.isOver) return undefined;
     const timeLimitS = Math.min(this.#parts.stepLimitS, this.#leftS());
+    const limits = { timeLimitS, gap: GAP };
+    const exact = await exactAnswer(problem, this.#parts.solvers.exact, limits, more.tieBreak);
+    if (exact !== undefined) return exact;
+    if (mayFail && (await this.isFeasible(problem)) === false) return INFEASIBLE;
     // No second opinions: what is asked here is never put in force.
     const { tiny: _, ...solvers } = this.#parts.solvers;
-    return optimise(problem, { timeLimitS, gap: GAP, method: 'auto', ...more }, solvers, this.#parts.clock);
+    return optimise(problem, { ...limits, method: 'auto', ...more }, solvers, this.#parts.clock);
   }
 
   /** The best routing of a placement in a changed problem: its objective, null when the placement does not fit any more. */

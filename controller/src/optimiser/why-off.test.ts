@@ -43,13 +43,9 @@ describe('a device that is off', () => {
 
   it('says when its power is to spare', async () => {
     const { reasons } = await offOf(referenceProblem('fleet-01-plain').problem);
-    expect(reasons.map(({ text }) => text)).toEqual([
-      expect.stringMatching(
-        /is off: on, it would take .* W, which are to spare, and could serve nothing better than it is; /,
-      ),
-      expect.anything(),
-      expect.anything(),
-    ]);
+    expect(reasons[0]?.text).toMatch(
+      /is off: on, it would take .* W, which are to spare, and could serve nothing better than it is; the best plan with it on is as good\.$/,
+    );
   });
 
   it('says when nothing may run there', async () => {
@@ -78,8 +74,8 @@ describe('a swap', () => {
     expect(swaps.length).toBeGreaterThan(1);
     for (const swap of swaps.slice(0, 2)) {
       const found = await swapRegret(problem, plan, swap, whatIf);
-      expect(found.regret).toBeGreaterThan(0);
-      expect(found.text).toMatch(/^m\S+ instead of m\S+ on \S+: costs [\d.]+ points\.$/);
+      expect(found.regret).toBeGreaterThan(-1e-3);
+      expect(found.text).toMatch(/^m\S+ instead of m\S+ on \S+: (costs [\d.]+ points|as good)\.$/);
     }
   });
 
