@@ -3,7 +3,7 @@
  */
 import { isFloor } from './constraints.js';
 import type { BoundOf } from './exact-parts.js';
-import type { ConstraintGroup, Relaxation } from './plan.js';
+import type { ConstraintGroup, JointRepair, Relaxation } from './plan.js';
 import type { PlacementProblem } from './problem.js';
 
 /** One bound that moves. Bounds of devices are per device, also of pools. */
@@ -177,5 +177,19 @@ export function relaxationOf(problem: PlacementProblem, group: ConstraintGroup, 
     slack: Number(totalMove(repair).toPrecision(6)),
     unit: UNITS[group],
     text: repair.changes.map((change) => changeText(problem, change)).join(', '),
+  };
+}
+
+/** A repair of several groups as the plan carries it. */
+export function jointRepairOf(problem: PlacementProblem, { changes }: Repair): JointRepair {
+  return {
+    changes: changes.map(({ index = null, ...change }) => {
+      return {
+        ...change,
+        index,
+        unit: UNITS[change.group],
+        text: changeText(problem, { ...change, index: index ?? undefined }),
+      };
+    }),
   };
 }

@@ -24,12 +24,16 @@ export interface MovesQuestion {
   readonly problem: PlacementProblem;
   readonly groups: ReadonlySet<ConstraintGroup>;
   readonly isDisliked?: (arc: ProblemArc) => boolean;
+  /** A group whose moves count `DEAR` times, where several may move. */
+  readonly dear?: ConstraintGroup;
 }
 
 interface Solved extends Moves {
   /** Slack per served share of each elastic mean, by `group,class`. */
   readonly ratios: ReadonlyMap<string, number>;
 }
+
+const DEAR = 10;
 
 /** Weight of the share of a disliked arc: far below a change of one percent of a bound. */
 const DISLIKE = 1e-6;
@@ -102,10 +106,13 @@ function servedShares(problem: PlacementProblem, model: ExactModel, point: Float
 }
 
 /** Slacks of different units are weighed by their bound, so that 1 % of each counts the same. */
-function weighted({ problem, groups, isDisliked }: MovesQuestion, model: ExactModel): LinearProgram {
+function weighted({ problem, groups, isDisliked, dear }: MovesQuestion, model: ExactModel): LinearProgram {
   const cost = Float64Array.from(model.program.cost);
   if (groups.size > 1) {
-    for (const slack of model.slacks) cost[slack.column] = slack.scale / Math.max(1e-3, boundValue(problem, slack));
+    for (const slack of model.slacks) {
+      const weight = slack.group === dear ? DEAR : 1;
+      cost[slack.column] = (weight * slack.scale) / Math.max(1e-3, boundValue(problem, slack));
+    }
   }
   model.arcs.forEach((arc, i) => {
     const share = model.shares[i] ?? -1;

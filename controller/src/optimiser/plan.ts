@@ -31,6 +31,26 @@ export interface Relaxation {
   readonly text: string;
 }
 
+/** One bound that a repair moves. */
+export interface RepairChange {
+  readonly group: ConstraintGroup;
+  /** Index of the class, device or site; null for bounds of the fleet. */
+  readonly index: number | null;
+  /** Power mode, for the cap of a device that has modes. */
+  readonly m?: number;
+  /** `replicas` counts sites here, not devices. */
+  readonly ofSites?: true;
+  readonly from: number;
+  readonly to: number;
+  readonly unit: string;
+  readonly text: string;
+}
+
+/** Moves of bounds of several groups that together make the problem feasible. */
+export interface JointRepair {
+  readonly changes: readonly RepairChange[];
+}
+
 /** Requests/s of class `k` that variant `v` answers on device `d`, in power mode `m` where the device has modes. */
 export interface RoutedRate {
   readonly k: number;
@@ -71,6 +91,8 @@ export interface PlacementPlan {
   /** An irreducible set of groups that cannot hold together; null when feasible. */
   readonly conflict: readonly ConstraintGroup[] | null;
   readonly relaxations: readonly Relaxation[] | null;
+  /** Of an infeasible problem: joint repairs of which none, nor any of `relaxations`, moves less than another throughout. */
+  readonly repairs?: readonly JointRepair[];
   readonly explanation: readonly string[];
   /** Proof of `bound`; without it a plan is never called optimal. */
   readonly certificate?: Certificate;

@@ -4,29 +4,28 @@
  */
 import { type BoundChange, type Repair, widened } from './bound-change.js';
 import type { ExactModel } from './exact-model.js';
-import { type Moves, leastMoves } from './least-moves.js';
+import { leastMoves, type Moves, type MovesQuestion } from './least-moves.js';
 import { pairKey } from './placement.js';
-import type { ConstraintGroup } from './plan.js';
 import type { PlacementProblem, ProblemArc } from './problem.js';
 import type { LinearSolver, SolverLimits } from './solver.js';
 import { arcIndexOf } from './arc-index.js';
 
 /**
- * The least factor on all bounds of the 95th percentile at which moves of the other `groups` (there may be none) make
+ * The least factor on all bounds of the 95th percentile at which moves of the other groups (there may be none) make
  * the problem feasible: bisection over the ratios of the arcs' percentiles to their bounds, one program each. Then every
  * class gets the bound that the placement found needs. The factor is exact as far as the solver is, and so is the bound
  * of a single class; with several classes another placement might need less of one of them.
  */
 export async function repairTail(
-  problem: PlacementProblem,
-  groups: ReadonlySet<ConstraintGroup>,
+  question: Omit<MovesQuestion, 'isDisliked'>,
   solver: LinearSolver,
   limits: SolverLimits,
 ): Promise<Repair | undefined> {
+  const { problem } = question;
   const factors = factorsOf(problem);
   const isDisliked = (arc: ProblemArc) => tailRatio(problem, arc) > 1;
   const at = (factor: number) =>
-    leastMoves({ problem: scaledTails(problem, factor), groups, isDisliked }, solver, limits);
+    leastMoves({ ...question, problem: scaledTails(problem, factor), isDisliked }, solver, limits);
   let best = await at(factors.at(-1) ?? 1);
   if (best === undefined) return undefined;
   let [low, high] = [0, factors.length - 1];
