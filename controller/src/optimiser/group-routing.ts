@@ -7,7 +7,7 @@
  * weighted by rate.
  */
 import { arcIndexOf } from './arc-index.js';
-import { countOf, type Placement } from './placement.js';
+import { countOf, pairKey, type Placement } from './placement.js';
 import { type Prices, readPrices } from './prices.js';
 import type { PlacementProblem, ProblemArc } from './problem.js';
 import { buildRoutingModel, readRouting, type RoutingModel } from './routing-lp.js';
@@ -62,13 +62,16 @@ function groupsOf(problem: PlacementProblem, hosting: Hosting, poolOf: readonly 
     if (own === undefined) variants.set(d, [[v, copies]]);
     else own.push([v, copies]);
   }
+  const workOf = workSignature(problem);
   const modes = new Map<number, [number, number][]>();
   for (const [d, m, on] of hosting.modes ?? []) modes.set(d, [...(modes.get(d) ?? []), [m, on]]);
   const groups = new Map<string, Group>();
   for (const [d, on] of hosting.poweredOn) {
     const own = (variants.get(d) ?? []).sort(([v1], [v2]) => v1 - v2);
     const isSingle = countOf(problem, d) === 1 && poolOf !== undefined;
-    const key = isSingle ? `${poolOf[d]}|${own.join(';')}|${(modes.get(d) ?? []).join(';')}` : `device ${d}`;
+    const key = isSingle
+      ? `${poolOf[d]}|${own.map(([v, copies]) => `${copies}x${workOf(d, v)}`).join(';')}|${(modes.get(d) ?? []).join(';')}`
+      : `device ${d}`;
     const known = groups.get(key);
     if (known === undefined) groups.set(key, { members: [d], variants: own, modes: modes.get(d) ?? [], on });
     else {
@@ -77,6 +80,22 @@ function groupsOf(problem: PlacementProblem, hosting: Hosting, poolOf: readonly 
     }
   }
   return [...groups.values()];
+}
+
+/** What a copy may do on a device: equal for devices that may serve the same classes with it, in the same modes. */
+function workSignature(problem: PlacementProblem): (d: number, v: number) => string {
+  const index = arcIndexOf(problem);
+  const known = new Map<number, string>();
+  return (d, v) => {
+    const template = index.template(d);
+    const pair = pairKey(problem, template, v);
+    const found = known.get(pair);
+    if (found !== undefined) return found;
+    const classes = index.ofPair(template, v).map(({ k, m = 0 }) => `${k}.${m}`);
+    const signature = `${v}:${classes.join(',')}`;
+    known.set(pair, signature);
+    return signature;
+  };
 }
 
 function groupedProblem(problem: PlacementProblem, groups: readonly Group[]): PlacementProblem {
@@ -95,23 +114,39 @@ function groupedProblem(problem: PlacementProblem, groups: readonly Group[]): Pl
   return { ...problem, devices, arcs, current: [] };
 }
 
-/** Mean arcs of devices that are equally busy; all lists name the same (variant, class, mode) in the same order. */
+/** Mean arcs of devices that are equally busy; what one of them may not do, none of them does. Lists are in the arcs' order. */
 export function meanArcs(lists: readonly (readonly ProblemArc[])[]): ProblemArc[] {
   const [first = [], ...others] = lists;
   if (others.length === 0) return [...first];
-  return first.map((arc, i) => {
-    let [rate, energy, latency, p95] = [0, 0, 0, 0];
-    for (const list of lists) {
-      const own = list[i] ?? arc;
+  const at = new Int32Array(lists.length);
+  return first.flatMap((arc) => {
+    let [rate, quality, energy, latency, p95] = [0, 0, 0, 0, 0];
+    for (let i = 0; i < lists.length; i++) {
+      const list = lists[i] ?? [];
+      let position = at[i] ?? 0;
+      while (position < list.length && compareArcs(list[position] ?? arc, arc) < 0) position++;
+      at[i] = position;
+      const own = list[position];
+      if (own === undefined || compareArcs(own, arc) !== 0) return [];
       rate += 1 / own.service_s;
+      quality += own.quality / own.service_s;
       energy += own.energy_J / own.service_s;
       latency += own.latency_s / own.service_s;
       p95 = Math.max(p95, own.p95_s ?? 0);
     }
-    const mean = { ...arc, service_s: lists.length / rate, energy_J: energy / rate, latency_s: latency / rate };
-    return arc.p95_s === undefined ? mean : { ...mean, p95_s: p95 };
+    const mean = {
+      ...arc,
+      quality: quality / rate,
+      service_s: lists.length / rate,
+      energy_J: energy / rate,
+      latency_s: latency / rate,
+    };
+    return [arc.p95_s === undefined ? mean : { ...mean, p95_s: p95 }];
   });
 }
+
+/** By variant, class and mode. */
+const compareArcs = (a: ProblemArc, b: ProblemArc): number => a.v - b.v || a.k - b.k || (a.m ?? 0) - (b.m ?? 0);
 
 /** A group's requests over its devices: to each in proportion to how many it can serve in the same time. */
 function shared(

@@ -14,7 +14,8 @@ import { qualityCeiling } from './objective.js';
 import type { Placement } from './placement.js';
 import type { PlacementPlan } from './plan.js';
 import { type PlacementSearch, searchPlacement } from './placement-search.js';
-import { exactPools, noPools, type Pooling } from './pools.js';
+import { exactPools, identicalDevices, noPools, type Pooling } from './pools.js';
+import { quantilePools } from './quantile-pools.js';
 import type { PlacementProblem } from './problem.js';
 import type { SolveProgress } from './progress.js';
 import { FREE_PRICES, NO_PRICES } from './prices.js';
@@ -82,12 +83,21 @@ async function solve(run: Run): Promise<PlacementPlan> {
     reason = messageOf(error);
   }
   if (engine === undefined) return withoutEngine(run, reason);
-  const pooling = exactPools(problem);
+  const pooling = poolsFor(problem);
   const found = await search(run, engine, pooling);
   // Pools are a relaxation where a device holds several variants: then devices one by one.
   const isLost = found.search.best === undefined && found.search.bound > -Infinity && found.search.isClosed;
   const { search: result, pooling: used, notes } = isLost ? await search(run, engine, noPools(problem)) : found;
   return conclude(run, engine, used, result, notes);
+}
+
+/** More kinds of devices than this are pooled by likeness. */
+const MOST_EXACT_POOLS = 64;
+const QUANTILE_POOLS = 24;
+
+function poolsFor(problem: PlacementProblem): Pooling {
+  const kinds = identicalDevices(problem).members.length;
+  return kinds <= MOST_EXACT_POOLS ? exactPools(problem) : quantilePools(problem, QUANTILE_POOLS);
 }
 
 async function search(run: Run, engine: LinearEngine, pooling: Pooling) {

@@ -17,6 +17,15 @@ export interface Pooling {
 
 /** Pools of identical devices. O(arcs). */
 export function exactPools(problem: PlacementProblem): Pooling {
+  const { poolOf, members } = identicalDevices(problem);
+  if (members.length === problem.devices.length && !problem.devices.some(({ like }) => like !== undefined)) {
+    return { problem, poolOf, members };
+  }
+  return { problem: pooledProblem(problem, poolOf, members), poolOf, members };
+}
+
+/** Which devices are identical, without the pooled problem. */
+export function identicalDevices(problem: PlacementProblem): Omit<Pooling, 'problem'> {
   const index = arcIndexOf(problem);
   const keyOf = deviceKey(problem);
   const byKey = new Map<string, number[]>();
@@ -38,10 +47,7 @@ export function exactPools(problem: PlacementProblem): Pooling {
     poolOf.push(members.length);
     members.push([d]);
   });
-  if (members.length === problem.devices.length && !problem.devices.some(({ like }) => like !== undefined)) {
-    return { problem, poolOf, members };
-  }
-  return { problem: pooledProblem(problem, poolOf, members), poolOf, members };
+  return { poolOf, members };
 }
 
 /** Every entry as a pool of its own. */
@@ -62,13 +68,13 @@ export function siteMatters(problem: PlacementProblem, s: number | undefined): b
   return isBounded || problem.classes.some(({ minSites = 0 }) => minSites > 0);
 }
 
-/** Everything about a device but its arcs, by device. */
-export function deviceKey(problem: PlacementProblem): (d: number) => string {
+/** Everything about a device but its arcs, by device; `room`: without its idle power. */
+export function deviceKey(problem: PlacementProblem): (d: number, what?: 'all' | 'room') => string {
   const held = new Map<number, number[]>();
   if (movesMatter(problem)) {
     for (const [d, v] of problem.current) held.set(d, [...(held.get(d) ?? []), v]);
   }
-  return (d) => {
+  return (d, what = 'all') => {
     const device = problem.devices[d];
     if (device === undefined) return '';
     const { memGiB, slots, maxUtil, idleW, powerCapW, battery_J, modes, site } = device;
@@ -79,7 +85,7 @@ export function deviceKey(problem: PlacementProblem): (d: number) => string {
       memGiB,
       slots,
       maxUtil,
-      idleW,
+      what === 'all' ? idleW : null,
       powerCapW,
       battery_J ?? null,
       modes ?? null,
