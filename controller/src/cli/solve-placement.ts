@@ -1,15 +1,19 @@
 import { writeFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
 
+import { systemClock } from '@fleetgate/shared/clock';
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 
 import { type Certificate, partsOf } from '../optimiser/certificate.js';
+import { explainPlan, type PlanExplanation } from '../optimiser/explain-plan.js';
 import { HighsSolver } from '../optimiser/highs-solver.js';
 import { JavascriptLpSolver } from '../optimiser/javascript-lp-solver.js';
 import { optimise, type OptimiseLimits } from '../optimiser/optimise.js';
 import type { PlacementPlan } from '../optimiser/plan.js';
 import type { PlacementProblem } from '../optimiser/problem.js';
 import { progressLine, type SolveProgress } from '../optimiser/progress.js';
+import type { Solvers } from '../optimiser/solver.js';
+import type { Curve, CurveKind } from '../optimiser/trade-off.js';
 import { unitWarnings } from '../optimiser/unit-warnings.js';
 import { printNote } from './output.js';
 
@@ -22,10 +26,19 @@ export interface PlacementOptions {
   readonly progress?: boolean;
   /** File to write the proof of the bound to; gzip where its name ends in `.gz`. */
   readonly certificate?: string;
+  readonly explain?: boolean;
+  readonly curve?: CurveKind;
 }
 
+/** For what is solved again to explain a plan, s; less where the time limit is shorter. */
+const EXPLAIN_S = 30;
+
 /** A plan as it is printed: the proof goes to a file, here is only of how many parts it has. */
-export type PrintedPlan = Omit<PlacementPlan, 'certificate'> & { readonly certificateParts: number };
+export interface PrintedPlan extends Omit<PlacementPlan, 'certificate'> {
+  readonly certificateParts: number;
+  readonly explain?: PlanExplanation;
+  readonly curve?: Curve;
+}
 
 /**
  * Solves one placement problem with solvers of its own. Says on stderr, before the solve, which figures look given in
@@ -47,10 +60,24 @@ export async function solvePlacement(problem: PlacementProblem, options: Placeme
     const { certificate, ...rest } = plan;
     if (options.certificate !== undefined) await writeCertificate(options.certificate, certificate);
     const certificateParts = certificate === undefined ? 0 : partsOf(certificate.tree);
-    return { ...rest, certificateParts, explanation: [...warnings, ...plan.explanation] };
+    const answer = { ...rest, certificateParts, explanation: [...warnings, ...plan.explanation] };
+    return { ...answer, ...(await explained(problem, plan, options, solvers)) };
   } finally {
     await Promise.all([solvers.exact.close(), solvers.tiny.close()]);
   }
+}
+
+async function explained(
+  problem: PlacementProblem,
+  plan: PlacementPlan,
+  { explain: overview = false, curve: of, timeLimit }: PlacementOptions,
+  solvers: Solvers,
+): Promise<Pick<PrintedPlan, 'explain' | 'curve'>> {
+  if (!overview && of === undefined) return {};
+  const question = { overview, ...(of === undefined ? {} : { curve: of }) };
+  const parts = { solvers, clock: systemClock, timeLimitS: Math.min(EXPLAIN_S, timeLimit) };
+  const { curve, ...explain } = await explainPlan(problem, plan, question, parts);
+  return { ...(overview ? { explain } : {}), ...(curve === undefined ? {} : { curve }) };
 }
 
 async function writeCertificate(file: string, certificate: Certificate | undefined): Promise<void> {

@@ -8,6 +8,9 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 import { fleetProblem } from '../bench/fleet-instances.js';
 import { processUse } from '../bench/linux-process-use.js';
+import type { PlanExplanation } from '../optimiser/explain-plan.js';
+import type { PlacementPlan } from '../optimiser/plan.js';
+import type { Curve } from '../optimiser/trade-off.js';
 import { runCli } from './main.js';
 import { lineEachSecond } from './solve-placement.js';
 
@@ -85,6 +88,30 @@ describe('fleetgate solve', () => {
     expect(status).toBe(2);
     expect(err).toContain(`${file}: arcs.0.service_s: expected a number above 0, got -3; arcs.1.service_s`);
     expect(err).toContain('arcs.7.service_s: expected a number above 0, got -3; and 2 more');
+  });
+
+  it('adds what budgets are worth and a curve where it is asked', async () => {
+    const file = instance('fleet-09-slo-tight');
+    const plain = JSON.parse((await solve(file)).out) as object;
+    expect(plain).not.toHaveProperty('explain');
+    expect(plain).not.toHaveProperty('curve');
+    const { out } = await solve(file, '--explain', '--curve', 'latency');
+    const { explain, curve } = JSON.parse(out) as { explain: PlanExplanation; curve: Curve };
+    expect(explain.prices?.map(({ text }) => text)).toContainEqual(
+      expect.stringMatching(/^mean latency of c3 2\.831 s: \+0\.1 s buys 2\.912 points, up to 3\.\d+ s; /),
+    );
+    expect(explain.off?.map(({ text }) => text)).toContain('pi5-0 is off: no variant may run there.');
+    for (const { regret } of explain.swaps ?? []) expect(regret).toBeGreaterThan(-1e-2);
+    expect(curve).toMatchObject({ of: 'latency', now: 1, missing: 0 });
+    expect(curve.points.length).toBeGreaterThan(8);
+    expect((await solve(file, '--curve', 'colour')).status).toBe(2);
+  });
+
+  it('explains what is infeasible by joint repairs too', async () => {
+    const { out } = await solve(instance('fleet-15-inf-power'), '--explain');
+    const { explain, repairs } = JSON.parse(out) as { explain: PlanExplanation } & Pick<PlacementPlan, 'repairs'>;
+    expect(explain).not.toHaveProperty('prices');
+    expect(repairs?.length).toBeGreaterThan(1);
   });
 
   it('warns of figures that look given in another unit, and solves all the same', async () => {

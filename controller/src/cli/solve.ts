@@ -34,6 +34,16 @@ export function registerSolve(program: Command): void {
     )
     .option('--progress', 'a line on stderr about every second (default: when stderr is a terminal)')
     .option('--certificate <file>', 'write the proof of the bound there, gzip when it ends in .gz')
+    .option(
+      '--explain',
+      'adds `explain`: what binding bounds are worth and how far, why devices are off, the nearest swaps (at most 30 s)',
+    )
+    .addOption(
+      new Option(
+        '--curve <budget>',
+        'adds `curve`: quality against watts, or against all latency bounds times a factor (at most 30 s)',
+      ).choices(['power', 'latency']),
+    )
     .option('--json', 'the answer is JSON with or without this')
     .addHelpText(
       'after',

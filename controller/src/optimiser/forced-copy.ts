@@ -34,6 +34,15 @@ export function notHosting(problem: PlacementProblem, d: number, v: number): Pla
   return { ...own, arcs: own.arcs.filter((arc) => arc.d !== d || arc.v !== v) };
 }
 
+/** The problem in which at most `most` devices of entry `d` may be on. */
+export function atMostOn(problem: PlacementProblem, d: number, most: number): PlacementProblem {
+  if (most === 0) {
+    const own = withOwnArcs(problem, d);
+    return { ...own, arcs: own.arcs.filter((arc) => arc.d !== d) };
+  }
+  return { ...problem, devices: problem.devices.map((each, i) => (i === d ? { ...each, count: most } : each)) };
+}
+
 /** The same problem, in which no other device shares the arcs of `d`. O(arcs). */
 function withOwnArcs(problem: PlacementProblem, d: number): PlacementProblem {
   const { devices } = problem;

@@ -99,10 +99,11 @@ function curveText({ of, unit, now, points }: Omit<Curve, 'text'>): string {
   const [first, last] = [points[0], points.at(-1)];
   const at = (value: number) => (unit === 'W' ? `${shown(value)} W` : `${shown(value)} times the latency bounds`);
   if (first === undefined || last === undefined) return `Quality against ${of}: no plan fits.`;
+  const flat = points.find(({ objective }) => objective >= last.objective * (1 - 4e-6)) ?? last;
   const parts = [];
-  if (points.length > 1) parts.push(`${shown(first.objective)} at ${at(first.value)}, the least at which a plan fits`);
+  if (flat !== first) parts.push(`${shown(first.objective)} at ${at(first.value)}, the least at which a plan fits`);
   const present = points.findLast(({ value }) => value <= now * (1 + 1e-9));
-  if (present !== undefined && now < last.value) parts.push(`${shown(present.objective)} at ${at(now)}, as now`);
-  parts.push(`${shown(last.objective)} from ${at(last.value)} on, where more buys nothing`);
+  if (present !== undefined && now < flat.value) parts.push(`${shown(present.objective)} at ${at(now)}, as now`);
+  parts.push(`${shown(flat.objective)} from ${at(flat.value)} on, where more buys nothing`);
   return `Quality against ${of}: ${parts.join('; ')}.`;
 }

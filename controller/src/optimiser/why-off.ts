@@ -3,7 +3,7 @@
  */
 import { arcIndexOf } from './arc-index.js';
 import { shown } from './bound-change.js';
-import { hosting } from './forced-copy.js';
+import { atMostOn, hosting } from './forced-copy.js';
 import { countOf, keepsTail, modesOf } from './placement.js';
 import type { PlacementPlan } from './plan.js';
 import type { PlacementProblem } from './problem.js';
@@ -70,6 +70,34 @@ export async function whyOff(
   return { ...solved, text: offText(solved, plan.objective ?? 0) };
 }
 
+export interface OnReason {
+  readonly device: string;
+  readonly on: number;
+  /** Best plan found with one fewer on; null where there is none, absent where it was not solved. */
+  readonly without?: number | null;
+  /** For a person. */
+  readonly text: string;
+}
+
+/** What a device that is on is good for: the best plan without it, or with one fewer of its pool. */
+export async function whyOn(
+  problem: PlacementProblem,
+  plan: PlacementPlan,
+  d: number,
+  whatIf: WhatIf,
+): Promise<OnReason> {
+  const on = new Map(plan.poweredOn).get(d) ?? 0;
+  const outcome = await whatIf.best(atMostOn(problem, d, Math.max(0, on - 1)), { mayFail: true });
+  const device = problem.devices[d]?.id ?? '';
+  const count = countOf(problem, d);
+  const [is, who] =
+    count === 1 ? [`${device} is on`, 'without it'] : [`${on} of ${count} ${device} are on`, 'with one fewer'];
+  const isKnown = outcome !== undefined && (outcome.objective !== null || outcome.status === 'infeasible');
+  if (!isKnown) return { device, on, text: `${is}: not solved for lack of time.` };
+  const without = outcome.objective;
+  return { device, on, without, text: `${is}: ${comparedText(without, plan.objective ?? 0, who)}.` };
+}
+
 type Facts = Omit<OffReason, 'text'>;
 
 const subject = ({ device, on, count }: Facts): string =>
@@ -98,11 +126,14 @@ function pricedPart({ atPrices, count, idleW }: Facts): string | undefined {
 }
 
 function forcedPart({ forced, count }: Facts, objective: number): string | undefined {
-  if (forced === undefined) return undefined;
-  const who = count === 1 ? 'with it on' : 'with one more on';
-  if (forced === null) return `no plan ${who} meets all bounds`;
-  const loss = objective - forced;
-  const noise = 4e-6 * Math.max(1, Math.abs(objective));
-  if (Math.abs(loss) <= noise) return `the best plan ${who} is as good`;
+  return forced === undefined
+    ? undefined
+    : comparedText(forced, objective, count === 1 ? 'with it on' : 'with one more on');
+}
+
+function comparedText(found: number | null, objective: number, who: string): string {
+  if (found === null) return `no plan ${who} meets all bounds`;
+  const loss = objective - found;
+  if (Math.abs(loss) <= 4e-6 * Math.max(1, Math.abs(objective))) return `the best plan ${who} is as good`;
   return `the best plan ${who} is ${shown(Math.abs(loss))} points ${loss > 0 ? 'worse' : 'better'}`;
 }
