@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
 
-import type { ListBody, PlanConstraint, PlanView, StatusView } from '@fleetgate/shared/api/operations';
+import type { ListBody, PlanView } from '@fleetgate/shared/api/operations';
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 import type { Command } from 'commander';
 
 import { ApiClient, type ConnectOptions, withConnection } from './api-client.js';
+import { activePlanId, getPlan } from './plan-client.js';
+import { registerPlanExplain } from './plan-explain.js';
 import { printJson, printLine, printTable, showAge, showNumber, styled } from './output.js';
 import { printOutcome } from './plan-outcome.js';
 
@@ -23,7 +25,7 @@ export function registerPlan(program: Command): void {
       .description('the active plan, or the one named, and the list of kept plans')
       .argument('[id]'),
   ).action(show);
-  withConnection(plan.command('explain').description('why the plan is as it is').argument('[id]')).action(explain);
+  registerPlanExplain(plan);
   withConnection(
     plan
       .command('propose')
@@ -55,30 +57,6 @@ async function show(id: string | undefined, options: PlanOptions): Promise<void>
       { title: 'objective', value: (row) => showNumber(row.objective), align: 'right' },
     ],
     items.slice(0, 10),
-  );
-}
-
-async function explain(id: string | undefined, options: PlanOptions): Promise<void> {
-  const client = new ApiClient(options);
-  const wanted = id ?? (await activePlanId(client));
-  if (wanted === null) throw noPlan();
-  if (options.json === true) {
-    return printJson(await client.get(`/api/v1/plans/${encodeURIComponent(wanted)}/explain`));
-  }
-  const plan = await getPlan(client, wanted);
-  printOutcome(plan);
-  if (plan.constraints.length === 0) return;
-  printLine();
-  printTable(
-    [
-      { title: 'bound', value: (row: PlanConstraint) => row.group },
-      { title: 'of', value: (row) => row.subject || '(fleet)' },
-      { title: 'used', value: (row) => showNumber(row.used, '', 2), align: 'right' },
-      { title: 'limit', value: (row) => showNumber(row.limit, row.unit, 2), align: 'right' },
-      { title: 'binds', value: (row) => (row.binding ? 'yes' : '') },
-      { title: 'price', value: (row) => (row.price === null ? '' : `${row.price.toFixed(2)} points/${row.unit}`) },
-    ],
-    plan.constraints,
   );
 }
 
@@ -134,20 +112,6 @@ function printPlan(plan: PlanView): void {
     );
   }
   if (plan.status === 'infeasible') for (const line of plan.explanation) printLine(line);
-}
-
-function getPlan(client: ApiClient, id: string): Promise<PlanView> {
-  return client.get<PlanView>(`/api/v1/plans/${encodeURIComponent(id)}`);
-}
-
-async function activePlanId(client: ApiClient): Promise<string | null> {
-  return (await client.get<StatusView>('/api/v1/status')).activePlanId;
-}
-
-function noPlan(): FleetError {
-  return new FleetError('plan.unknown', 'no plan is active yet', {
-    hint: '`fleetgate devices` shows what each device is doing',
-  });
 }
 
 function readJson(file: string): unknown {

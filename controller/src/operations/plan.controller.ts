@@ -1,13 +1,14 @@
-import type { Budgets, ListBody, PlanView } from '@fleetgate/shared/api/operations';
+import type { Budgets, ExplanationView, ListBody, PlanView } from '@fleetgate/shared/api/operations';
 import { check } from '@fleetgate/shared/check';
 import { FleetError } from '@fleetgate/shared/errors';
 import { type PlanId, planIdSchema } from '@fleetgate/shared/ids';
-import { Body, Controller, Get, HttpCode, Inject, Param, Post, Put, Req } from '@nestjs/common';
+import { Body, Controller, Get, HttpCode, Inject, Param, Post, Put, Query, Req } from '@nestjs/common';
 import type { Logger } from '@fleetgate/shared/logger';
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 
 import { budgetsSchema, parseBudgets } from '../planning/budgets.js';
+import { explainRequestSchema, needsSolver } from '../planning/explain-request.js';
 import { planView } from '../planning/plan-view.js';
 import { Planner } from '../planning/planner.js';
 
@@ -15,13 +16,6 @@ export const AUDIT = Symbol('audit');
 
 /** Budgets to try out without setting them. */
 const proposalSchema = z.strictObject({ budgets: budgetsSchema.optional() });
-
-/** Why a plan is as it is. */
-interface ExplanationBody extends Pick<PlanView, 'id' | 'state' | 'status' | 'trigger' | 'explanation'> {
-  readonly binding: PlanView['constraints'];
-  readonly conflict: PlanView['conflict'];
-  readonly relaxations: PlanView['relaxations'];
-}
 
 @Controller('api/v1')
 export class PlanController {
@@ -41,11 +35,15 @@ export class PlanController {
   }
 
   @Get('plans/:id/explain')
-  explain(@Param('id') id: string): ExplanationBody {
-    const view = this.plan(id);
-    const { state, status, trigger, explanation, constraints, conflict, relaxations } = view;
+  async explain(@Param('id') id: string, @Query() query: unknown): Promise<ExplanationView> {
+    const request = check(explainRequestSchema, query, 'request.invalid', 'query', {
+      hint: 'explain?overview=true&curve=power|latency&swap=DEVICE:VARIANT:VARIANT&device=ID, each optional',
+    });
+    const { state, status, trigger, explanation, constraints, conflict, relaxations, repairs } = this.plan(id);
     const binding = constraints.filter((constraint) => constraint.binding);
-    return { id: view.id, state, status, trigger, explanation, binding, conflict, relaxations };
+    const more = needsSolver(request) ? await this.planner.explain(idOf(id), request) : {};
+    const joint = repairs === undefined ? {} : { repairs };
+    return { id, state, status, trigger, explanation, binding, conflict, relaxations, ...joint, ...more };
   }
 
   @Post('plans/propose')

@@ -52,7 +52,9 @@ function bindingSentence(
   const of = use.subject === '' ? '' : ` of ${use.subject}`;
   const figures = `${shown(use.used)} of ${shown(use.limit)} ${use.unit}`;
   const worth = (price: number | undefined, step: string) =>
-    price === undefined || price === 0 ? '' : `; ${step} is worth about ${shown(price)} points`;
+    price === undefined || price === 0
+      ? ''
+      : `; ${step} is worth about ${shown(price)} points at this placement, for small changes`;
   const k = String(classIndex.get(use.subject) ?? -1);
   switch (use.group) {
     case 'power':

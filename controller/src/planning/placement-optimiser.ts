@@ -1,3 +1,6 @@
+import { systemClock } from '@fleetgate/shared/clock';
+
+import { explainPlan, type ExplainQuestion, type PlanExplanation } from '../optimiser/explain-plan.js';
 import { optimise, type OptimiseLimits, route } from '../optimiser/optimise.js';
 import type { Placement } from '../optimiser/placement.js';
 import type { PlacementPlan } from '../optimiser/plan.js';
@@ -14,12 +17,23 @@ export type OptimiserQuestion =
       readonly limits: OptimiseLimits;
     };
 
+/** What is to be explained of a plan, and for how long at most. */
+export interface ExplanationQuestion {
+  readonly kind: 'explain';
+  readonly problem: PlacementProblem;
+  readonly plan: PlacementPlan;
+  readonly asked: ExplainQuestion;
+  readonly limits: { readonly timeLimitS: number };
+}
+
 /**
  * Where plans come from. Rejects with `solver.timeout` when the answer takes far longer than the question's limit, and
  * with `solver.failed` when the solver broke down; the next question finds a fresh one.
  */
 export interface PlacementOptimiser {
   ask(question: OptimiserQuestion): Promise<PlacementPlan>;
+  /** Why a plan is as it is, as far as solving again within the limit can tell. Rejects as `ask` does. */
+  explain(question: ExplanationQuestion): Promise<PlanExplanation>;
   close(): Promise<void>;
 }
 
@@ -33,6 +47,14 @@ export function answerQuestion(question: OptimiserQuestion, solvers: Solvers): P
   }
 }
 
+/** Answers one question about a plan with the solvers at hand. */
+export function answerExplanation(
+  { problem, plan, asked, limits }: ExplanationQuestion,
+  solvers: Solvers,
+): Promise<PlanExplanation> {
+  return explainPlan(problem, plan, asked, { solvers, clock: systemClock, timeLimitS: limits.timeLimitS });
+}
+
 /** Solves on the calling thread: for tests and small programs. */
 export class InlineOptimiser implements PlacementOptimiser {
   readonly #solvers: Solvers;
@@ -43,6 +65,10 @@ export class InlineOptimiser implements PlacementOptimiser {
 
   ask(question: OptimiserQuestion): Promise<PlacementPlan> {
     return answerQuestion(question, this.#solvers);
+  }
+
+  explain(question: ExplanationQuestion): Promise<PlanExplanation> {
+    return answerExplanation(question, this.#solvers);
   }
 
   async close(): Promise<void> {

@@ -52,6 +52,7 @@ export function planView(record: PlanRecord): PlanView {
       .map((use) => constraintView(record, use)),
     conflict: solution.conflict,
     relaxations: solution.relaxations,
+    ...(solution.repairs === undefined ? {} : { repairs: solution.repairs }),
     explanation: solution.explanation,
   };
 }

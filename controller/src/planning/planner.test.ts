@@ -50,6 +50,7 @@ class World {
           if (question.kind === 'optimise') this.solved++;
           return this.optimiser.ask(question);
         },
+        explain: (question) => this.optimiser.explain(question),
         close: async () => {},
       },
       clock: this.clock,
@@ -289,6 +290,7 @@ describe('planner', () => {
         }
         return plan;
       },
+      explain: (question) => inner.explain(question),
       close: async () => {},
     };
     await world.planner.start();
@@ -318,7 +320,11 @@ describe('planner', () => {
     const inner = world.optimiser;
     let go = (): void => {};
     const gate = new Promise<void>((resolve) => (go = resolve));
-    world.optimiser = { ask: async (question) => (await gate, inner.ask(question)), close: async () => {} };
+    world.optimiser = {
+      ask: async (question) => (await gate, inner.ask(question)),
+      explain: (question) => inner.explain(question),
+      close: async () => {},
+    };
     await world.planner.setBudgets({ ...DEFAULT_BUDGETS, fleetPowerW: 0.5 });
     const stopped = world.planner.stop();
     for (const id of [...world.devices.keys()]) world.lose(id);
@@ -328,6 +334,22 @@ describe('planner', () => {
     expect(ids()).toEqual(before);
   });
 
+  it('explains a plan by the names of its devices and variants', async () => {
+    await started('jetson', 'pi');
+    const plan = world.planner.plans.active();
+    if (plan === undefined) throw new Error('no plan');
+    const overview = await world.planner.explain(plan.id, { overview: true });
+    expect(overview).toMatchObject({ prices: expect.any(Array), off: expect.any(Array), swaps: expect.any(Array) });
+    const { device } = await world.planner.explain(plan.id, { device: 'pi' });
+    expect(device?.text).toMatch(/^pi is o(n|ff): /);
+    const swap = `pi:${NAMES[0]}-q8:${NAMES[1]}-q8`;
+    expect((await world.planner.explain(plan.id, { swap })).swap?.text).toContain(' on pi: ');
+    await expect(world.planner.explain(plan.id, { device: 'moon' })).rejects.toMatchObject({
+      code: 'request.invalid',
+      message: `plan ${plan.id} was made without the device "moon"`,
+    });
+  });
+
   it('survives a solver that breaks down and tries again', async () => {
     world = new World();
     world.join('pi');
@@ -335,6 +357,7 @@ describe('planner', () => {
     let failures = 1;
     world.optimiser = {
       ask: (question) => (failures-- > 0 ? Promise.reject(new Error('boom')) : inner.ask(question)),
+      explain: (question) => inner.explain(question),
       close: async () => {},
     };
     await world.planner.start();

@@ -14,6 +14,7 @@ import { BehaviorSubject, type Observable } from 'rxjs';
 import type { Catalogue } from '../catalogue/catalogue.js';
 import type { FleetSnapshot } from '../fleet/device.js';
 import type { Gate } from '../gating/gate.js';
+import type { PlanExplanation } from '../optimiser/explain-plan.js';
 import type { CostEstimator } from '../telemetry/cost.js';
 import type { WorkloadEstimator } from '../telemetry/workload-model.js';
 import { buildProblem, type ProblemFacts } from './build-problem.js';
@@ -21,6 +22,7 @@ import { DEFAULT_BUDGETS, parseBudgets } from './budgets.js';
 import type { BudgetStore } from './budget-store.js';
 import { circumstancesOf } from './circumstances.js';
 import type { Demand } from './demand.js';
+import { explainQuestion, type ExplainRequest } from './explain-request.js';
 import type { PlacementOptimiser } from './placement-optimiser.js';
 import { PlanBook } from './plan-book.js';
 import { placedPairs, placementsOf, type PlanRecord } from './plan-record.js';
@@ -39,6 +41,8 @@ const SETTLE = milliseconds(3000);
 /** The fleet may change while a plan is solved; then it is solved again. */
 const MOST_TRIES = 3;
 const MOST_WAITING = 16;
+/** The optimiser does one thing at a time, and plans matter more than reasons. */
+const EXPLAIN_LIMITS = { timeLimitS: 10 };
 
 export interface PlannerParts {
   readonly fleet: { snapshot(): FleetSnapshot };
@@ -134,6 +138,17 @@ export class Planner {
       await this.plans.keep([record]);
       return record;
     });
+  }
+
+  /**
+   * What is asked about a plan, as far as solving again tells in ten seconds; the next plan waits for it. Throws
+   * `plan.unknown` and `request.invalid`; rejects with `solver.failed` and `solver.timeout`.
+   */
+  async explain(id: PlanId, request: ExplainRequest): Promise<PlanExplanation> {
+    const record = this.plans.record(id);
+    const asked = explainQuestion(record, request);
+    const { problem, solution: plan } = record;
+    return this.#parts.optimiser.explain({ kind: 'explain', problem, plan, asked, limits: EXPLAIN_LIMITS });
   }
 
   /** Puts a proposed or superseded plan in force. Throws `plan.unknown`, `plan.infeasible` (rejected) or `plan.stale`. */

@@ -39,6 +39,15 @@ describe('ProcessOptimiser', () => {
     expect(rerouted.objective).toBeCloseTo(plans[0].objective ?? NaN, 4);
   });
 
+  it('explains a plan in that process', async () => {
+    const optimiser = open();
+    const plan = await optimiser.ask(question);
+    const asked = { curve: 'power', device: 0 } as const;
+    const answer = await optimiser.explain({ kind: 'explain', problem, plan, asked, limits: { timeLimitS: 10 } });
+    expect(answer.curve?.points.length).toBeGreaterThan(1);
+    expect(answer.device?.text).toContain(problem.devices[0]?.id);
+  });
+
   it('ends a process that nobody asks any more, and starts one for the next question', async () => {
     const optimiser = open({ idleMs: 1 });
     await optimiser.ask(question);

@@ -3,9 +3,10 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { FleetError } from '@fleetgate/shared/errors';
 import { processEntry } from '@fleetgate/shared/process-entry';
 
+import type { PlanExplanation } from '../optimiser/explain-plan.js';
 import type { PlacementPlan } from '../optimiser/plan.js';
 import { killed } from '../platform/process-end.js';
-import type { OptimiserQuestion, PlacementOptimiser } from './placement-optimiser.js';
+import type { ExplanationQuestion, OptimiserQuestion, PlacementOptimiser } from './placement-optimiser.js';
 import type { OptimiserReply, OptimiserRequest } from './process-optimiser-main.js';
 
 /** Conflict search and repairs come after the time limit; then there is the first call's compilation. */
@@ -14,6 +15,9 @@ const GRACE_MS = 15_000;
 const MOST_WAITING = 16;
 /** Plans come in bursts, then not for hours. A fresh start costs a quarter of a second, a warm process 140 MiB. */
 const IDLE_MS = 30_000;
+
+type Question = OptimiserRequest['question'];
+type Answer = Exclude<OptimiserReply, { readonly error: string }>;
 
 /**
  * Solves plans in a process of its own, one after the other, so that a hard plan never delays a prompt.
@@ -51,7 +55,19 @@ export class ProcessOptimiser implements PlacementOptimiser {
     return this.#process?.pid;
   }
 
-  ask(question: OptimiserQuestion): Promise<PlacementPlan> {
+  async ask(question: OptimiserQuestion): Promise<PlacementPlan> {
+    const reply = await this.#queued(question);
+    if ('plan' in reply) return reply.plan;
+    throw failed('the solver answered another question');
+  }
+
+  async explain(question: ExplanationQuestion): Promise<PlanExplanation> {
+    const reply = await this.#queued(question);
+    if ('explanation' in reply) return reply.explanation;
+    throw failed('the solver answered another question');
+  }
+
+  #queued(question: Question): Promise<Answer> {
     if (this.#waiting >= MOST_WAITING) {
       const message = `${this.#waiting} plans are waiting to be solved`;
       return Promise.reject(new FleetError('solver.failed', message, { retryable: true }));
@@ -67,7 +83,7 @@ export class ProcessOptimiser implements PlacementOptimiser {
     await this.#kill();
   }
 
-  async #ask(question: OptimiserQuestion): Promise<PlacementPlan> {
+  async #ask(question: Question): Promise<Answer> {
     if (this.#closed) throw new FleetError('solver.failed', 'the optimiser is closed');
     clearTimeout(this.#idle);
     const child = (this.#process ??= this.#start());
@@ -100,7 +116,7 @@ export class ProcessOptimiser implements PlacementOptimiser {
     }
     this.#idle = setTimeout(() => void this.#kill(), this.#idleMs).unref();
     if ('error' in reply) throw failed(`the solver failed: ${reply.error}`);
-    return reply.plan;
+    return reply;
   }
 
   #start(): ChildProcess {

@@ -154,7 +154,61 @@ export interface PlanView {
   readonly conflict: readonly string[] | null;
   readonly relaxations:
     readonly { readonly group: string; readonly slack: number; readonly unit: string; readonly text: string }[] | null;
+  /** Of an infeasible plan: joint repairs, none better than another throughout. */
+  readonly repairs?: readonly { readonly changes: readonly { readonly text: string }[] }[];
   readonly explanation: readonly string[];
+}
+
+/**
+ * GET /api/v1/plans/{id}/explain?overview=true&curve=power|latency&swap=DEVICE:VARIANT:VARIANT&device=ID. Without parameters
+ * what the plan says by itself; with them also what solving again for at most ten seconds tells.
+ */
+export interface ExplanationView extends Pick<PlanView, 'id' | 'state' | 'status' | 'trigger' | 'explanation'> {
+  readonly binding: readonly PlanConstraint[];
+  readonly conflict: PlanView['conflict'];
+  readonly relaxations: PlanView['relaxations'];
+  readonly repairs?: PlanView['repairs'];
+  readonly prices?: readonly PriceView[];
+  readonly off?: readonly DeviceReasonView[];
+  /** Nearest calls first. */
+  readonly swaps?: readonly SwapView[];
+  readonly curve?: CurveView;
+  readonly swap?: SwapView;
+  readonly device?: DeviceReasonView;
+}
+/** What more of one bound is worth, in points per unit, and up to which bound. Null: nothing; absent: no time. */
+export interface PriceView {
+  readonly group: string;
+  readonly subject: string;
+  readonly name: string;
+  readonly unit: string;
+  readonly value: number;
+  readonly kept?: SlopeView | null;
+  readonly best?: SlopeView | null;
+  readonly text: string;
+}
+export interface SlopeView {
+  readonly perUnit: number;
+  readonly upTo: number;
+}
+export interface DeviceReasonView {
+  readonly device: string;
+  readonly text: string;
+}
+export interface SwapView {
+  readonly device: string;
+  readonly from: string;
+  readonly to: string;
+  /** Points that the best plan with the swap is worse; null where none fits; absent: no time. */
+  readonly regret?: number | null;
+  readonly text: string;
+}
+export interface CurveView {
+  readonly of: 'power' | 'latency';
+  readonly unit: string;
+  readonly now: number;
+  readonly points: readonly { readonly value: number; readonly objective: number; readonly bound: number | null }[];
+  readonly text: string;
 }
 export interface PlanConstraint {
   readonly group: string;
