@@ -8,7 +8,7 @@
  */
 import type { BranchDecision } from './certificate.js';
 import type { LinearProgram } from './linear-program.js';
-import type { ColumnRange, LinearSession, WarmBasis } from './solver.js';
+import type { ColumnRange, LinearSession, SessionAnswer, SessionColumn, WarmBasis } from './solver.js';
 
 export interface Decision {
   readonly column: number;
@@ -55,6 +55,14 @@ export interface SearchTask {
    * that it made of it, if any.
    */
   readonly onPoint: (point: Float64Array, bound: number, wholeRank: number) => number | undefined;
+  /**
+   * Where the program only approximates the devices: the true bound at some duals within a part, and columns that would
+   * bring the program closer to it.
+   */
+  readonly price?: (
+    duals: Float64Array,
+    ranges: ReadonlyMap<number, ColumnRange>,
+  ) => { readonly bound: number; readonly columns: readonly SessionColumn[] };
   /** Told of the root's duals before anything is branched on; returns the objective of the best placement made of them. */
   readonly onRoot?: (duals: Float64Array) => number | undefined;
   /** End as soon as a placement is known; what is open keeps its bound. */
@@ -85,7 +93,19 @@ export interface SearchResult {
   readonly isClosed: boolean;
 }
 
+type OptimalAnswer = Extract<SessionAnswer, { status: 'optimal' }>;
+
 const WHOLE = 1e-6;
+/** Rounds of new columns at the root, and at each later node. */
+const ROOT_ROUNDS = 60;
+const NODE_ROUNDS = 6;
+/** A program is close enough when it is within this share of the gap asked for. */
+const PRICED = 0.25;
+/** Weight of the best duals so far against the newest (Wentges 1997): raw duals leap from end to end. */
+const STABLE = 0.5;
+
+const mixed = (stable: Float64Array, fresh: Float64Array): Float64Array =>
+  stable.map((value, i) => STABLE * value + (1 - STABLE) * (fresh[i] ?? 0));
 
 interface OpenPart {
   readonly node: SearchNode;
@@ -199,10 +219,7 @@ class TreeSearch {
     const answer = this.#task.session.solve(left, basis);
     switch (answer.status) {
       case 'optimal':
-        // Rounding may lift a child above its parent; the parent's bound holds for both.
-        node.bound = Math.min(node.bound, answer.objective);
-        node.proof = { duals: answer.rowDuals };
-        return { node, point: answer.point, basis: answer.basis };
+        return this.#priced(node, answer);
       case 'infeasible':
         this.#proveEmpty(node, brokenRow(this.#task.program, node.ranges) ?? answer.ray);
         return undefined;
@@ -210,6 +227,40 @@ class TreeSearch {
         this.#isCut = true;
         return undefined;
     }
+  }
+
+  /** The part's bound and proof; where the program is an approximation it is brought closer first. */
+  #priced(node: SearchNode, first: OptimalAnswer): OpenPart {
+    const { price, session, left, gap } = this.#task;
+    let answer = first;
+    if (price === undefined) {
+      // Rounding may lift a child above its parent; the parent's bound holds for both.
+      node.bound = Math.min(node.bound, answer.objective);
+      node.proof = { duals: answer.rowDuals };
+      return { node, point: answer.point, basis: answer.basis };
+    }
+    const rounds = this.#nodes === 1 ? ROOT_ROUNDS : NODE_ROUNDS;
+    let stable = answer.rowDuals;
+    let best = Infinity;
+    for (let round = 0; round < rounds; round++) {
+      const duals = round === 0 ? answer.rowDuals : mixed(stable, answer.rowDuals);
+      const { bound, columns } = price(duals, node.ranges);
+      if (bound < best) {
+        best = bound;
+        stable = duals;
+      }
+      const isClose = best - answer.objective <= PRICED * gap * Math.max(1, Math.abs(best));
+      if (isClose || best <= this.#cut || columns.length === 0 || left() <= 0) break;
+      session.addColumns(columns);
+      const next = session.solve(left());
+      if (next.status !== 'optimal') break;
+      answer = next;
+    }
+    if (best < node.bound) {
+      node.bound = best;
+      node.proof = { duals: stable };
+    }
+    return { node, point: answer.point, basis: answer.basis };
   }
 
   /** Without a ray nothing is proven: the parent's proof stays. */
@@ -253,7 +304,11 @@ class TreeSearch {
   }
 
   #isBeaten(node: SearchNode): boolean {
-    return node.bound <= this.#best + this.#task.gap * Math.max(1, Math.abs(this.#best));
+    return node.bound <= this.#cut;
+  }
+
+  get #cut(): number {
+    return this.#best + this.#task.gap * Math.max(1, Math.abs(this.#best));
   }
 
   #keep(part: OpenPart): void {

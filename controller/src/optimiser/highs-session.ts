@@ -1,6 +1,6 @@
 import type { Highs, Model } from 'highs';
 
-import type { ColumnRange, LinearSession, SessionAnswer, WarmBasis } from './solver.js';
+import type { ColumnRange, LinearSession, SessionAnswer, SessionColumn, WarmBasis } from './solver.js';
 
 /** Dual simplex from the last basis: after a few bounds have changed, a few pivots are enough. */
 export class HighsSession implements LinearSession {
@@ -23,7 +23,7 @@ export class HighsSession implements LinearSession {
   solve(timeLimitS: number, basis?: WarmBasis): SessionAnswer {
     const { modelStatus } = this.#highs.constants;
     try {
-      if (basis !== undefined) this.#model.setBasis({ colStatus: basis.columns, rowStatus: basis.rows });
+      if (basis !== undefined) this.#install(basis);
       this.#model.zeroAllClocks();
       this.#model.options.set({ time_limit: Math.max(0.01, timeLimitS) });
       this.#model.run();
@@ -40,6 +40,30 @@ export class HighsSession implements LinearSession {
 
   restrict(ranges: Iterable<ColumnRange>): void {
     for (const { column, lower, upper } of ranges) this.#model.changeColBounds(column, lower, upper);
+  }
+
+  addColumns(columns: readonly SessionColumn[]): void {
+    const { numRows } = this.#model.getDimensions();
+    const starts = new Int32Array(columns.length + 1);
+    columns.forEach(({ entries }, j) => (starts[j + 1] = (starts[j] ?? 0) + entries.length));
+    this.#model.addCols({
+      cost: Float64Array.from(columns, ({ cost }) => cost),
+      lower: new Float64Array(columns.length),
+      upper: Float64Array.from(columns, ({ upper }) => upper),
+      matrix: {
+        ...{ format: 'csc', numRows, numCols: columns.length, starts },
+        indices: Int32Array.from(columns.flatMap(({ entries }) => entries.map(([row]) => row))),
+        values: Float64Array.from(columns.flatMap(({ entries }) => entries.map(([, value]) => value))),
+      },
+    });
+  }
+
+  /** Columns that have joined since the basis was taken stay at their lower bound. */
+  #install({ columns, rows }: WarmBasis): void {
+    const { numCols } = this.#model.getDimensions();
+    const colStatus = new Int32Array(numCols).fill(this.#highs.constants.basisStatus.lower);
+    colStatus.set(columns);
+    this.#model.setBasis({ colStatus, rowStatus: rows });
   }
 
   restrictRow(row: number, lower: number, upper: number): void {

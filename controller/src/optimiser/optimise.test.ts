@@ -190,6 +190,7 @@ describe('a solver that cannot be trusted', () => {
           return {
             solve: (timeLimitS, basis) => answer(session.solve(timeLimitS, basis), program),
             restrict: (ranges) => session.restrict(ranges),
+            addColumns: (columns) => session.addColumns(columns),
             restrictRow: (row, lower, upper) => session.restrictRow(row, lower, upper),
             close: () => session.close(),
           };

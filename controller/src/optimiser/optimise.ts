@@ -45,9 +45,9 @@ export interface OptimiseLimits {
 const SMALL_FLEET = 30;
 
 /** Measured figures carry about 1 % of noise: a fleet's plan is good when it is within a hundredth of that. */
-export function defaultGap(problem: PlacementProblem): number {
+function defaultGap(problem: PlacementProblem, { isExact }: Pooling): number {
   const devices = problem.devices.reduce((sum, { count = 1 }) => sum + count, 0);
-  return devices < SMALL_FLEET ? 1e-7 : 1e-4;
+  return devices < SMALL_FLEET ? 1e-7 : isExact ? 1e-4 : 1e-3;
 }
 
 /** Solves, verifies, prices and explains. The answer's bound is never below its objective. */
@@ -102,7 +102,7 @@ function poolsFor(problem: PlacementProblem): Pooling {
 
 async function search(run: Run, engine: LinearEngine, pooling: Pooling) {
   const { problem, limits, solvers } = run;
-  const gap = limits.gap ?? defaultGap(problem);
+  const gap = limits.gap ?? defaultGap(problem, pooling);
   const notes: string[] = [];
   const start =
     limits.method === 'milp'

@@ -3,10 +3,11 @@
  * catalogues on a projected model (no copies), and for each catalogue worth it the copies and devices of that catalogue
  * alone. Every placement found is realised on the devices and checked before it counts.
  */
-import { type Decision, searchTree, type SearchProgress, type SearchTree } from './branching.js';
+import { type Decision, searchTree, type SearchProgress, type SearchTask, type SearchTree } from './branching.js';
 import { bestCatalogue } from './catalogue-kernel.js';
 import { buildExactModel, type ExactModel } from './exact-model.js';
 import { pairKey, type Placement } from './placement.js';
+import { PoolPricing } from './pool-pricing.js';
 import type { Pooling } from './pools.js';
 import type { PlacementProblem } from './problem.js';
 import { type Realised, realise } from './realise.js';
@@ -33,6 +34,10 @@ export interface PlacementSearch {
   readonly isClosed: boolean;
 }
 
+/** Points that a pool has to gain for a column of its own. */
+const WORTH = 1e-3;
+/** Share of the gap to which copies of a catalogue are searched where pools are no proof. */
+const PRIMAL_SHARE = 0.1;
 /** Columns up to which one tree over the whole exact model is quicker than two. */
 const SMALL_COLUMNS = 1500;
 /** Share of the time left that copies of one catalogue may take. */
@@ -98,6 +103,10 @@ class Search {
         decisions: catalogueDecisions(model),
         mostNodes: effort === 'root' ? 1 : mostNodes,
         fullAt: pooled.budgets.maxVariants ?? Infinity,
+        // What is proven of mean devices is not proven of the fleet: a catalogue's own tree proves it only for equal ones.
+        ...(this.#pooling.isExact
+          ? { refine: (point) => this.#within(chosenAt(model, point)) }
+          : { price: this.#pricing(model) }),
         onRoot: (duals) => {
           const chosen = bestCatalogue(pooled, model.program, duals, () => left() <= 0);
           if (chosen !== undefined) this.#within(chosen);
@@ -108,7 +117,6 @@ class Search {
           this.#within(chosenAt(model, point));
           return this.#objective;
         },
-        refine: (point) => this.#within(chosenAt(model, point)),
         onProgress: (progress) => this.#onProgress({ ...progress, nodes: this.#nodes + progress.nodes }),
       });
       const tree = { root: result.root, program: model.program };
@@ -117,6 +125,24 @@ class Search {
     } finally {
       session.close();
     }
+  }
+
+  /** Bounds on the devices as they are, for pools of devices that differ. */
+  #pricing(model: ExactModel): NonNullable<SearchTask['price']> {
+    const pricing = new PoolPricing(this.#problem, this.#pooling, model.program);
+    const columns = [...model.catalogue.entries()].filter(([, column]) => column >= 0);
+    const most = this.#problem.budgets.maxVariants ?? Infinity;
+    return (duals, ranges) => {
+      const catalogue = new Int8Array(this.#problem.variants.length);
+      let forced = 0;
+      for (const [v, column] of columns) {
+        const range = ranges.get(column);
+        if ((range?.lower ?? 0) >= 1) forced++;
+        catalogue[v] = (range?.lower ?? 0) >= 1 ? 1 : (range?.upper ?? 1) < 1 ? -1 : 0;
+      }
+      if (forced >= most) catalogue.forEach((state, v) => (catalogue[v] = state === 1 ? 1 : -1));
+      return pricing.respond(duals, catalogue, WORTH);
+    };
   }
 
   get #objective(): number {
@@ -143,7 +169,9 @@ class Search {
   }
 
   #searchModel(model: ExactModel, left: () => number, mostNodes: number) {
-    const { gap, effort } = this.#limits;
+    const { effort } = this.#limits;
+    // Placements of mean devices are searched closer than their proof: what is lost by the mean is all that may be lost.
+    const gap = this.#limits.gap * (this.#pooling.isExact ? 1 : PRIMAL_SHARE);
     const session = this.#engine.open(model.program);
     const seen = new Set<string>();
     const before = this.#nodes;

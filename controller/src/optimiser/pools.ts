@@ -13,19 +13,21 @@ export interface Pooling {
   readonly poolOf: readonly number[];
   /** Device entries of each pool. */
   readonly members: readonly (readonly number[])[];
+  /** Whether the devices of each pool are identical: then the pools' bound is the fleet's. */
+  readonly isExact: boolean;
 }
 
 /** Pools of identical devices. O(arcs). */
 export function exactPools(problem: PlacementProblem): Pooling {
   const { poolOf, members } = identicalDevices(problem);
   if (members.length === problem.devices.length && !problem.devices.some(({ like }) => like !== undefined)) {
-    return { problem, poolOf, members };
+    return { problem, poolOf, members, isExact: true };
   }
-  return { problem: pooledProblem(problem, poolOf, members), poolOf, members };
+  return { problem: pooledProblem(problem, poolOf, members), poolOf, members, isExact: true };
 }
 
 /** Which devices are identical, without the pooled problem. */
-export function identicalDevices(problem: PlacementProblem): Omit<Pooling, 'problem'> {
+export function identicalDevices(problem: PlacementProblem): Pick<Pooling, 'poolOf' | 'members'> {
   const index = arcIndexOf(problem);
   const keyOf = deviceKey(problem);
   const byKey = new Map<string, number[]>();
@@ -53,7 +55,7 @@ export function identicalDevices(problem: PlacementProblem): Omit<Pooling, 'prob
 /** Every entry as a pool of its own. */
 export function noPools(problem: PlacementProblem): Pooling {
   const poolOf = problem.devices.map((_, d) => d);
-  return { problem, poolOf, members: poolOf.map((d) => [d]) };
+  return { problem, poolOf, members: poolOf.map((d) => [d]), isExact: true };
 }
 
 /** Whether it matters where copies are now. */

@@ -34,6 +34,7 @@ export function quantilePools(problem: PlacementProblem, most: number): Pooling 
     },
     poolOf,
     members,
+    isExact: false,
   };
 }
 

@@ -49,12 +49,21 @@ export type SessionAnswer =
   /** Time was over, or the solver broke down: nothing is known. */
   | { readonly status: 'stopped' };
 
+/** A column that joins a program while it is open; `entries`: (row, coefficient). */
+export interface SessionColumn {
+  readonly cost: number;
+  readonly upper: number;
+  readonly entries: readonly (readonly [number, number])[];
+}
+
 /** One linear program kept in the solver's memory while its bounds change; integer marks are ignored. */
 export interface LinearSession {
   /** Solves with the column bounds as they are now, from `basis` or from where it last was. Blocks for `timeLimitS` at most. */
   solve(timeLimitS: number, basis?: WarmBasis): SessionAnswer;
   /** Changes the bounds of columns until they are changed again. */
   restrict(ranges: Iterable<ColumnRange>): void;
+  /** Appends columns from 0 to their upper bound. */
+  addColumns(columns: readonly SessionColumn[]): void;
   /** Changes the bounds of a row. */
   restrictRow(row: number, lower: number, upper: number): void;
   close(): void;
