@@ -49,7 +49,8 @@ async function explain(id: string | undefined, options: ExplainOptions): Promise
 async function printOverview(client: ApiClient, view: ExplanationView): Promise<void> {
   const plan = await getPlan(client, view.id);
   printOutcome(plan);
-  printSection('worth', view.prices);
+  const gainful = view.prices?.filter(({ best }) => best !== null);
+  printSection('worth', gainful?.length === 0 ? [{ text: 'More of what binds buys nothing.' }] : gainful);
   printSection('off', view.off);
   printSection('nearest swaps', view.swaps);
   if (plan.constraints.length === 0) return;

@@ -48,14 +48,22 @@ const ORDER: readonly ConstraintGroup[] = [
   'slots',
 ];
 
-/** The bounds that bind in a plan and can be given more of, the most asked-for first. O(uses). */
+/** Used up by what comes whole, devices and copies: the room left may be too little for the next one. */
+const LUMPY: ReadonlySet<ConstraintGroup> = new Set(['power', 'sitepower', 'memory', 'move']);
+/** Of such a bound so much may be left. */
+const LUMP_SHARE = 0.1;
+
+const mayBind = (use: ConstraintUse): boolean =>
+  isBinding(use) || (LUMPY.has(use.group) && use.limit - use.used <= LUMP_SHARE * use.limit);
+
+/** The bounds that may bind in a plan and can be given more of, the most asked-for first. O(uses). */
 export function bindingBounds(
   problem: PlacementProblem,
   plan: Pick<PlacementPlan, 'modes'>,
   uses: readonly ConstraintUse[],
 ): BoundOf[] {
   const index = indexOf(problem, plan);
-  const bounds = uses.flatMap((use) => (isBinding(use) && ORDER.includes(use.group) ? index(use) : []));
+  const bounds = uses.flatMap((use) => (mayBind(use) && ORDER.includes(use.group) ? index(use) : []));
   // Floors of nothing are no bounds.
   const real = bounds.filter((bound) => !isFloor(bound.group) || boundValue(problem, bound) > 0);
   return real.toSorted((a, b) => ORDER.indexOf(a.group) - ORDER.indexOf(b.group));

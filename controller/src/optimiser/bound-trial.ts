@@ -27,8 +27,8 @@ export interface Slope {
   readonly isOpen: boolean;
   /** The least tried bound from which looser ones buy nothing more; null when the loosest tried still does. */
   readonly flatFrom: number | null;
-  /** The first step that buys anything, where smaller ones buy nothing: experts and devices come whole. */
-  readonly jumpAt?: number;
+  /** Where small steps buy nothing, for experts and devices come whole: the first that buys anything, and the last that does not. */
+  readonly jump?: { readonly at: number; readonly after: number };
 }
 
 /** A placement that is kept, or the best one. */
@@ -90,6 +90,7 @@ export class BoundTrial {
 
   /** Undefined where nothing was solved, null where looser buys nothing. */
   async slope(side: Side): Promise<Slope | null | undefined> {
+    await this.#seekStart(side);
     const gains = this.#gains(side);
     const first = gains.findIndex(({ gain }) => gain > 0);
     const start = gains[first];
@@ -108,7 +109,7 @@ export class BoundTrial {
       upTo: at(Math.min(good, flat ?? Infinity)),
       isOpen: bad === undefined && flat === undefined,
       flatFrom: flat === undefined ? null : at(flat),
-      ...(first === 0 ? {} : { jumpAt: at(start.size) }),
+      ...(first === 0 ? {} : { jump: { at: at(start.size), after: at(gains[first - 1]?.size ?? 0) } }),
     };
   }
 
@@ -124,6 +125,22 @@ export class BoundTrial {
       else bad = size;
     }
     return good;
+  }
+
+  /** Where the smallest steps buy nothing: tries between the last that does not and the first that does. */
+  async #seekStart(side: Side): Promise<void> {
+    const gains = this.#gains(side);
+    const first = gains.findIndex(({ gain }) => gain > 0);
+    const [before, start] = [gains[first - 1], gains[first]];
+    if (before === undefined || start === undefined || WHOLE.has(this.#bound.group)) return;
+    let [low, high] = [before.size, start.size];
+    for (let round = 0; round < 2 * BISECTIONS[side]; round++) {
+      const size = (low + high) / 2;
+      const gain = this.#gain(await this.step(size, side), side);
+      if (gain === undefined) return;
+      if (gain > 0) high = size;
+      else low = size;
+    }
   }
 
   /** Tries between the two loosest steps where looser stops to buy anything. */

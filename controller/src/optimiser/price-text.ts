@@ -50,10 +50,11 @@ function lossPart(price: Facts): string | undefined {
 function slopeText(price: Facts, slope: Slope): string {
   const { group, value } = price;
   const upTo = `${slope.isOpen ? 'at least to' : 'up to'} ${boundFigure(group, slope.upTo)}`;
-  if (slope.jumpAt !== undefined) {
-    const size = Math.abs(slope.jumpAt - value);
-    const less = `less than ${signed(price, size)} buys nothing`;
-    return `${signed(price, size)} buys ${shown(slope.perUnit * size)} points at once (${less})`;
+  if (slope.jump !== undefined) {
+    const { at, after } = slope.jump;
+    const size = Math.abs(at - value);
+    const gain = `${signed(price, size)} buys ${shown(slope.perUnit * size)} points at once`;
+    return `${gain}, ${signed(price, Math.abs(after - value))} nothing`;
   }
   const size = stepShown(price, Math.abs(slope.upTo - value));
   return `${signed(price, size)} buys ${shown(slope.perUnit * size)} points, ${upTo}`;

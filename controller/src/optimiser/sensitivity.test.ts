@@ -70,6 +70,20 @@ describe('the price of a budget', () => {
     expect(slots.text).toContain('nothing with the experts where they are');
   });
 
+  it('of power that is too little for another device says how much more it takes', async () => {
+    // A device idles at 7 W and draws 1 W for the 0.5 requests/s it has time for: 8 W of 8.2 W. The second idles at 7 W too.
+    const devices = smallFleet().devices.map((each) => ({ ...each, idleW: 7, maxUtil: 0.1 }));
+    const classes = smallFleet().classes.map((each) => ({ ...each, minServed: 0, minReplicas: 0, minSites: 0 }));
+    const budgets = { ...smallFleet().budgets, powerW: 8.2 };
+    const price = await priceOf(smallFleet({ devices, classes, budgets }), 'power');
+    expect(price.kept).toBeNull();
+    const { at = NaN, after = NaN } = price.best?.jump ?? {};
+    expect(after).toBeLessThanOrEqual(15);
+    expect(at).toBeGreaterThan(15);
+    expect(at - after).toBeLessThan(0.4);
+    expect(price.text).toMatch(/^power budget 8\.2 W: \+[67]\.\d+ W buys [\d.]+ points at once, \+6\.\d+ W nothing;/);
+  });
+
   it('is a dual for small changes, and says so, when there is no time to solve again', async () => {
     const { problem } = referenceProblem('fleet-09-slo-tight');
     const plan = await optimise(problem, LIMITS, solvers);
