@@ -24,7 +24,10 @@ export interface Curve {
   readonly unit: CurveAxis['unit'];
   /** The budget as it is. */
   readonly now: number;
-  /** Ascending, from the least at which some plan fits to where more buys nothing. Empty when none was found at any. */
+  /**
+   * Ascending, from the least at which some plan fits (from the budget as it is, where there was no time to find that) to
+   * where more buys nothing. Empty when no plan was found.
+   */
   readonly points: readonly CurvePoint[];
   /** How many points there was no time for. */
   readonly missing: number;
@@ -44,7 +47,7 @@ export async function tradeOff(
 ): Promise<Curve> {
   const axis = of === 'power' ? powerAxis(problem) : latencyAxis(problem);
   const frame = { of, unit: axis.unit, now: axis.now };
-  const top = await whatIf.best(axis.at(axis.ample), { mayFail: true, tieBreak: 'least-power' });
+  const top = await whatIf.best(axis.at(axis.ample), { mayFail: true, isPatient: true, tieBreak: 'least-power' });
   if (top === undefined || top.objective === null) {
     const why = top?.status === 'infeasible' ? `no plan fits, however much ${of} is allowed` : 'no time for a plan';
     return { ...frame, points: [], missing: points, text: `Quality against ${of}: ${why}.` };
@@ -53,7 +56,7 @@ export async function tradeOff(
   const most = axis.need(top) * (1 + 1e-7) + 1e-9;
   const found: CurvePoint[] = [{ value: most, objective: top.objective, bound: top.bound, status: top.status }];
   const least = await axis.least(most, whatIf);
-  const values = least === undefined ? [] : between(least, most, axis.now, points);
+  const values = between(least ?? Math.min(axis.now, most), most, axis.now, points);
   for (const value of values) {
     const plan = await whatIf.best(axis.at(value));
     if (plan === undefined) break;
@@ -62,7 +65,7 @@ export async function tradeOff(
     found.push({ value, objective: plan.objective, bound: plan.bound, status: plan.status });
   }
   const curve = { ...frame, points: monotone(found), missing: Math.max(0, values.length + 1 - found.length) };
-  return { ...curve, text: curveText(curve) };
+  return { ...curve, text: curveText(curve, least !== undefined) };
 }
 
 /** Values from least to most without the last, and the budget as it is: the ends first, then halves, quarters, eighths. */
@@ -95,13 +98,16 @@ function monotone(found: readonly CurvePoint[]): CurvePoint[] {
 }
 
 /** `Quality against power: 512 at 9.3 W, the least at which a plan fits; 700 at 12 W, as now; 736.4 from 21 W on.` */
-function curveText({ of, unit, now, points }: Omit<Curve, 'text'>): string {
+function curveText({ of, unit, now, points }: Omit<Curve, 'text'>, isLeast: boolean): string {
   const [first, last] = [points[0], points.at(-1)];
   const at = (value: number) => (unit === 'W' ? `${shown(value)} W` : `${shown(value)} times the latency bounds`);
   if (first === undefined || last === undefined) return `Quality against ${of}: no plan fits.`;
   const flat = points.find(({ objective }) => objective >= last.objective * (1 - 4e-6)) ?? last;
   const parts = [];
-  if (flat !== first) parts.push(`${shown(first.objective)} at ${at(first.value)}, the least at which a plan fits`);
+  if (flat !== first) {
+    const end = isLeast ? ', the least at which a plan fits' : '';
+    parts.push(`${shown(first.objective)} at ${at(first.value)}${end}`);
+  }
   const present = points.findLast(({ value }) => value <= now * (1 + 1e-9));
   if (present !== undefined && now < flat.value) parts.push(`${shown(present.objective)} at ${at(now)}, as now`);
   parts.push(`${shown(flat.objective)} from ${at(flat.value)} on, where more buys nothing`);

@@ -25,9 +25,13 @@ export interface WhatIfParts {
 
 /** Finer than what is shown, coarse enough not to spend the time on the last digit. */
 const GAP = 1e-6;
+/** Times the limit of one question, for one that others build on. */
+const PATIENCE = 4;
 
 interface Asked extends Pick<OptimiseLimits, 'tieBreak'> {
   readonly mayFail?: boolean;
+  /** Others build on this question, so it may take longer. */
+  readonly isPatient?: boolean;
 }
 
 /** Asks the optimiser about changed problems, all under one deadline. */
@@ -49,9 +53,12 @@ export class WhatIf {
    * may well be infeasible is checked for that before the optimiser is
    * asked: nobody wants to know why here, and it would go on to explain it.
    */
-  async best(problem: PlacementProblem, { mayFail = false, ...more }: Asked = {}): Promise<Outcome | undefined> {
+  async best(
+    problem: PlacementProblem,
+    { mayFail = false, isPatient = false, ...more }: Asked = {},
+  ): Promise<Outcome | undefined> {
     if (this.isOver) return undefined;
-    const timeLimitS = Math.min(this.#parts.stepLimitS, this.#leftS());
+    const timeLimitS = Math.min((isPatient ? PATIENCE : 1) * this.#parts.stepLimitS, this.#leftS());
     const limits = { timeLimitS, gap: GAP };
     const exact = await exactAnswer(problem, this.#parts.solvers.exact, limits, more.tieBreak);
     if (exact !== undefined) return exact;
@@ -98,7 +105,7 @@ export class WhatIf {
   /** The problem with the bounds of one group moved as little as makes it feasible; undefined when none was found. */
   async repaired(problem: PlacementProblem, group: ConstraintGroup): Promise<PlacementProblem | undefined> {
     if (this.isOver) return undefined;
-    const limits = { timeLimitS: Math.min(this.#parts.stepLimitS, this.#leftS()), gap: GAP };
+    const limits = { timeLimitS: Math.min(PATIENCE * this.#parts.stepLimitS, this.#leftS()), gap: GAP };
     const repair = await findRepair(problem, new Set([group]), this.#parts.solvers.exact, limits);
     return repair === undefined ? undefined : applyRepair(problem, repair);
   }

@@ -135,5 +135,5 @@ function comparedText(found: number | null, objective: number, who: string): str
   if (found === null) return `no plan ${who} meets all bounds`;
   const loss = objective - found;
   if (Math.abs(loss) <= 4e-6 * Math.max(1, Math.abs(objective))) return `the best plan ${who} is as good`;
-  return `the best plan ${who} is ${shown(Math.abs(loss))} points ${loss > 0 ? 'worse' : 'better'}`;
+  return `the best plan ${who} is ${shown(Math.abs(loss))} points ${loss > 0 ? 'worse' : 'better: this plan was not the best'}`;
 }
