@@ -74,7 +74,9 @@ export async function explainPlan(
     ...(device === undefined || !hasPlacement
       ? {}
       : { device: await deviceReason(problem, plan, device, within(0.5)) }),
-    ...(curve === undefined ? {} : { curve: await tradeOff(problem, curve, within(question.overview ? 0.5 : 1)) }),
+    ...(curve === undefined
+      ? {}
+      : { curve: await tradeOff(problem, curve, within(question.overview ? 0.5 : 1), { present: plan }) }),
     ...(question.overview === true && hasPlacement
       ? {
           prices: await pricesOf(problem, plan, within(0.5)),

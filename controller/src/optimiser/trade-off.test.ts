@@ -28,7 +28,7 @@ function expectMonotone(curve: Curve): void {
 describe('quality against watts', () => {
   it('can be reckoned by hand', async () => {
     // One device on idles at 1 W. Half of 2 requests/s by `small` takes 1 J each: 0.25 of quality. All by `large`: 4 W.
-    const curve = await tradeOff(smallFleet(), 'power', whatIf(), 5);
+    const curve = await tradeOff(smallFleet(), 'power', whatIf(), { points: 5 });
     const values = [2.001, 2.75, 3.5, 4.25, 5];
     expect(curve.points.map(({ value }) => value)).toEqual(values.map((value) => expect.closeTo(value, 2)));
     // By each of them: a joule earns 250 points of 1000 on `small` and 225 on `large`, to lift a request 200.
@@ -63,7 +63,7 @@ describe('quality against watts', () => {
 describe('quality against latency', () => {
   it('begins where the quickest variants are just quick enough', async () => {
     const classes = smallFleet().classes.map((each) => ({ ...each, sloMean_s: 0.5 }));
-    const curve = await tradeOff(smallFleet({ classes }), 'latency', whatIf(), 3);
+    const curve = await tradeOff(smallFleet({ classes }), 'latency', whatIf(), { points: 3 });
     // `small` takes 0.3 s and is worth 500, `large` 0.6 s and 900.
     expect(curve.points).toEqual([
       expect.objectContaining({ value: expect.closeTo(0.6, 3), objective: expect.closeTo(500, 3) }),
@@ -92,7 +92,7 @@ it.each([
     await fc.assert(
       fc.asyncProperty(fleets, fc.constantFrom('power' as const, 'latency' as const), async (problem, of) => {
         const axis = of === 'power' ? powerAxis(problem) : latencyAxis(problem);
-        const curve = await tradeOff(problem, of, whatIf(), 4);
+        const curve = await tradeOff(problem, of, whatIf(), { points: 4 });
         const best = await objectiveAt(axis.at(axis.ample * 2 + 1));
         if (best === null) {
           expect(curve.points).toEqual([]);

@@ -38,12 +38,18 @@ export interface Curve {
 /** Evenly spaced points beside the budget as it is. */
 export const CURVE_POINTS = 9;
 
+interface CurveOptions {
+  readonly points?: number;
+  /** The plan of the budget as it is, which need not be solved again. */
+  readonly present?: Pick<PlacementPlan, 'objective' | 'bound' | 'status'>;
+}
+
 /** The curve of a problem, coarse first, so that a curve cut short by the deadline still reaches from end to end. */
 export async function tradeOff(
   problem: PlacementProblem,
   of: CurveKind,
   whatIf: WhatIf,
-  points = CURVE_POINTS,
+  { points = CURVE_POINTS, present }: CurveOptions = {},
 ): Promise<Curve> {
   const axis = of === 'power' ? powerAxis(problem) : latencyAxis(problem);
   const frame = { of, unit: axis.unit, now: axis.now };
@@ -55,9 +61,13 @@ export async function tradeOff(
   // A little more than the plan needs, so that it still fits whatever the rounding.
   const most = axis.need(top) * (1 + 1e-7) + 1e-9;
   const found: CurvePoint[] = [{ value: most, objective: top.objective, bound: top.bound, status: top.status }];
+  const { objective = null, bound = null, status = 'timeout' } = present ?? {};
+  const isKnown = objective !== null && axis.now < most;
+  if (isKnown) found.push({ value: axis.now, objective, bound, status });
   const least = await axis.least(most, whatIf);
   const values = between(least ?? Math.min(axis.now, most), most, axis.now, points);
   for (const value of values) {
+    if (isKnown && value === axis.now) continue;
     const plan = await whatIf.best(axis.at(value));
     if (plan === undefined) break;
     // A plan that was found is worth a point; that none was found in time is not.
