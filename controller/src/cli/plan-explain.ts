@@ -38,7 +38,9 @@ async function explain(id: string | undefined, options: ExplainOptions): Promise
   const { curve, swap, device } = options;
   const asked = Object.entries({ curve, swap, device }).filter(([, value]) => value !== undefined);
   const query = new URLSearchParams(asked.length === 0 ? { overview: 'true' } : (asked as [string, string][]));
-  const view = await client.get<ExplanationView>(`/api/v1/plans/${encodeURIComponent(wanted)}/explain?${query}`);
+  const view = await client.get<ExplanationView>(
+    `/api/v1/plans/${encodeURIComponent(wanted)}/explain?${query.toString()}`,
+  );
   if (options.json === true) return printJson(view);
   if (asked.length === 0) await printOverview(client, view);
   if (view.device !== undefined) printLine(view.device.text);

@@ -8,7 +8,6 @@ import { ApiClient, type ConnectOptions, withConnection } from './api-client.js'
 import { activePlanId, getPlan } from './plan-client.js';
 import { registerPlanExplain } from './plan-explain.js';
 import { printJson, printLine, printTable, showAge, showNumber, styled } from './output.js';
-import { printOutcome } from './plan-outcome.js';
 
 interface PlanOptions extends ConnectOptions {
   readonly json?: boolean;

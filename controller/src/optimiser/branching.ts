@@ -64,7 +64,7 @@ export interface SearchTask {
     ranges: ReadonlyMap<number, ColumnRange>,
   ) => { readonly bound: number; readonly columns: readonly SessionColumn[] };
   /** Told of the root's duals before anything is branched on; returns the objective of the best placement made of them. */
-  readonly onRoot?: (duals: Float64Array) => number | undefined;
+  readonly onRoot?: (duals: Float64Array, point: Float64Array) => number | undefined;
   /** End as soon as a placement is known; what is open keeps its bound. */
   readonly stopAtFirst?: boolean;
   /**
@@ -99,6 +99,9 @@ const WHOLE = 1e-6;
 /** Rounds of new columns at the root, and at each later node. */
 const ROOT_ROUNDS = 60;
 const NODE_ROUNDS = 6;
+/** Columns are no longer made when so many rounds have closed less than this share of what is open. */
+const STALL_ROUNDS = 6;
+const STALLED = 0.1;
 /** A program is close enough when it is within this share of the gap asked for. */
 const PRICED = 0.25;
 /** Weight of the best duals so far against the newest (Wentges 1997): raw duals leap from end to end. */
@@ -137,7 +140,8 @@ class TreeSearch {
       ...{ ranges: new Map(), bound: Infinity, proof: undefined, split: undefined, graft: undefined },
     };
     let part = this.#solve(root, undefined);
-    if (root.proof !== undefined && 'duals' in root.proof) this.#improve(this.#task.onRoot?.(root.proof.duals));
+    if (root.proof !== undefined && 'duals' in root.proof)
+      this.#improve(this.#task.onRoot?.(root.proof.duals, part?.point ?? new Float64Array(0)));
     while (part !== undefined && !this.#isCut) {
       part = this.#branch(part) ?? this.#next();
       this.#report();
@@ -241,13 +245,17 @@ class TreeSearch {
     }
     const rounds = this.#nodes === 1 ? ROOT_ROUNDS : NODE_ROUNDS;
     let stable = answer.rowDuals;
-    let best = Infinity;
+    let [best, lastBest] = [Infinity, Infinity];
     for (let round = 0; round < rounds; round++) {
       const duals = round === 0 ? answer.rowDuals : mixed(stable, answer.rowDuals);
       const { bound, columns } = price(duals, node.ranges);
       if (bound < best) {
         best = bound;
         stable = duals;
+      }
+      if (round % STALL_ROUNDS === STALL_ROUNDS - 1) {
+        if (lastBest - best <= STALLED * (lastBest - answer.objective)) break;
+        lastBest = best;
       }
       const isClose = best - answer.objective <= PRICED * gap * Math.max(1, Math.abs(best));
       if (isClose || best <= this.#cut || columns.length === 0 || left() <= 0) break;

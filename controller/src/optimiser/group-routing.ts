@@ -7,9 +7,10 @@
  * weighted by rate.
  */
 import { arcIndexOf } from './arc-index.js';
+import { meanArcs } from './mean-arcs.js';
 import { countOf, pairKey, type Placement } from './placement.js';
 import { type Prices, readPrices } from './prices.js';
-import type { PlacementProblem, ProblemArc } from './problem.js';
+import type { PlacementProblem } from './problem.js';
 import { buildRoutingModel, readRouting, type RoutingModel } from './routing-lp.js';
 import type { Hosting } from './spread.js';
 
@@ -99,7 +100,6 @@ function workSignature(problem: PlacementProblem): (d: number, v: number) => str
 }
 
 function groupedProblem(problem: PlacementProblem, groups: readonly Group[]): PlacementProblem {
-  const index = arcIndexOf(problem);
   const devices = groups.flatMap(({ members, on }) => {
     const device = problem.devices[members[0] ?? -1];
     if (device === undefined) return [];
@@ -109,44 +109,10 @@ function groupedProblem(problem: PlacementProblem, groups: readonly Group[]): Pl
     return [{ ...rest, count, idleW }];
   });
   const arcs = groups.flatMap(({ members, variants }, g) =>
-    variants.flatMap(([v]) => meanArcs(members.map((d) => index.ofPair(d, v))).map((arc) => ({ ...arc, d: g }))),
+    variants.flatMap(([v]) => meanArcs(problem, members, v).map((arc) => ({ ...arc, d: g }))),
   );
   return { ...problem, devices, arcs, current: [] };
 }
-
-/** Mean arcs of devices that are equally busy; what one of them may not do, none of them does. Lists are in the arcs' order. */
-export function meanArcs(lists: readonly (readonly ProblemArc[])[]): ProblemArc[] {
-  const [first = [], ...others] = lists;
-  if (others.length === 0) return [...first];
-  const at = new Int32Array(lists.length);
-  return first.flatMap((arc) => {
-    let [rate, quality, energy, latency, p95] = [0, 0, 0, 0, 0];
-    for (let i = 0; i < lists.length; i++) {
-      const list = lists[i] ?? [];
-      let position = at[i] ?? 0;
-      while (position < list.length && compareArcs(list[position] ?? arc, arc) < 0) position++;
-      at[i] = position;
-      const own = list[position];
-      if (own === undefined || compareArcs(own, arc) !== 0) return [];
-      rate += 1 / own.service_s;
-      quality += own.quality / own.service_s;
-      energy += own.energy_J / own.service_s;
-      latency += own.latency_s / own.service_s;
-      p95 = Math.max(p95, own.p95_s ?? 0);
-    }
-    const mean = {
-      ...arc,
-      quality: quality / rate,
-      service_s: lists.length / rate,
-      energy_J: energy / rate,
-      latency_s: latency / rate,
-    };
-    return [arc.p95_s === undefined ? mean : { ...mean, p95_s: p95 }];
-  });
-}
-
-/** By variant, class and mode. */
-const compareArcs = (a: ProblemArc, b: ProblemArc): number => a.v - b.v || a.k - b.k || (a.m ?? 0) - (b.m ?? 0);
 
 /** A group's requests over its devices: to each in proportion to how many it can serve in the same time. */
 function shared(
@@ -156,7 +122,15 @@ function shared(
 ): Placement['routing'][number][] {
   if (group === undefined) return [];
   const { members } = group;
-  const speeds = members.map((d) => 1 / (arcIndexOf(problem).find(d, flow.v, flow.k, flow.m)?.service_s ?? Infinity));
+  if (members.length === 1) return [{ ...flow, d: members[0] ?? -1 }];
+  const index = arcIndexOf(problem);
+  const bases = new Map<number, number>();
+  const speeds = members.map((d) => {
+    const template = index.template(d);
+    const base = bases.get(template) ?? index.find(template, flow.v, flow.k, flow.m)?.service_s ?? Infinity;
+    bases.set(template, base);
+    return 1 / (base * (problem.devices[d]?.like?.slowness ?? 1));
+  });
   const total = speeds.reduce((sum, speed) => sum + speed, 0);
   return members.map((d, i) => ({ ...flow, d, rate: (flow.rate * (speeds[i] ?? 0)) / total }));
 }

@@ -38,6 +38,8 @@ export interface PlacementSearch {
 const WORTH = 1e-3;
 /** Share of the gap to which copies of a catalogue are searched where pools are no proof. */
 const PRIMAL_SHARE = 0.1;
+/** Nodes for the copies of a catalogue where pools are no proof: large fleets lose little by rounding. */
+const MEAN_NODES = 60;
 /** Columns up to which one tree over the whole exact model is quicker than two. */
 const SMALL_COLUMNS = 1500;
 /** Share of the time left that copies of one catalogue may take. */
@@ -163,7 +165,8 @@ class Search {
     };
     const until = this.#limits.left() * (1 - CATALOGUE_SHARE);
     const left = () => this.#limits.left() - until;
-    const { tree } = this.#searchModel(buildExactModel(restricted), left, this.#limits.mostNodes);
+    const mostNodes = this.#pooling.isExact ? this.#limits.mostNodes : MEAN_NODES;
+    const { tree } = this.#searchModel(buildExactModel(restricted), left, mostNodes);
     if (tree !== undefined) this.#searched.set(key, tree);
     return tree;
   }
@@ -180,6 +183,10 @@ class Search {
         ...{ program: model.program, session, gap, left, mostNodes, incumbent: this.#objective },
         decisions: decisionsOf(this.#pooling.problem, model),
         stopAtFirst: effort === 'root',
+        onRoot: (_, point) => {
+          this.#realise(roundedUp(model, point));
+          return this.#objective;
+        },
         onPoint: (point, bound, wholeRank) => {
           if (wholeRank < Infinity || bound <= this.#objective) return undefined;
           const hosting = model.read(point);
@@ -207,6 +214,15 @@ class Search {
 /** Variants of the catalogue at a point whose catalogue decisions are whole. */
 function chosenAt(model: ExactModel, point: Float64Array): number[] {
   return [...model.catalogue.entries()].filter(([, column]) => (point[column] ?? 0) > 0.5).map(([v]) => v);
+}
+
+/** Devices and copies of a fractional point rounded up: in large fleets a little more of each costs little. */
+function roundedUp(model: ExactModel, point: Float64Array): Placement {
+  const rounded = point.slice();
+  for (const column of [...model.powered.flat(), ...model.copies]) {
+    if (column >= 0) rounded[column] = Math.ceil((point[column] ?? 0) - 1e-6);
+  }
+  return model.read(rounded);
 }
 
 function catalogueDecisions(model: ExactModel): Decision[] {

@@ -3,32 +3,14 @@
  * all in the linear program, but each device has its own best use of its time. The sum of what they gain bounds the
  * objective truly; what they do together is a new column of the program.
  */
-import { arcIndexOf } from './arc-index.js';
 import type { LinearProgram } from './linear-program.js';
-import { batteryW, countOf, modesOf, weightedRate } from './placement.js';
+import { batteryW, countOf, modesOf } from './placement.js';
+import { bestTimes, type Lines, MOST_UNPRUNED, prune } from './pool-lines.js';
+import { type Bucket, bucketsOf, type Template } from './pool-templates.js';
+import { PoolUse } from './pool-use.js';
 import type { Pooling } from './pools.js';
 import type { PlacementProblem } from './problem.js';
 import type { SessionColumn } from './solver.js';
-
-/** Arcs of the devices that share a template, in columns. Per request/s of a whole class: points, busy seconds, joules. */
-interface Template {
-  readonly v: Int32Array;
-  readonly k: Int32Array;
-  readonly m: Int32Array;
-  readonly points: Float64Array;
-  readonly busy: Float64Array;
-  readonly watts: Float64Array;
-  readonly latency: Float64Array;
-  /** Slowness above which the arc breaks its class's tail bound. */
-  readonly slowest: Float64Array;
-}
-
-/** Devices of one pool with one template. */
-interface Bucket {
-  readonly u: number;
-  readonly template: Template;
-  readonly devices: Int32Array;
-}
 
 export interface PoolResponse {
   /** No placement within the part is better. */
@@ -152,7 +134,7 @@ export class PoolPricing {
   }
 
   /** Gain of the devices of a bucket, each at its best; what they do is added to their pool's use. */
-  #bucketGain({ u, template, devices }: Bucket, market: Market, uses: readonly PoolUse[]): number {
+  #bucketGain({ u, template, devices, box }: Bucket, market: Market, uses: readonly PoolUse[]): number {
     const pool = this.#pooled.devices[u];
     const use = uses[u];
     if (pool === undefined || use === undefined) return 0;
@@ -160,6 +142,7 @@ export class PoolPricing {
     const { price } = market;
     const watts = modes.map((_, m) => this.#wattPrice(u, m, price));
     const lines = this.#lines(u, template, market, watts);
+    if (devices.length >= MOST_UNPRUNED) prune(lines, box, modes.length);
     const caps = modes.map((_, m) => this.#capWorth(u, m, price) - price(`modes:${u}`));
     const [best, at] = [new Float64Array(modes.length), new Int32Array(modes.length)];
     let total = 0;
@@ -270,136 +253,4 @@ interface Market {
   /** By pool * variants + variant. */
   readonly link: Float64Array;
   readonly catalogue: Int8Array;
-}
-
-interface Lines {
-  readonly worth: Float64Array;
-  readonly cost: Float64Array;
-  readonly energy: Float64Array;
-  /** Arc of each line. */
-  readonly at: Int32Array;
-  readonly m: Int32Array;
-  readonly slowest: Float64Array;
-  size: number;
-}
-
-/** The line that gains most per busy second, by mode; 0 and -1 where none gains. */
-function bestTimes(
-  lines: Lines,
-  slowness: number,
-  hungerPerSlowness: number,
-  best: Float64Array,
-  at: Int32Array,
-): void {
-  best.fill(0);
-  at.fill(-1);
-  const speed = 1 / slowness;
-  for (let n = 0; n < lines.size; n++) {
-    const gain = (lines.worth[n] ?? 0) * speed - (lines.cost[n] ?? 0) - (lines.energy[n] ?? 0) * hungerPerSlowness;
-    if (gain <= 0) continue;
-    const i = lines.at[n] ?? 0;
-    const m = lines.m[i] ?? 0;
-    if (gain <= (best[m] ?? 0) || slowness > (lines.slowest[i] ?? Infinity)) continue;
-    best[m] = gain;
-    at[m] = i;
-  }
-}
-
-/** Sums of what the devices of a pool do. */
-class PoolUse {
-  points = 0;
-  idleW = 0;
-  bits = 0;
-  readonly on: Float64Array;
-  readonly watts: Float64Array;
-  readonly served: Float64Array;
-  readonly latency: Float64Array;
-  readonly energy: Float64Array;
-  readonly strong: Float64Array;
-  readonly busy: Float64Array;
-  readonly #problem: PlacementProblem;
-  readonly #maxUtil: number;
-
-  constructor(problem: PlacementProblem, u: number) {
-    const device = problem.devices[u];
-    const [K, V, M] = [problem.classes.length, problem.variants.length, device?.modes?.length ?? 1];
-    this.#problem = problem;
-    this.#maxUtil = device?.maxUtil ?? 0;
-    this.on = new Float64Array(M);
-    this.watts = new Float64Array(M);
-    this.served = new Float64Array(K);
-    this.latency = new Float64Array(K);
-    this.energy = new Float64Array(K);
-    this.strong = new Float64Array(K * V);
-    this.busy = new Float64Array(V);
-  }
-
-  add(device: {
-    readonly count: number;
-    readonly m: number;
-    readonly idleW: number;
-    readonly template: Template;
-    readonly i: number;
-    readonly slowness: number;
-    readonly hunger: number;
-  }): void {
-    const { count, m, template, i, slowness, hunger } = device;
-    this.on[m] = (this.on[m] ?? 0) + count;
-    this.idleW += device.idleW * count;
-    if (i < 0) return;
-    const [v, k] = [template.v[i] ?? 0, template.k[i] ?? 0];
-    const of = this.#problem.classes[k];
-    if (of === undefined) return;
-    const share = (this.#maxUtil * count) / ((template.busy[i] ?? 1) * slowness);
-    const watts = share * (template.watts[i] ?? 0) * hunger;
-    this.points += share * (template.points[i] ?? 0);
-    this.watts[m] = (this.watts[m] ?? 0) + watts;
-    this.bits += share * of.rate * (of.requestBits ?? 0);
-    this.served[k] = (this.served[k] ?? 0) + share;
-    this.latency[k] = (this.latency[k] ?? 0) + share * ((template.latency[i] ?? 0) * slowness - of.sloMean_s);
-    this.energy[k] = (this.energy[k] ?? 0) + watts / of.rate - share * (of.maxEnergy_J ?? 0);
-    const vk = v * this.served.length + k;
-    this.strong[vk] = (this.strong[vk] ?? 0) + share;
-    this.busy[v] = (this.busy[v] ?? 0) + this.#maxUtil * count;
-  }
-}
-
-function bucketsOf(problem: PlacementProblem, pooling: Pooling): Bucket[] {
-  const index = arcIndexOf(problem);
-  const templates = new Map<number, Template>();
-  const devices = new Map<string, { u: number; template: number; devices: number[] }>();
-  problem.devices.forEach((_, d) => {
-    const [u, template] = [pooling.poolOf[d] ?? 0, index.template(d)];
-    const key = `${u},${template}`;
-    const known = devices.get(key);
-    if (known === undefined) devices.set(key, { u, template, devices: [d] });
-    else known.devices.push(d);
-  });
-  return [...devices.values()].map(({ u, template, devices: own }) => {
-    const known = templates.get(template) ?? templateOf(problem, template);
-    templates.set(template, known);
-    return { u, template: known, devices: Int32Array.from(own) };
-  });
-}
-
-function templateOf(problem: PlacementProblem, d: number): Template {
-  const total = weightedRate(problem);
-  const arcs = arcIndexOf(problem)
-    .of(d)
-    .filter(({ k }) => (problem.classes[k]?.rate ?? 0) > 0);
-  const rate = (k: number) => problem.classes[k]?.rate ?? 0;
-  return {
-    v: Int32Array.from(arcs, ({ v }) => v),
-    k: Int32Array.from(arcs, ({ k }) => k),
-    m: Int32Array.from(arcs, ({ m = 0 }) => m),
-    points: Float64Array.from(arcs, ({ k, quality }) =>
-      total === 0 ? 0 : (1000 * (problem.classes[k]?.weight ?? 0) * rate(k) * quality) / total,
-    ),
-    busy: Float64Array.from(arcs, ({ k, service_s }) => service_s * rate(k)),
-    watts: Float64Array.from(arcs, ({ k, energy_J }) => energy_J * rate(k)),
-    latency: Float64Array.from(arcs, ({ latency_s }) => latency_s),
-    slowest: Float64Array.from(arcs, ({ k, p95_s }) =>
-      p95_s === undefined ? Infinity : (problem.classes[k]?.sloP95_s ?? Infinity) / p95_s,
-    ),
-  };
 }

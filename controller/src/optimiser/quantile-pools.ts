@@ -4,7 +4,7 @@
  * to every device as it is.
  */
 import { arcIndexOf } from './arc-index.js';
-import { meanArcs } from './group-routing.js';
+import { meanArcs } from './mean-arcs.js';
 import { countOf } from './placement.js';
 import { deviceKey, movesMatter, pooledDevice, type Pooling } from './pools.js';
 import type { PlacementProblem, ProblemArc } from './problem.js';
@@ -29,7 +29,7 @@ export function quantilePools(problem: PlacementProblem, most: number): Pooling 
     problem: {
       ...problem,
       devices,
-      arcs: members.flatMap((pool, u) => poolArcs(problem, pool).map((arc) => ({ ...arc, d: u }))),
+      arcs: members.flatMap((pool, u) => meanArcs(problem, pool).map((arc) => ({ ...arc, d: u }))),
       current: movesMatter(problem) ? problem.current.map(([d, v]) => [poolOf[d] ?? 0, v]) : [],
     },
     poolOf,
@@ -135,29 +135,4 @@ function spreadOf(devices: number[], traits: readonly Traits[]): Spread {
   const trait = service >= energy && service >= idle ? 0 : energy >= idle ? 1 : 2;
   const weight = Math.max(service, energy, idle);
   return { devices, trait, weight: weight > 1e-12 ? weight : 0 };
-}
-
-/** Arcs of the mean device, all members equally busy; those of like devices without looking at each arc of each device. */
-function poolArcs(problem: PlacementProblem, pool: readonly number[]): ProblemArc[] {
-  const index = arcIndexOf(problem);
-  const template = index.template(pool[0] ?? 0);
-  if (!pool.every((d) => index.template(d) === template)) return meanArcs(pool.map((d) => index.of(d)));
-  let [devices, speed, energy, slowest] = [0, 0, 0, 0];
-  for (const d of pool) {
-    const { slowness, hunger } = problem.devices[d]?.like ?? { slowness: 1, hunger: 1 };
-    const count = countOf(problem, d);
-    devices += count;
-    speed += count / slowness;
-    energy += (count * hunger) / slowness;
-    slowest = Math.max(slowest, slowness);
-  }
-  return index.of(template).map((arc) => {
-    const mean = {
-      ...arc,
-      service_s: (arc.service_s * devices) / speed,
-      energy_J: (arc.energy_J * energy) / speed,
-      latency_s: (arc.latency_s * devices) / speed,
-    };
-    return arc.p95_s === undefined ? mean : { ...mean, p95_s: arc.p95_s * slowest };
-  });
 }
