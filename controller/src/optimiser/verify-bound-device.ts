@@ -15,30 +15,54 @@ export interface BoundColumns {
   readonly pools: readonly number[];
   readonly poolCount: number;
   readonly modeCount: number;
-  /** Device `d` uses the arcs `order[starts[d]]` to `order[starts[d + 1] - 1]` (of `like.d` where it is like another). */
+  /** Device `d` uses the arcs `starts[d]` to `starts[d + 1] - 1` (those of `like.d` where it is like another). */
   readonly starts: Int32Array;
-  readonly order: Int32Array;
-  /** 1000 / W * weight * rate by class: points of a class served whole at quality 1. */
-  readonly points: Float64Array;
+  readonly arcs: ArcColumns;
   /** Copies held now, by device * variants + variant. */
   readonly held: ReadonlyMap<number, number>;
+}
+
+/** Figures of a class served whole over each arc. */
+interface ArcColumns {
+  readonly v: Int32Array;
+  readonly k: Int32Array;
+  readonly m: Int32Array;
+  /** 1000 / W * weight * rate * quality. */
+  readonly points: Float64Array;
+  /** Devices kept busy. */
+  readonly busy: Float64Array;
+  readonly watts: Float64Array;
+  readonly latency: Float64Array;
+  /** Slowness above which the arc breaks its class's bound on the 95th percentile. */
+  readonly slowest: Float64Array;
 }
 
 export function boundColumns(problem: PlacementProblem, pools: readonly number[]): BoundColumns {
   const { devices, classes, arcs, variants } = problem;
   const weighted = classes.reduce((total, each) => total + each.weight * each.rate, 0);
   const starts = new Int32Array(devices.length + 1);
-  for (let i = 0; i < arcs.length; i++) {
-    const d = arcs[i]?.d ?? 0;
-    starts[d + 1] = (starts[d + 1] ?? 0) + 1;
-  }
+  for (const { d } of arcs) starts[d + 1] = (starts[d + 1] ?? 0) + 1;
   for (let d = 0; d < devices.length; d++) starts[d + 1] = (starts[d + 1] ?? 0) + (starts[d] ?? 0);
   const next = starts.slice();
-  const order = new Int32Array(starts[devices.length] ?? 0);
-  for (let i = 0; i < arcs.length; i++) {
-    const d = arcs[i]?.d ?? 0;
-    order[next[d] ?? 0] = i;
-    next[d] = (next[d] ?? 0) + 1;
+  const whole = () => new Int32Array(arcs.length);
+  const figure = () => new Float64Array(arcs.length);
+  const columns = {
+    ...{ v: whole(), k: whole(), m: whole(), points: figure() },
+    ...{ busy: figure(), watts: figure(), latency: figure(), slowest: figure() },
+  };
+  for (const arc of arcs) {
+    const i = next[arc.d] ?? 0;
+    next[arc.d] = i + 1;
+    const of = classes[arc.k];
+    const rate = of?.rate ?? 0;
+    columns.v[i] = arc.v;
+    columns.k[i] = arc.k;
+    columns.m[i] = arc.m ?? 0;
+    columns.points[i] = weighted === 0 ? 0 : (1000 * (of?.weight ?? 0) * rate * arc.quality) / weighted;
+    columns.busy[i] = arc.service_s * rate;
+    columns.watts[i] = arc.energy_J * rate;
+    columns.latency[i] = arc.latency_s;
+    columns.slowest[i] = arc.p95_s === undefined ? Infinity : (of?.sloP95_s ?? Infinity) / arc.p95_s;
   }
   const held = new Map<number, number>();
   for (const [d, v] of problem.current) {
@@ -51,8 +75,7 @@ export function boundColumns(problem: PlacementProblem, pools: readonly number[]
     poolCount: pools.reduce((most, u) => Math.max(most, u), -1) + 1,
     modeCount: devices.reduce((most, { modes }) => Math.max(most, modes?.length ?? 1), 1),
     starts,
-    order,
-    points: Float64Array.from(classes, (each) => (weighted === 0 ? 0 : (1000 * each.weight * each.rate) / weighted)),
+    arcs: columns,
     held,
   };
 }
@@ -153,6 +176,10 @@ class DeviceGains {
   readonly #watt: Float64Array;
   /** (variant, class) pairs already counted for this device. */
   readonly #seen: Int32Array;
+  readonly #fixed: Float64Array;
+  readonly #perJoule: Float64Array;
+  /** By class: 1 where it wants replicas or sites. */
+  readonly #wanted: Uint8Array;
   /** By class that wants replicas or sites: 1 where the device has an arc of it. */
   readonly fits: Uint8Array;
 
@@ -165,6 +192,11 @@ class DeviceGains {
     this.copies = new Float64Array(variants.length);
     this.hosts = new Uint8Array(variants.length);
     this.fits = new Uint8Array(classes.length);
+    this.#fixed = new Float64Array(classes.length);
+    this.#perJoule = new Float64Array(classes.length);
+    this.#wanted = Uint8Array.from(classes, ({ minReplicas, minSites = 0 }) =>
+      minReplicas > 0 || minSites > 0 ? 1 : 0,
+    );
     this.#seen = new Int32Array(variants.length * classes.length).fill(-1);
   }
 
@@ -209,44 +241,50 @@ class DeviceGains {
   }
 
   #readArcs({ table, barred, scale }: Pricing, device: ProblemDevice, d: number, u: number): void {
-    const { problem, points, starts, order } = this.#columns;
-    const { classes, arcs, budgets } = problem;
+    const { problem, starts, arcs } = this.#columns;
+    const { classes, budgets } = problem;
     const [V, K] = [problem.variants.length, classes.length];
     const [slowness, hunger] = [device.like?.slowness ?? 1, device.like?.hunger ?? 1];
-    const perBit =
-      device.site === undefined || isUnbounded(problem.sites?.[device.site]?.networkBps)
-        ? 0
-        : (table.at('network')[device.site] ?? 0);
-    const [served, floor, latency, energy] = [
-      table.at('served'),
-      table.at('floor'),
-      table.at('latency'),
-      table.at('energy'),
-    ];
-    const [strong, host] = [table.at('strong'), table.at('host')];
+    const { fixed, perJoule } = this.#classPrices(table, device);
+    const [latency, strong, host] = [table.at('latency'), table.at('strong'), table.at('host')];
     const replicaHost = table.at('replica-host');
+    const [hosts, time, watt] = [this.hosts, this.#time, this.#watt];
+    const isListed = budgets.maxVariants !== null;
     const block = device.like?.d ?? d;
-    for (let i = starts[block] ?? 0; i < (starts[block + 1] ?? 0); i++) {
-      const arc = arcs[order[i] ?? 0];
-      const of = classes[arc?.k ?? -1];
-      if (arc === undefined || of === undefined) continue;
-      const { v, k, m = 0 } = arc;
-      if ((arc.p95_s ?? 0) * slowness > (of.sloP95_s ?? Infinity)) continue;
-      this.hosts[v] = 1;
-      if (this.#seen[v * K + k] !== d && wantsHosts(of)) {
+    const end = starts[block + 1] ?? 0;
+    for (let i = starts[block] ?? 0; i < end; i++) {
+      if (slowness > (arcs.slowest[i] ?? Infinity)) continue;
+      const [v, k] = [arcs.v[i] ?? 0, arcs.k[i] ?? 0];
+      hosts[v] = 1;
+      if (this.#wanted[k] === 1 && this.#seen[v * K + k] !== d) {
         this.#seen[v * K + k] = d;
         this.fits[k] = 1;
         this.copies[v] = (this.copies[v] ?? 0) + (replicaHost[u * K + k] ?? 0);
       }
-      if (of.rate === 0 || barred[v] === 1) continue;
-      const [busy, joules] = [arc.service_s * slowness * of.rate, arc.energy_J * hunger];
-      let gain = scale * (points[k] ?? 0) * arc.quality - (served[k] ?? 0) + (floor[k] ?? 0);
-      gain -= (latency[k] ?? 0) * (arc.latency_s * slowness - of.sloMean_s) + busy * (host[u * V + v] ?? 0);
-      gain -= of.rate * (joules * (this.#watt[m] ?? 0) + (of.requestBits ?? 0) * perBit);
-      if (!isUnbounded(of.maxEnergy_J)) gain -= (energy[k] ?? 0) * (joules - (of.maxEnergy_J ?? 0));
-      if (budgets.maxVariants !== null) gain -= strong[v * K + k] ?? 0;
-      if (gain > busy * (this.#time[m] ?? 0)) this.#time[m] = gain / busy;
+      const busy = (arcs.busy[i] ?? 0) * slowness;
+      if (busy === 0 || barred[v] === 1) continue;
+      const m = arcs.m[i] ?? 0;
+      let gain = scale * (arcs.points[i] ?? 0) + (fixed[k] ?? 0) - busy * (host[u * V + v] ?? 0);
+      gain -= (latency[k] ?? 0) * (arcs.latency[i] ?? 0) * slowness;
+      gain -= (arcs.watts[i] ?? 0) * hunger * ((watt[m] ?? 0) + (perJoule[k] ?? 0));
+      if (isListed) gain -= strong[v * K + k] ?? 0;
+      if (gain > busy * (time[m] ?? 0)) time[m] = gain / busy;
     }
+  }
+
+  /** By class: what being served whole gains whatever the arc, and what a watt of it costs beyond the device's own price. */
+  #classPrices(table: PriceTable, device: ProblemDevice) {
+    const { classes, sites } = this.#columns.problem;
+    const isFree = device.site === undefined || isUnbounded(sites?.[device.site]?.networkBps);
+    const perBit = isFree ? 0 : (table.at('network')[device.site ?? 0] ?? 0);
+    classes.forEach((each, k) => {
+      const energy = isUnbounded(each.maxEnergy_J) ? 0 : (table.at('energy')[k] ?? 0);
+      const bounds = (table.at('latency')[k] ?? 0) * each.sloMean_s + energy * (each.maxEnergy_J ?? 0);
+      const bits = each.rate * (each.requestBits ?? 0) * perBit;
+      this.#fixed[k] = (table.at('floor')[k] ?? 0) - (table.at('served')[k] ?? 0) + bounds - bits;
+      this.#perJoule[k] = each.rate === 0 ? 0 : energy / each.rate;
+    });
+    return { fixed: this.#fixed, perJoule: this.#perJoule };
   }
 }
 
@@ -265,9 +303,6 @@ function wattPrice(problem: PlacementProblem, table: PriceTable, device: Problem
   if (!isUnbounded(device.battery_J)) price += table.at('battery')[um] ?? 0;
   return price;
 }
-
-const wantsHosts = ({ minReplicas, minSites = 0 }: PlacementProblem['classes'][number]): boolean =>
-  minReplicas > 0 || minSites > 0;
 
 /** What a host of class `k` is worth to its site; a device without one is a site of its own. */
 const sitePrice = (table: PriceTable, site: number | undefined, k: number, classes: number): number =>
