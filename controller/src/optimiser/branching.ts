@@ -129,6 +129,7 @@ class TreeSearch {
   #best: number;
   #nodes = 0;
   #isCut = false;
+  #isComplete = true;
 
   constructor(task: SearchTask) {
     this.#task = task;
@@ -151,7 +152,7 @@ class TreeSearch {
       objective: this.#best,
       bound: Math.max(this.#best, leafBound(root)),
       nodes: this.#nodes,
-      isClosed: !this.#isCut,
+      isClosed: !this.#isCut && this.#isComplete,
     };
   }
 
@@ -228,7 +229,9 @@ class TreeSearch {
         this.#proveEmpty(node, brokenRow(this.#task.program, node.ranges) ?? answer.ray);
         return undefined;
       case 'stopped':
-        this.#isCut = true;
+        // Out of time, or the simplex lost its way: the part keeps its parent's bound and is not looked into.
+        if (this.#task.left() <= 0) this.#isCut = true;
+        this.#isComplete = false;
         return undefined;
     }
   }

@@ -24,10 +24,12 @@ export class HighsSession implements LinearSession {
     const { modelStatus } = this.#highs.constants;
     try {
       if (basis !== undefined) this.#install(basis);
-      this.#model.zeroAllClocks();
-      this.#model.options.set({ time_limit: Math.max(0.01, timeLimitS) });
-      this.#model.run();
-      const status = this.#model.getModelStatus();
+      let status = this.#run(timeLimitS);
+      if (status !== modelStatus.optimal && status !== modelStatus.infeasible && status !== modelStatus.timeLimit) {
+        // A basis can lead the simplex astray; without one it starts over.
+        this.#model.clearSolver();
+        status = this.#run(timeLimitS);
+      }
       if (status === modelStatus.infeasible || status === modelStatus.unboundedOrInfeasible) {
         return { status: 'infeasible', ray: this.#ray() };
       }
@@ -36,6 +38,13 @@ export class HighsSession implements LinearSession {
       // An abort of the WebAssembly: this session is lost, and says so from now on.
       return { status: 'stopped' };
     }
+  }
+
+  #run(timeLimitS: number): number {
+    this.#model.zeroAllClocks();
+    this.#model.options.set({ time_limit: Math.max(0.01, timeLimitS) });
+    this.#model.run();
+    return this.#model.getModelStatus();
   }
 
   restrict(ranges: Iterable<ColumnRange>): void {
