@@ -8,11 +8,13 @@ import type { Realised } from './realise.js';
 import type { SecondOpinion } from './second-opinion.js';
 import { tidied } from './tidy.js';
 import { VERIFY_TOLERANCE, verifyPlacement } from './verify.js';
-import { boundColumns, verifyBound } from './verify-bound.js';
+import { type BoundCheck, boundColumns, verifyBound } from './verify-bound.js';
 
 /** What a search leaves behind beside its placement. */
 export interface Found {
   readonly certificate: Certificate | undefined;
+  /** What the certificate proves, where the checker has been asked already; else it is asked. */
+  readonly proven?: BoundCheck;
   readonly method: string;
   readonly isTimedOut: boolean;
   readonly nodes: number;
@@ -33,7 +35,7 @@ export function finished(
 ): PlacementPlan {
   const notes = [...found.notes];
   const ceiling = qualityCeiling(problem);
-  const proof = proven(problem, found.certificate, notes);
+  const proof = proven(problem, found, notes);
   const margin = VERIFY_TOLERANCE * Math.max(1, Math.abs(proof));
   // A checked placement above what was proven refutes the proof: it is kept, the proof is not.
   const isRefuted = second !== undefined && second.check.objective > proof + margin;
@@ -71,9 +73,9 @@ export function finished(
 }
 
 /** What the checker makes of a certificate; the ceiling when there is none or it does not hold. */
-function proven(problem: PlacementProblem, certificate: Certificate | undefined, notes: string[]): number {
+function proven(problem: PlacementProblem, { certificate, proven: known }: Found, notes: string[]): number {
   if (certificate === undefined) return Infinity;
-  const { bound, faults } = verifyBound(boundColumns(problem, certificate.pools), certificate);
+  const { bound, faults } = known ?? verifyBound(boundColumns(problem, certificate.pools), certificate);
   if (faults.length > 0) notes.push(`Not proven: ${faults.slice(0, 3).join('; ')}.`);
   return bound;
 }
@@ -81,7 +83,7 @@ function proven(problem: PlacementProblem, certificate: Certificate | undefined,
 /** The answer when no placement was found: only a bound. */
 export function withoutPlan(problem: PlacementProblem, found: Found, explanation: readonly string[]): PlacementPlan {
   const notes = [...found.notes];
-  const bound = Math.min(proven(problem, found.certificate, notes), qualityCeiling(problem));
+  const bound = Math.min(proven(problem, found, notes), qualityCeiling(problem));
   return {
     schema: 'fleet-plan/1',
     status: 'timeout',

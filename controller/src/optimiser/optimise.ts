@@ -234,7 +234,8 @@ export async function route(
   const engine = await solvers.exact.engine?.();
   const hosting = { placement, poweredOn, ...(modes === undefined ? {} : { modes }) };
   const pools = problem.devices.length < SMALL_FLEET ? undefined : exactPools(problem).poolOf;
-  const best = engine === undefined ? undefined : routeOn(problem, hosting, engine, pools, limits.timeLimitS);
+  const best =
+    engine === undefined ? undefined : routeOn(problem, hosting, engine, pools, { timeLimitS: limits.timeLimitS });
   if (best === undefined) {
     const reason = 'No routing over this placement meets every bound.';
     return { ...withoutPlan(problem, found, [reason]), status: 'infeasible', bound: null, seconds: seconds() };

@@ -18,7 +18,7 @@ const exact = new HighsSolver();
 
 /** As it is read back from a plan. */
 const repairOf = ({ changes }: JointRepair): Repair => ({
-  changes: changes.map(({ group, index, from, to }) => ({ group, index: index ?? undefined, from, to })),
+  changes: changes.map(({ index, ...change }) => ({ ...change, index: index ?? undefined })),
 });
 const isFeasible = async (problem: PlacementProblem) => {
   const { program } = buildExactModel(problem, { elastic: new Set() });

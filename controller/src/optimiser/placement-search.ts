@@ -217,7 +217,7 @@ function chosenAt(model: ExactModel, point: Float64Array): number[] {
 }
 
 /** Devices and copies of a fractional point rounded up: in large fleets a little more of each costs little. */
-function roundedUp(model: ExactModel, point: Float64Array): Placement {
+export function roundedUp(model: ExactModel, point: Float64Array): Placement {
   const rounded = point.slice();
   for (const column of [...model.powered.flat(), ...model.copies]) {
     if (column >= 0) rounded[column] = Math.ceil((point[column] ?? 0) - 1e-6);

@@ -26,15 +26,45 @@ export function exactPools(problem: PlacementProblem): Pooling {
   return { problem: pooledProblem(problem, poolOf, members), poolOf, members, isExact: true };
 }
 
+/**
+ * Pools of identical devices, numbered as in another pooling of nearly the same fleet, so that what is known by pool can
+ * be used again. Undefined when a device is of no kind that the other has; kinds that have died out keep an empty place.
+ */
+export function poolsLike(problem: PlacementProblem, other: Pooling, original: PlacementProblem): Pooling | undefined {
+  const kindOf = kindKey(problem);
+  const known = kindKey(original);
+  const byKey = new Map(other.members.map((devices, u) => [known(devices[0] ?? -1), u]));
+  const members: number[][] = other.members.map(() => []);
+  const poolOf: number[] = [];
+  for (let d = 0; d < problem.devices.length; d++) {
+    const u = byKey.get(kindOf(d));
+    if (u === undefined) return undefined;
+    poolOf.push(u);
+    members[u]?.push(d);
+  }
+  if (members.some((devices) => devices.length === 0)) return undefined;
+  return { problem: pooledProblem(problem, poolOf, members), poolOf, members, isExact: true };
+}
+
+function kindKey(problem: PlacementProblem): (d: number) => string {
+  const index = arcIndexOf(problem);
+  const keyOf = deviceKey(problem);
+  return (d) => {
+    const device = problem.devices[d];
+    if (device === undefined) return '';
+    return device.like === undefined ? `${keyOf(d)};${arcsHash(index.of(d))}` : `${keyOf(d)};${likeKey(device)}`;
+  };
+}
+
 /** Which devices are identical, without the pooled problem. */
 export function identicalDevices(problem: PlacementProblem): Pick<Pooling, 'poolOf' | 'members'> {
   const index = arcIndexOf(problem);
-  const keyOf = deviceKey(problem);
+  const kindOf = kindKey(problem);
   const byKey = new Map<string, number[]>();
   const poolOf: number[] = [];
   const members: number[][] = [];
   problem.devices.forEach((device, d) => {
-    const key = device.like === undefined ? `${keyOf(d)};${arcsHash(index.of(d))}` : `${keyOf(d)};${likeKey(device)}`;
+    const key = kindOf(d);
     const candidates = byKey.get(key) ?? [];
     // A hash may collide: only equal arcs make a pool.
     const pool = candidates.find(
