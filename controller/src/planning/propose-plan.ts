@@ -5,6 +5,7 @@ import type { Random } from '@fleetgate/shared/random';
 import { planId } from '@fleetgate/shared/ids';
 import type { UnixMs } from '@fleetgate/shared/units/quantity';
 
+import { partsOf } from '../optimiser/certificate.js';
 import type { OptimiseLimits } from '../optimiser/optimise.js';
 import type { PlacementPlan } from '../optimiser/plan.js';
 import type { PlacementProblem } from '../optimiser/problem.js';
@@ -16,8 +17,12 @@ import { isWorthMoving, transfer } from './hysteresis.js';
 import type { PlacementOptimiser } from './placement-optimiser.js';
 import type { PlanRecord } from './plan-record.js';
 
-/** Small fleets solve in well under a second; what takes longer is used as far as it got. */
-const LIMITS: OptimiseLimits = { timeLimitS: 20, gap: 1e-5, method: 'auto', tieBreak: 'least-power' };
+/** Small fleets solve in well under a second; what takes longer is used as far as it got. The gap is the fleet's size's. */
+const LIMITS: OptimiseLimits = { timeLimitS: 20, method: 'auto', tieBreak: 'least-power' };
+/** Arcs times parts of a certificate that are recomputed here, beside the prompts: some ten milliseconds. */
+const MOST_RECOMPUTED = 2_000_000;
+/** Parts of a certificate that are worth keeping with every plan. */
+const MOST_KEPT_PARTS = 200;
 
 export interface ProposeParts {
   readonly optimiser: PlacementOptimiser;
@@ -38,7 +43,8 @@ export async function proposePlan(
   const problem = buildProblem(facts);
   const circumstances = circumstancesOf(facts);
   const record = (solved: PlacementPlan, why = trigger): PlanRecord => {
-    const check = verify(problem, solved);
+    // The optimiser's process has recomputed every certificate already; a small one is recomputed again here.
+    const check = verify(problem, solved, workOf(problem, solved) <= MOST_RECOMPUTED ? 'recompute' : 'believe');
     const isUsable = solved.objective !== null && check.ok;
     return Object.freeze({
       id: planId(`plan-${parts.random.token(10)}`),
@@ -48,7 +54,7 @@ export async function proposePlan(
       trigger: why,
       budgets: facts.budgets,
       problem,
-      solution: solved,
+      solution: withoutLargeCertificate(solved),
       verified: isUsable,
       circumstances,
     });
@@ -64,6 +70,14 @@ export async function proposePlan(
   const bound = Math.max(solved.bound ?? rerouted.objective, rerouted.objective);
   const gap = (bound - rerouted.objective) / Math.max(1, Math.abs(rerouted.objective));
   return record({ ...rerouted, bound, gap }, `${trigger}; same placement, newly routed`);
+}
+
+const workOf = (problem: PlacementProblem, { certificate }: PlacementPlan): number =>
+  certificate === undefined ? 0 : problem.arcs.length * partsOf(certificate.tree);
+
+function withoutLargeCertificate(plan: PlacementPlan): PlacementPlan {
+  const { certificate, ...rest } = plan;
+  return certificate === undefined || partsOf(certificate.tree) <= MOST_KEPT_PARTS ? plan : rest;
 }
 
 /**
