@@ -11,6 +11,7 @@ import { PoolPricing } from './pool-pricing.js';
 import type { Pooling } from './pools.js';
 import type { PlacementProblem } from './problem.js';
 import { type Realised, realise } from './realise.js';
+import { roundedPlacement } from './rounding.js';
 import type { LinearEngine } from './solver.js';
 
 export interface SearchEffort {
@@ -34,12 +35,16 @@ export interface PlacementSearch {
   readonly isClosed: boolean;
 }
 
+/** Nodes that a first look at a catalogue may take. */
+const LOOK_NODES = 300;
+/** Every so many fractional points one is rounded. */
+const ROUND_EVERY = 20;
 /** Points that a pool has to gain for a column of its own. */
 const WORTH = 1e-3;
 /** Share of the gap to which copies of a catalogue are searched where pools are no proof. */
 const PRIMAL_SHARE = 0.1;
-/** Nodes for the copies of a catalogue where pools are no proof: large fleets lose little by rounding. */
-const MEAN_NODES = 60;
+/** Nodes for the copies of a catalogue where pools are no proof: fleets of many devices lose little by rounding. */
+const meanNodes = (devices: number): number => Math.max(60, Math.ceil(100_000 / devices));
 /** Columns up to which one tree over the whole exact model is quicker than two. */
 const SMALL_COLUMNS = 1500;
 /** Share of the time left that copies of one catalogue may take. */
@@ -68,7 +73,7 @@ class Search {
   readonly #limits: SearchEffort;
   readonly #onProgress: (progress: SearchProgress) => void;
   /** Trees of catalogues already searched, by their variants. */
-  readonly #searched = new Map<string, SearchTree>();
+  readonly #searched = new Map<string, { readonly tree: SearchTree; readonly isClosed: boolean }>();
 
   constructor(
     problem: PlacementProblem,
@@ -107,16 +112,16 @@ class Search {
         fullAt: pooled.budgets.maxVariants ?? Infinity,
         // What is proven of mean devices is not proven of the fleet: a catalogue's own tree proves it only for equal ones.
         ...(this.#pooling.isExact
-          ? { refine: (point) => this.#within(chosenAt(model, point)) }
+          ? { refine: (point) => this.#within(chosenAt(model, point), 'prove') }
           : { price: this.#pricing(model) }),
         onRoot: (duals) => {
           const chosen = bestCatalogue(pooled, model.program, duals, () => left() <= 0);
-          if (chosen !== undefined) this.#within(chosen);
+          if (chosen !== undefined) this.#within(chosen, 'look');
           return this.#objective;
         },
         onPoint: (point, bound, wholeRank) => {
           if (wholeRank < 0 || bound <= this.#objective) return undefined;
-          this.#within(chosenAt(model, point));
+          this.#within(chosenAt(model, point), 'look');
           return this.#objective;
         },
         onProgress: (progress) => this.#onProgress({ ...progress, nodes: this.#nodes + progress.nodes }),
@@ -151,13 +156,13 @@ class Search {
     return this.#best?.check.objective ?? -Infinity;
   }
 
-  /** Copies and devices for one catalogue; searched once. */
-  #within(catalogue: readonly number[]): SearchTree | undefined {
+  /** Copies and devices for one catalogue: a look for a good placement, or all the way to a proof. */
+  #within(catalogue: readonly number[], depth: 'look' | 'prove'): SearchTree | undefined {
     const key = catalogue.join(',');
     const known = this.#searched.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined && (depth === 'look' || known.isClosed)) return known.tree;
     const chosen = new Set(catalogue);
-    const { problem } = this.#pooling;
+    const { problem, isExact } = this.#pooling;
     const restricted: PlacementProblem = {
       ...problem,
       arcs: problem.arcs.filter(({ v }) => chosen.has(v)),
@@ -165,9 +170,13 @@ class Search {
     };
     const until = this.#limits.left() * (1 - CATALOGUE_SHARE);
     const left = () => this.#limits.left() - until;
-    const mostNodes = this.#pooling.isExact ? this.#limits.mostNodes : MEAN_NODES;
-    const { tree } = this.#searchModel(buildExactModel(restricted), left, mostNodes);
-    if (tree !== undefined) this.#searched.set(key, tree);
+    const most = isExact
+      ? depth === 'look'
+        ? LOOK_NODES
+        : this.#limits.mostNodes
+      : meanNodes(this.#problem.devices.length);
+    const { tree, isClosed } = this.#searchModel(buildExactModel(restricted), left, most);
+    this.#searched.set(key, { tree, isClosed });
     return tree;
   }
 
@@ -177,6 +186,7 @@ class Search {
     const gap = this.#limits.gap * (this.#pooling.isExact ? 1 : PRIMAL_SHARE);
     const session = this.#engine.open(model.program);
     const seen = new Set<string>();
+    let looked = 0;
     const before = this.#nodes;
     try {
       const result = searchTree({
@@ -184,12 +194,14 @@ class Search {
         decisions: decisionsOf(this.#pooling.problem, model),
         stopAtFirst: effort === 'root',
         onRoot: (_, point) => {
-          this.#realise(roundedUp(model, point));
+          this.#realise(roundedPlacement(this.#pooling.problem, model, point));
           return this.#objective;
         },
         onPoint: (point, bound, wholeRank) => {
-          if (wholeRank < Infinity || bound <= this.#objective) return undefined;
-          const hosting = model.read(point);
+          if (wholeRank < 0 || bound <= this.#objective) return undefined;
+          const isWhole = wholeRank === Infinity;
+          if (!isWhole && ++looked % ROUND_EVERY !== 0) return undefined;
+          const hosting = isWhole ? model.read(point) : roundedPlacement(this.#pooling.problem, model, point);
           const key = JSON.stringify([hosting.placement, hosting.modes ?? hosting.poweredOn]);
           if (!seen.has(key)) this.#realise(hosting);
           seen.add(key);
@@ -214,15 +226,6 @@ class Search {
 /** Variants of the catalogue at a point whose catalogue decisions are whole. */
 function chosenAt(model: ExactModel, point: Float64Array): number[] {
   return [...model.catalogue.entries()].filter(([, column]) => (point[column] ?? 0) > 0.5).map(([v]) => v);
-}
-
-/** Devices and copies of a fractional point rounded up: in large fleets a little more of each costs little. */
-export function roundedUp(model: ExactModel, point: Float64Array): Placement {
-  const rounded = point.slice();
-  for (const column of [...model.powered.flat(), ...model.copies]) {
-    if (column >= 0) rounded[column] = Math.ceil((point[column] ?? 0) - 1e-6);
-  }
-  return model.read(rounded);
 }
 
 function catalogueDecisions(model: ExactModel): Decision[] {

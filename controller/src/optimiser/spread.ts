@@ -70,7 +70,10 @@ function byPool(entries: readonly (readonly [number, number, number])[]): Map<nu
 }
 
 /** Work by pool, mode and variant, in devices kept busy all the time that they may be. */
-function loadsOf(problem: PlacementProblem, { routing }: Placement): Map<number, Map<number, Map<number, number>>> {
+export function loadsOf(
+  problem: PlacementProblem,
+  { routing }: Pick<Placement, 'routing'>,
+): Map<number, Map<number, Map<number, number>>> {
   const index = arcIndexOf(problem);
   const loads = new Map<number, Map<number, Map<number, number>>>();
   for (const { k, d, v, m = 0, rate } of routing) {

@@ -9,10 +9,10 @@ import type { Certificate } from './certificate.js';
 import { buildExactModel, type ExactModel } from './exact-model.js';
 import { finished } from './finish-plan.js';
 import type { PlacementPlan } from './plan.js';
-import { roundedUp } from './placement-search.js';
 import { exactPools, type Pooling, poolsLike } from './pools.js';
 import type { PlacementProblem } from './problem.js';
 import { fitting, realise, type Realised, routeOn } from './realise.js';
+import { roundedPlacement } from './rounding.js';
 import type { LinearEngine, WarmBasis } from './solver.js';
 import { boundColumns, verifyBound } from './verify-bound.js';
 
@@ -70,7 +70,7 @@ export class WarmPlan {
     const model = modelOf(pools.problem, catalogue);
     const solved = solveCounts(this.#engine, model, counts);
     if (solved === undefined) return undefined;
-    const best = realise(problem, pools, this.#engine, roundedUp(model, solved.point), routing);
+    const best = realise(problem, pools, this.#engine, roundedPlacement(pools.problem, model, solved.point), routing);
     if (best === undefined) return undefined;
     const moved = { pools: pools.poolOf, tree: certificate.tree };
     // Checked on the pools, which takes a fiftieth of the time: their bound is the devices' as they are equal.
