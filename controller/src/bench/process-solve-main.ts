@@ -12,12 +12,12 @@ import { HighsSolver } from '../optimiser/highs-solver.js';
 import { JavascriptLpSolver } from '../optimiser/javascript-lp-solver.js';
 import { optimise, type OptimiseLimits } from '../optimiser/optimise.js';
 import type { PlacementProblem } from '../optimiser/problem.js';
+import { exactPools } from '../optimiser/pools.js';
 import type { SolveProgress } from '../optimiser/progress.js';
 import { readProblem } from '../optimiser/read-problem.js';
 import { bestSubset } from '../optimiser/subset.js';
 import { fleetProblem, type FleetShape } from './fleet-instances.js';
 import { mpsText } from './mps-text.js';
-import { pooledProblem } from './pooled-problem.js';
 import { gapOf, provenStatus, type SolverRun } from './solver-run.js';
 
 export type InstanceSource = { readonly file: string } | { readonly shape: FleetShape };
@@ -74,7 +74,7 @@ async function answer(request: SolveRequest): Promise<SolveReply> {
   if (kind !== 'fleet') return { ...gateAnswer(document, request), expected, columns: 0 };
   const problem = readProblem(document, 'file' in request.source ? request.source.file : 'instance');
   if (request.task === 'optimise') return { ...(await placementAnswer(problem, request)), expected, columns: 0 };
-  const { program } = buildExactModel(pooledProblem(problem));
+  const { program } = buildExactModel(exactPools(problem).problem);
   const columns = program.cost.length;
   if (request.task === 'highs') {
     const found = await new HighsSolver().solve(program, request);

@@ -14,6 +14,7 @@ import { comparePeers } from './peer-comparison.js';
 import { type OwnRun, runOwn } from './process-own-solver.js';
 import type { InstanceSource } from './process-solve-main.js';
 import { RUN_COLUMNS, runRow } from './solver-run.js';
+import { warmFigures } from './warm-figures.js';
 
 export interface SolveBenchOptions {
   /** Folder of `fleet-opt/1` files. */
@@ -34,6 +35,8 @@ export interface SolveBench {
 
 const SEED = 1;
 const PUBLIC_LIMIT_S = 5;
+/** The warm plan is one of 1,000 devices: not for a quick run on small fleets. */
+const WARM_FROM = 1000;
 
 export async function solveBench(
   options: SolveBenchOptions,
@@ -49,6 +52,10 @@ export async function solveBench(
     tables.push(await instanceSection(files, options, figures, progress, signal));
   } else if (options.peers) {
     tables.push(await generatedPeers(options, figures, progress, signal));
+  }
+  if (options.sizes.some((devices) => devices >= WARM_FROM)) {
+    progress('one device lost');
+    figures.push(...(await warmFigures(SEED, options.limitS)));
   }
   progress('subset kernel');
   const kernel = kernelFigures(SEED);
