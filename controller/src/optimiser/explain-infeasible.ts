@@ -14,7 +14,7 @@ import type { SolverLimits, Solvers } from './solver.js';
 /** Joint repairs ask about a dozen programs; this many times the limit of one is spent on them at most, and begun anew no more. */
 const JOINT_LIMITS = 2;
 
-type Explained = Pick<PlacementPlan, 'conflict' | 'relaxations' | 'repairs' | 'explanation'>;
+export type Explained = Pick<PlacementPlan, 'conflict' | 'relaxations' | 'repairs' | 'explanation'>;
 
 /**
  * Which groups cannot hold together, what each alone would have to give, what several would have to give together, and all
@@ -57,7 +57,7 @@ async function isEnough(problem: PlacementProblem, repair: Repair, solver: Guard
   return status === 'optimal' || status === 'feasible';
 }
 
-function sentences(
+export function sentences(
   problem: PlacementProblem,
   { groups, isIrreducible }: Awaited<ReturnType<typeof findConflict>>,
   relaxations: readonly Relaxation[],

@@ -7,6 +7,7 @@ import { elapsed } from '@fleetgate/shared/units/quantity';
 
 import { explain } from './explain.js';
 import { explainInfeasible } from './explain-infeasible.js';
+import { explainLargeInfeasible } from './explain-infeasible-large.js';
 import { finished, type Found, withoutPlan } from './finish-plan.js';
 import { leastPower } from './least-power.js';
 import { milpPlacement } from './milp-placement.js';
@@ -150,7 +151,7 @@ async function conclude(
     nodes: result.nodes,
     notes,
   };
-  if (result.best === undefined && isProvenEmpty(problem, result, certificate)) return infeasible(run, found);
+  if (result.best === undefined && isProvenEmpty(problem, result, certificate)) return infeasible(run, found, pooling);
   const second = await secondOpinion(problem, run.solvers, Math.max(0.1, run.left()));
   let best = result.best ?? (second === undefined ? undefined : { ...second, prices: NO_PRICES });
   if (best === undefined) {
@@ -205,11 +206,33 @@ async function withoutEngine(run: Run, reason: string): Promise<PlacementPlan> {
   return finished(problem, { ...second, prices: NO_PRICES }, found, undefined);
 }
 
-async function infeasible(run: Run, found: Found): Promise<PlacementPlan> {
+async function infeasible(run: Run, found: Found, pooling = exactPools(run.problem)): Promise<PlacementPlan> {
+  const { problem, solvers } = run;
   const limits = { timeLimitS: Math.max(1, run.left() / 4), gap: 1e-4 };
-  const why = await explainInfeasible(run.problem, run.solvers, limits);
-  return { ...withoutPlan(run.problem, found, []), status: 'infeasible', bound: null, ...why };
+  const nothing = withoutPlan(problem, found, []);
+  const isSmall = problem.arcs.length <= SMALL_ARCS && problem.devices.length < MOST_EXACT_POOLS;
+  const engine = isSmall ? undefined : await solvers.exact.engine?.();
+  const why =
+    engine === undefined
+      ? await explainInfeasible(problem, solvers, limits)
+      : await explainLargeInfeasible(pooling.problem, solvers.exact, limits, (changed) =>
+          hasPlacement(changed, engine),
+        );
+  return { ...nothing, status: 'infeasible', bound: null, ...why };
 }
+
+/** Whether a first dive finds a placement. */
+function hasPlacement(problem: PlacementProblem, engine: LinearEngine): boolean {
+  let calls = 0;
+  const left = () => FEASIBLE_NODES - calls++;
+  const effort = { gap: 1, left, mostNodes: FEASIBLE_NODES, effort: 'full' } as const;
+  return searchPlacement(problem, noPools(problem), engine, effort, () => {}).best !== undefined;
+}
+
+/** Arcs up to which mixed-integer programs explain an infeasible problem. */
+const SMALL_ARCS = 1000;
+/** Nodes that a look for any placement may take. */
+const FEASIBLE_NODES = 400;
 
 /**
  * The best routing for a placement that is kept as it is: `feasible` with its objective and prices (its bound is the
