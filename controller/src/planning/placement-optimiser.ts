@@ -1,4 +1,5 @@
 import { systemClock } from '@fleetgate/shared/clock';
+import { elapsed } from '@fleetgate/shared/units/quantity';
 
 import { explainPlan, type ExplainQuestion, type PlanExplanation } from '../optimiser/explain-plan.js';
 import { optimise, type OptimiseLimits, route } from '../optimiser/optimise.js';
@@ -6,6 +7,7 @@ import type { Placement } from '../optimiser/placement.js';
 import type { PlacementPlan } from '../optimiser/plan.js';
 import type { PlacementProblem } from '../optimiser/problem.js';
 import type { Solvers } from '../optimiser/solver.js';
+import { WarmPlan } from '../optimiser/warm-plan.js';
 
 /** What is asked of an optimiser: plain data, so that it can be asked in another thread. */
 export type OptimiserQuestion =
@@ -37,15 +39,42 @@ export interface PlacementOptimiser {
   close(): Promise<void>;
 }
 
-/** Answers one question with the solvers at hand. */
-export function answerQuestion(question: OptimiserQuestion, solvers: Solvers): Promise<PlacementPlan> {
-  switch (question.kind) {
-    case 'optimise':
-      return optimise(question.problem, question.limits, solvers);
-    case 'route':
-      return route(question.problem, question.placement, question.limits, solvers);
+/** Answers questions with the solvers at hand, one at a time; keeps the last plan of a large fleet warm. */
+export class QuestionAnswers {
+  readonly #solvers: Solvers;
+  #warm: WarmPlan | undefined;
+
+  constructor(solvers: Solvers) {
+    this.#solvers = solvers;
+  }
+
+  async answer(question: OptimiserQuestion): Promise<PlacementPlan> {
+    switch (question.kind) {
+      case 'optimise':
+        return this.#optimise(question.problem, question.limits);
+      case 'route':
+        return route(question.problem, question.placement, question.limits, this.#solvers);
+    }
+  }
+
+  async #optimise(problem: PlacementProblem, limits: OptimiseLimits): Promise<PlacementPlan> {
+    if (problem.devices.length < WARM_FLEET) return optimise(problem, limits, this.#solvers);
+    const started = systemClock.now();
+    const quick = this.#warm?.replan(problem);
+    if (quick !== undefined && (quick.gap ?? Infinity) <= WARM_GAP) {
+      return { ...quick, seconds: elapsed(started, systemClock.now()) / 1000 };
+    }
+    const plan = await optimise(problem, limits, this.#solvers);
+    const engine = await this.#solvers.exact.engine?.();
+    this.#warm = engine === undefined ? undefined : WarmPlan.of(problem, plan, engine);
+    return plan;
   }
 }
+
+/** Smaller fleets are searched from nothing in well under a second. */
+const WARM_FLEET = 60;
+/** A plan with the old catalogue is good enough when nothing can be this much better: a tenth of what is measured wrong. */
+const WARM_GAP = 1e-3;
 
 /** Answers one question about a plan with the solvers at hand. */
 export function answerExplanation(
@@ -58,13 +87,15 @@ export function answerExplanation(
 /** Solves on the calling thread: for tests and small programs. */
 export class InlineOptimiser implements PlacementOptimiser {
   readonly #solvers: Solvers;
+  readonly #answers: QuestionAnswers;
 
   constructor(solvers: Solvers) {
     this.#solvers = solvers;
+    this.#answers = new QuestionAnswers(solvers);
   }
 
   ask(question: OptimiserQuestion): Promise<PlacementPlan> {
-    return answerQuestion(question, this.#solvers);
+    return this.#answers.answer(question);
   }
 
   explain(question: ExplanationQuestion): Promise<PlanExplanation> {

@@ -7,7 +7,7 @@ import { JavascriptLpSolver } from '../optimiser/javascript-lp-solver.js';
 import type { PlacementPlan } from '../optimiser/plan.js';
 import {
   answerExplanation,
-  answerQuestion,
+  QuestionAnswers,
   type ExplanationQuestion,
   type OptimiserQuestion,
 } from './placement-optimiser.js';
@@ -22,12 +22,13 @@ export type OptimiserReply =
   | { readonly id: number; readonly error: string };
 
 const solvers = { exact: new HighsSolver(), tiny: new JavascriptLpSolver() };
+const answers = new QuestionAnswers(solvers);
 
 process.on('message', ({ id, question }: OptimiserRequest) => {
   const answer: Promise<OptimiserReply> =
     question.kind === 'explain'
       ? answerExplanation(question, solvers).then((explanation) => ({ id, explanation }))
-      : answerQuestion(question, solvers).then((plan) => ({ id, plan }));
+      : answers.answer(question).then((plan) => ({ id, plan }));
   void answer.catch((error: unknown) => ({ id, error: messageOf(error) })).then(reply);
 });
 process.on('disconnect', () => process.exit());
