@@ -36,9 +36,12 @@ const SHAPES: Readonly<Record<string, readonly (keyof PriceSizes)[]>> = {
   'site-host': ['sites', 'classes'],
 };
 
+/** The objective is at most 1000 points: beyond this a price only makes sums of which rounding leaves nothing true. */
+const LARGEST = 1e9;
+
 /**
  * Prices by group as dense rows: `at(group)[i * columns + j]`. Names that no group has, indices out of range and values
- * that are not above 0 count as 0, which keeps every bound made of them true.
+ * that are not above 0, or too large to reckon with, count as 0, which keeps every bound made of them true.
  */
 export class PriceTable {
   readonly #rows = new Map<string, Float64Array>();
@@ -51,7 +54,7 @@ export class PriceTable {
       const [group = '', indices = ''] = name.split(':');
       const shape = SHAPES[group];
       const row = this.#rows.get(group);
-      if (shape === undefined || row === undefined || !(value > 0) || value === Infinity) continue;
+      if (shape === undefined || row === undefined || !(value > 0) || value > LARGEST) continue;
       const [i = 0, j = 0] = indices === '' ? [] : indices.split(',').map(Number);
       const width = shape[1] === undefined ? 1 : sizes[shape[1]];
       const isKnown = shape.length === 0 || (i < sizes[shape[0] ?? 'pools'] && (shape.length === 1 || j < width));

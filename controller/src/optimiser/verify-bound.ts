@@ -22,8 +22,11 @@ export interface BoundCheck {
   readonly faults: readonly string[];
 }
 
-/** How far below 0 a part that is said to be empty has to be proven; the objective's scale is 0..1000. */
-const EMPTY_MARGIN = 1e-9;
+/**
+ * How far below 0 a part that is said to be empty has to be proven. Prices without an objective have no length of their
+ * own, so `certify.ts` makes it 1: less is rounding.
+ */
+const EMPTY_MARGIN = 0.5;
 
 /** The bound that a certificate proves. O(leaves * arcs). */
 export function verifyBound(columns: BoundColumns, certificate: Certificate): BoundCheck {
@@ -31,6 +34,8 @@ export function verifyBound(columns: BoundColumns, certificate: Certificate): Bo
   if (certificate.pools.length !== devices.length) {
     return { bound: Infinity, faults: [`pools: ${certificate.pools.length} entries for ${devices.length} devices`] };
   }
+  const odd = certificate.pools.find((u) => !Number.isInteger(u) || u < 0 || u >= devices.length);
+  if (odd !== undefined) return { bound: Infinity, faults: [`pools: ${odd} is no pool of ${devices.length} devices`] };
   const faults: string[] = [];
   const bound = nodeBound(columns, certificate.tree, new Map(), faults);
   return { bound: faults.length === 0 ? bound : Infinity, faults };
@@ -42,6 +47,10 @@ function nodeBound(columns: BoundColumns, node: CertificateNode, domain: Domain,
     const sum = partBound(columns, node.empty, domain, 0);
     if (sum < -EMPTY_MARGIN) return -Infinity;
     faults.push(`a part is said to be empty, but its prices prove ${sum}, not less than 0`);
+    return Infinity;
+  }
+  if (!Number.isInteger(node.at)) {
+    faults.push(`a branching at ${node.at} leaves whole numbers out`);
     return Infinity;
   }
   const key = decisionKey(node.branch);
@@ -75,7 +84,8 @@ export function partBound(columns: BoundColumns, prices: Prices, domain: Domain,
   const price = (group: string, i = 0) => table.at(group)[i] ?? 0;
   let total = price('power') * (budgets.powerW - (budgets.baseW ?? 0)) + price('move') * (budgets.moveGiB ?? 0);
   classes.forEach((each, k) => {
-    total += price('served', k) - price('floor', k) * each.minServed;
+    // A class without demand has nothing to serve, so its floor is no bound.
+    total += price('served', k) - (each.rate === 0 ? 0 : price('floor', k) * each.minServed);
     total -= price('replicas', k) * each.minReplicas + price('sites', k) * (each.minSites ?? 0);
   });
   sites.forEach((site, s) => {
