@@ -1,13 +1,14 @@
 /**
  * Branch and bound over the whole-number decisions of a placement, on linear programs that stay warm.
  *
- * Catalogue decisions are branched on first (they move the bound most), then devices that are on, then copies; within a
- * rank the most fractional one. Of two children the better is followed at once (a dive finds placements early), then
+ * Catalogue decisions are branched on first (they move the bound most), then devices that are on and copies; within a
+ * rank the one whose children are expected to fall most. Of two children the better is followed at once (a dive finds placements early), then
  * the open part with the best bound. After every branching the tree is a proof: its leaves, each with its duals, bound
  * every placement (`certificate.ts`).
  */
 import type { BranchDecision } from './certificate.js';
 import type { LinearProgram } from './linear-program.js';
+import { PseudoCosts } from './pseudo-costs.js';
 import type { ColumnRange, LinearSession, SessionAnswer, SessionColumn, WarmBasis } from './solver.js';
 
 export interface Decision {
@@ -127,6 +128,7 @@ class TreeSearch {
   /** Ranges that the session has now, by column. */
   #applied: ReadonlyMap<number, ColumnRange> = new Map();
   #best: number;
+  readonly #falls = new PseudoCosts();
   #nodes = 0;
   #isCut = false;
   #isComplete = true;
@@ -164,7 +166,7 @@ class TreeSearch {
 
   /** Splits a part in two and returns the child to follow; undefined when neither is worth following. */
   #branch({ node, point, basis }: OpenPart): OpenPart | undefined {
-    const fractional = this.#mostFractional(point);
+    const fractional = this.#mostPromising(point);
     const objective = this.#task.onPoint(point, node.bound, (fractional?.rank ?? Infinity) - 1);
     this.#improve(objective);
     if (this.#isBeaten(node) || this.#isCut) return undefined;
@@ -185,6 +187,9 @@ class TreeSearch {
     };
     const [low, high] = [child(-Infinity, at), child(at + 1, Infinity)];
     const parts = [this.#solve(high, basis), this.#solve(low, basis)].filter((part) => part !== undefined);
+    if (fractional !== undefined) {
+      this.#falls.learn(decision.column, value - at, { parent: node.bound, low: low.bound, high: high.bound });
+    }
     node.split = { decision, at, low, high };
     node.proof = undefined;
     const alive = parts.filter((part) => !this.#isBeaten(part.node)).sort((a, b) => a.node.bound - b.node.bound);
@@ -298,18 +303,19 @@ class TreeSearch {
   }
   #columns: ReadonlyMap<number, Decision> | undefined;
 
-  #mostFractional(point: Float64Array): Decision | undefined {
+  /** Of the fractional decisions of the lowest rank the one whose children promise to fall most; undefined when all are whole. */
+  #mostPromising(point: Float64Array): Decision | undefined {
     let chosen: Decision | undefined;
-    let distance = WHOLE;
+    let most = -1;
     for (const decision of this.#task.decisions) {
       if (chosen !== undefined && decision.rank > chosen.rank) continue;
       const value = point[decision.column] ?? 0;
-      const from = Math.abs(value - Math.round(value));
-      if (from <= WHOLE) continue;
-      if (chosen === undefined || decision.rank < chosen.rank || from > distance) {
-        chosen = decision;
-        distance = from;
-      }
+      const above = value - Math.floor(value);
+      if (above <= WHOLE || above >= 1 - WHOLE) continue;
+      const score = this.#falls.score(decision.column, above);
+      if (chosen !== undefined && decision.rank === chosen.rank && score <= most) continue;
+      chosen = decision;
+      most = score;
     }
     return chosen;
   }

@@ -245,7 +245,7 @@ function decisionsOf(problem: PlacementProblem, model: ExactModel): Decision[] {
     problem.variants.flatMap((__, v): Decision[] => {
       const column = model.copies[pairKey(problem, u, v)] ?? -1;
       if (column < 0) return [];
-      return [{ column, branch: { of: 'copies', u, v }, rank: 2, lower: 0, upper: upper[column] ?? 0 }];
+      return [{ column, branch: { of: 'copies', u, v }, rank: 1, lower: 0, upper: upper[column] ?? 0 }];
     }),
   );
   return [...catalogueDecisions(model), ...powered, ...copies];
