@@ -91,7 +91,7 @@ async function placementAnswer(problem: PlacementProblem, request: Extract<Solve
   let nodes: number | null = null;
   const limits = {
     timeLimitS: request.timeLimitS,
-    gap: request.gap ?? 1e-7,
+    ...(request.gap === undefined ? {} : { gap: request.gap }),
     method: request.method,
     onProgress: (progress: SolveProgress) => (nodes = progress.nodes),
   };
