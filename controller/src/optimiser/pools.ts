@@ -33,12 +33,16 @@ export function exactPools(problem: PlacementProblem): Pooling {
 export function poolsLike(problem: PlacementProblem, other: Pooling, original: PlacementProblem): Pooling | undefined {
   const kindOf = kindKey(problem);
   const known = kindKey(original);
-  const byKey = new Map(other.members.map((devices, u) => [known(devices[0] ?? -1), u]));
+  const [index, originals] = [arcIndexOf(problem), arcIndexOf(original)];
+  const first = (u: number | undefined) => other.members[u ?? -1]?.[0] ?? -1;
+  const byKey = new Map(other.members.map((_, u) => [known(first(u)), u]));
   const members: number[][] = other.members.map(() => []);
   const poolOf: number[] = [];
   for (let d = 0; d < problem.devices.length; d++) {
     const u = byKey.get(kindOf(d));
-    if (u === undefined) return undefined;
+    // A hash may collide here too.
+    const isKnown = problem.devices[d]?.like !== undefined || haveSameArcs(originals.of(first(u)), index.of(d));
+    if (u === undefined || !isKnown) return undefined;
     poolOf.push(u);
     members[u]?.push(d);
   }
