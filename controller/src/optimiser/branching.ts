@@ -2,43 +2,15 @@
  * Branch and bound over the whole-number decisions of a placement, on linear programs that stay warm.
  *
  * Catalogue decisions are branched on first (they move the bound most), then devices that are on and copies; within a
- * rank the one whose children are expected to fall most. Of two children the better is followed at once (a dive finds placements early), then
- * the open part with the best bound. After every branching the tree is a proof: its leaves, each with its duals, bound
- * every placement (`certificate.ts`).
+ * rank the one whose children are expected to fall most. Of two children the better is followed at once (a dive finds
+ * placements early), then the open part with the best bound. After every branching the tree is a proof: its leaves, each
+ * with its duals, bound every placement (`certificate.ts`).
  */
-import type { BranchDecision } from './certificate.js';
+import { closeIn } from './close-in.js';
 import type { LinearProgram } from './linear-program.js';
 import { PseudoCosts } from './pseudo-costs.js';
-import type { ColumnRange, LinearSession, SessionAnswer, SessionColumn, WarmBasis } from './solver.js';
-
-export interface Decision {
-  readonly column: number;
-  readonly branch: BranchDecision;
-  /** Lower ranks are branched on first. */
-  readonly rank: number;
-  readonly lower: number;
-  readonly upper: number;
-}
-
-/** Part of all placements: what was decided on the way to it, and what its linear program says. */
-export interface SearchNode {
-  readonly ranges: ReadonlyMap<number, ColumnRange>;
-  /** No placement of this part is better, by the linear program's word; -Infinity: there is none. */
-  bound: number;
-  /** Row duals, or the ray that proves there is nothing here; undefined once split, or when nothing is known. */
-  proof: { readonly duals: Float64Array } | { readonly ray: Float64Array } | undefined;
-  split:
-    | { readonly decision: Decision; readonly at: number; readonly low: SearchNode; readonly high: SearchNode }
-    | undefined;
-  /** The tree of another program that searched this part further. */
-  graft: SearchTree | undefined;
-}
-
-/** A tree and the program whose rows and columns it speaks of. */
-export interface SearchTree {
-  readonly root: SearchNode;
-  readonly program: LinearProgram;
-}
+import { brokenRow, type Decision, leafBound, type SearchNode, type SearchTree } from './search-tree.js';
+import type { ColumnRange, LinearSession, OptimalAnswer, SessionColumn, WarmBasis } from './solver.js';
 
 export interface SearchTask {
   readonly program: LinearProgram;
@@ -94,22 +66,10 @@ export interface SearchResult {
   readonly isClosed: boolean;
 }
 
-type OptimalAnswer = Extract<SessionAnswer, { status: 'optimal' }>;
-
 const WHOLE = 1e-6;
 /** Rounds of new columns at the root, and at each later node. */
 const ROOT_ROUNDS = 60;
 const NODE_ROUNDS = 6;
-/** Columns are no longer made when so many rounds have closed less than this share of what is open. */
-const STALL_ROUNDS = 6;
-const STALLED = 0.1;
-/** A program is close enough when it is within this share of the gap asked for. */
-const PRICED = 0.25;
-/** Weight of the best duals so far against the newest (Wentges 1997): raw duals leap from end to end. */
-const STABLE = 0.5;
-
-const mixed = (stable: Float64Array, fresh: Float64Array): Float64Array =>
-  stable.map((value, i) => STABLE * value + (1 - STABLE) * (fresh[i] ?? 0));
 
 interface OpenPart {
   readonly node: SearchNode;
@@ -244,37 +204,20 @@ class TreeSearch {
   /** The part's bound and proof; where the program is an approximation it is brought closer first. */
   #priced(node: SearchNode, first: OptimalAnswer): OpenPart {
     const { price, session, left, gap } = this.#task;
-    let answer = first;
     if (price === undefined) {
       // Rounding may lift a child above its parent; the parent's bound holds for both.
-      node.bound = Math.min(node.bound, answer.objective);
-      node.proof = { duals: answer.rowDuals };
-      return { node, point: answer.point, basis: answer.basis };
+      node.bound = Math.min(node.bound, first.objective);
+      node.proof = { duals: first.rowDuals };
+      return { node, point: first.point, basis: first.basis };
     }
     const rounds = this.#nodes === 1 ? ROOT_ROUNDS : NODE_ROUNDS;
-    let stable = answer.rowDuals;
-    let [best, lastBest] = [Infinity, Infinity];
-    for (let round = 0; round < rounds; round++) {
-      const duals = round === 0 ? answer.rowDuals : mixed(stable, answer.rowDuals);
-      const { bound, columns } = price(duals, node.ranges);
-      if (bound < best) {
-        best = bound;
-        stable = duals;
-      }
-      if (round % STALL_ROUNDS === STALL_ROUNDS - 1) {
-        if (lastBest - best <= STALLED * (lastBest - answer.objective)) break;
-        lastBest = best;
-      }
-      const isClose = best - answer.objective <= PRICED * gap * Math.max(1, Math.abs(best));
-      if (isClose || best <= this.#cut || columns.length === 0 || left() <= 0) break;
-      session.addColumns(columns);
-      const next = session.solve(left());
-      if (next.status !== 'optimal') break;
-      answer = next;
-    }
-    if (best < node.bound) {
-      node.bound = best;
-      node.proof = { duals: stable };
+    const { answer, bound, duals } = closeIn(first, {
+      ...{ session, left, gap, rounds, cut: this.#cut },
+      price: (at) => price(at, node.ranges),
+    });
+    if (bound < node.bound) {
+      node.bound = bound;
+      node.proof = { duals };
     }
     return { node, point: answer.point, basis: answer.basis };
   }
@@ -350,31 +293,4 @@ class TreeSearch {
     const bound = Math.max(this.#best, this.#open.at(-1)?.node.bound ?? this.#best);
     onProgress({ objective: this.#best, bound, nodes: this.#nodes });
   }
-}
-
-/** The ray of a row that no point within the columns' bounds can meet; solvers give none for what they see at once. */
-function brokenRow(program: LinearProgram, ranges: ReadonlyMap<number, ColumnRange>): Float64Array | undefined {
-  for (let i = 0; i < program.rowLower.length; i++) {
-    let [least, most] = [0, 0];
-    for (let e = program.rowStarts[i] ?? 0; e < (program.rowStarts[i + 1] ?? 0); e++) {
-      const j = program.indices[e] ?? 0;
-      const value = program.values[e] ?? 0;
-      const lower = value * (ranges.get(j)?.lower ?? program.lower[j] ?? 0);
-      const upper = value * (ranges.get(j)?.upper ?? program.upper[j] ?? 0);
-      least += Math.min(lower, upper);
-      most += Math.max(lower, upper);
-    }
-    if (most >= (program.rowLower[i] ?? -Infinity) && least <= (program.rowUpper[i] ?? Infinity)) continue;
-    const ray = new Float64Array(program.rowLower.length);
-    ray[i] = 1;
-    return ray;
-  }
-  return undefined;
-}
-
-/** Largest bound of any leaf below. */
-export function leafBound(node: SearchNode): number {
-  if (node.graft !== undefined) return Math.min(node.bound, leafBound(node.graft.root));
-  if (node.split === undefined) return node.bound;
-  return Math.max(leafBound(node.split.low), leafBound(node.split.high));
 }

@@ -1,6 +1,6 @@
 import type { Certificate, CertificateNode, Prices } from './certificate.js';
 import type { LinearProgram } from './linear-program.js';
-import type { SearchNode, SearchTree } from './branching.js';
+import type { SearchNode, SearchTree } from './search-tree.js';
 
 /** Below this a dual is rounding. */
 const NOISE = 1e-11;

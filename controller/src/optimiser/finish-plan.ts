@@ -8,7 +8,8 @@ import type { Realised } from './realise.js';
 import type { SecondOpinion } from './second-opinion.js';
 import { tidied } from './tidy.js';
 import { VERIFY_TOLERANCE, verifyPlacement } from './verify.js';
-import { type BoundCheck, boundColumns, verifyBound } from './verify-bound.js';
+import { boundColumns } from './bound-columns.js';
+import { type BoundCheck, verifyBound } from './verify-bound.js';
 
 /** What a search leaves behind beside its placement. */
 export interface Found {

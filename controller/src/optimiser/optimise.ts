@@ -5,13 +5,11 @@ import { type Clock, systemClock } from '@fleetgate/shared/clock';
 import { messageOf } from '@fleetgate/shared/errors';
 import { elapsed } from '@fleetgate/shared/units/quantity';
 
-import { explain } from './explain.js';
 import { explainInfeasible } from './explain-infeasible.js';
 import { explainLargeInfeasible } from './explain-infeasible-large.js';
 import { finished, type Found, withoutPlan } from './finish-plan.js';
 import { leastPower } from './least-power.js';
 import { milpPlacement } from './milp-placement.js';
-import { qualityCeiling } from './objective.js';
 import type { Placement } from './placement.js';
 import type { PlacementPlan } from './plan.js';
 import { type PlacementSearch, searchPlacement } from './placement-search.js';
@@ -20,13 +18,13 @@ import { quantilePools } from './quantile-pools.js';
 import type { PlacementProblem } from './problem.js';
 import type { SolveProgress } from './progress.js';
 import { FREE_PRICES, NO_PRICES } from './prices.js';
-import { routeOn } from './realise.js';
 import type { Certificate } from './certificate.js';
 import { certify } from './certify.js';
 import { secondOpinion } from './second-opinion.js';
 import type { LinearEngine, Solvers } from './solver.js';
 import { verifyPlacement } from './verify.js';
-import { boundColumns, verifyBound } from './verify-bound.js';
+import { boundColumns } from './bound-columns.js';
+import { verifyBound } from './verify-bound.js';
 
 export interface OptimiseLimits {
   readonly timeLimitS: number;
@@ -233,38 +231,3 @@ function hasPlacement(problem: PlacementProblem, engine: LinearEngine): boolean 
 const SMALL_ARCS = 1000;
 /** Nodes that a look for any placement may take. */
 const FEASIBLE_NODES = 400;
-
-/**
- * The best routing for a placement that is kept as it is: `feasible` with its objective and prices (its bound is the
- * ceiling, nothing is claimed of other placements), or `infeasible`, then without conflict or repairs.
- */
-export async function route(
-  problem: PlacementProblem,
-  { placement, poweredOn, modes }: Pick<Placement, 'placement' | 'poweredOn' | 'modes'>,
-  limits: OptimiseLimits,
-  solvers: Solvers,
-  clock: Clock = systemClock,
-): Promise<PlacementPlan> {
-  const started = clock.now();
-  const seconds = () => elapsed(started, clock.now()) / 1000;
-  const found: Found = {
-    certificate: undefined,
-    method: `routing/${solvers.exact.name}`,
-    isTimedOut: false,
-    nodes: 0,
-    notes: [],
-  };
-  const engine = await solvers.exact.engine?.();
-  const hosting = { placement, poweredOn, ...(modes === undefined ? {} : { modes }) };
-  const pools = problem.devices.length < SMALL_FLEET ? undefined : exactPools(problem).poolOf;
-  const best =
-    engine === undefined ? undefined : routeOn(problem, hosting, engine, pools, { timeLimitS: limits.timeLimitS });
-  if (best === undefined) {
-    const reason = 'No routing over this placement meets every bound.';
-    return { ...withoutPlan(problem, found, [reason]), status: 'infeasible', bound: null, seconds: seconds() };
-  }
-  const plan = finished(problem, best, found, undefined, 'keep');
-  const bound = Math.max(qualityCeiling(problem), plan.objective ?? 0);
-  const explanation = explain(problem, { ...plan, bound: null }, best.check.uses);
-  return { ...plan, bound, explanation, seconds: seconds() };
-}

@@ -3,7 +3,8 @@
  * catalogues on a projected model (no copies), and for each catalogue worth it the copies and devices of that catalogue
  * alone. Every placement found is realised on the devices and checked before it counts.
  */
-import { type Decision, searchTree, type SearchProgress, type SearchTask, type SearchTree } from './branching.js';
+import { searchTree, type SearchProgress, type SearchTask } from './branching.js';
+import type { Decision, SearchTree } from './search-tree.js';
 import { bestCatalogue } from './catalogue-kernel.js';
 import { buildExactModel, type ExactModel } from './exact-model.js';
 import { pairKey, type Placement } from './placement.js';

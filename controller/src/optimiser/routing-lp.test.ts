@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 
 import { smallFleet } from '../../../test/fixtures/instances/small-fleet.js';
 import { HighsSolver } from './highs-solver.js';
-import { route } from './optimise.js';
+import { route } from './route.js';
 
 const LIMITS = { timeLimitS: 10, gap: 0, method: 'auto' } as const;
 const solvers = { exact: new HighsSolver() };

@@ -35,15 +35,17 @@ export interface ColumnRange {
   readonly upper: number;
 }
 
+export interface OptimalAnswer {
+  readonly status: 'optimal';
+  readonly objective: number;
+  readonly point: Float64Array;
+  /** Change of the objective per unit of each row's binding bound. */
+  readonly rowDuals: Float64Array;
+  readonly basis: WarmBasis;
+}
+
 export type SessionAnswer =
-  | {
-      readonly status: 'optimal';
-      readonly objective: number;
-      readonly point: Float64Array;
-      /** Change of the objective per unit of each row's binding bound. */
-      readonly rowDuals: Float64Array;
-      readonly basis: WarmBasis;
-    }
+  | OptimalAnswer
   /** `ray`: row multipliers that prove it (Farkas), where the solver has them; their sign may be turned. */
   | { readonly status: 'infeasible'; readonly ray: Float64Array | undefined }
   /** Time was over, or the solver broke down: nothing is known. */

@@ -16,7 +16,8 @@ import type { PlacementPlan } from './plan.js';
 import type { PlacementProblem } from './problem.js';
 import { pricedBound } from './priced-bound.fixture.js';
 import { verify, verifyPlacement } from './verify.js';
-import { boundColumns, type Domain, partBound, verifyBound } from './verify-bound.js';
+import { boundColumns } from './bound-columns.js';
+import { type Domain, partBound, verifyBound } from './verify-bound.js';
 
 const exact = new HighsSolver();
 /** Far below what a wrong term would make, far above rounding. */

@@ -6,12 +6,10 @@
  * it pays, within its own limits, and the sum of all, plus the price of every bound, is above every placement. Any
  * prices at or above 0 give a true bound; good ones give a tight one.
  */
+import type { BoundColumns } from './bound-columns.js';
 import type { BranchDecision, Certificate, CertificateNode, Prices } from './certificate.js';
 import { PriceTable } from './price-table.js';
-import { type BoundColumns, devicesGain } from './verify-bound-device.js';
-
-export type { BoundColumns } from './verify-bound-device.js';
-export { boundColumns } from './verify-bound-device.js';
+import { devicesGain } from './verify-bound-device.js';
 
 /** Ranges of the decisions within one part of the tree, by `decisionKey`; what is missing is free. */
 export type Domain = ReadonlyMap<string, readonly [number, number]>;

@@ -10,7 +10,8 @@ import { pairKey, type Placement } from './placement.js';
 import type { ConstraintUse, PlacementPlan } from './plan.js';
 import { type PlanUse, planUse } from './plan-use.js';
 import type { PlacementProblem } from './problem.js';
-import { boundColumns, verifyBound } from './verify-bound.js';
+import { boundColumns } from './bound-columns.js';
+import { verifyBound } from './verify-bound.js';
 
 /** Relative; far above the solver's 1e-9, far below what a fleet can measure. */
 export const VERIFY_TOLERANCE = 1e-6;

@@ -14,7 +14,8 @@ import type { PlacementProblem } from './problem.js';
 import { fitting, realise, type Realised, routeOn } from './realise.js';
 import { roundedPlacement } from './rounding.js';
 import type { LinearEngine, WarmBasis } from './solver.js';
-import { boundColumns, verifyBound } from './verify-bound.js';
+import { boundColumns } from './bound-columns.js';
+import { verifyBound } from './verify-bound.js';
 
 interface Warm {
   readonly problem: PlacementProblem;

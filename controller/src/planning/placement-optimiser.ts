@@ -2,7 +2,8 @@ import { systemClock } from '@fleetgate/shared/clock';
 import { elapsed } from '@fleetgate/shared/units/quantity';
 
 import { explainPlan, type ExplainQuestion, type PlanExplanation } from '../optimiser/explain-plan.js';
-import { optimise, type OptimiseLimits, route } from '../optimiser/optimise.js';
+import { optimise, type OptimiseLimits } from '../optimiser/optimise.js';
+import { route } from '../optimiser/route.js';
 import type { Placement } from '../optimiser/placement.js';
 import type { PlacementPlan } from '../optimiser/plan.js';
 import type { PlacementProblem } from '../optimiser/problem.js';
