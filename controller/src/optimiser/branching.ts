@@ -89,6 +89,8 @@ class TreeSearch {
   #applied: ReadonlyMap<number, ColumnRange> = new Map();
   #best: number;
   readonly #falls = new PseudoCosts();
+  /** Largest bound of the parts that are looked into no more. */
+  #settled = -Infinity;
   #nodes = 0;
   #isCut = false;
   #isComplete = true;
@@ -106,8 +108,11 @@ class TreeSearch {
     if (root.proof !== undefined && 'duals' in root.proof)
       this.#improve(this.#task.onRoot?.(root.proof.duals, part?.point ?? new Float64Array(0)));
     while (part !== undefined && !this.#isCut) {
-      part = this.#branch(part) ?? this.#next();
-      this.#report();
+      const { node } = part;
+      const child = this.#branch(part);
+      if (node.split === undefined) this.#settle(node);
+      part = child ?? this.#next();
+      this.#report(part);
     }
     return {
       root,
@@ -153,6 +158,7 @@ class TreeSearch {
     node.split = { decision, at, low, high };
     node.proof = undefined;
     const alive = parts.filter((part) => !this.#isBeaten(part.node)).sort((a, b) => a.node.bound - b.node.bound);
+    for (const child of [low, high]) if (!alive.some((part) => part.node === child)) this.#settle(child);
     const follow = alive.pop();
     for (const part of alive) this.#keep(part);
     return follow;
@@ -224,7 +230,10 @@ class TreeSearch {
 
   /** Without a ray nothing is proven: the parent's proof stays. */
   #proveEmpty(node: SearchNode, ray: Float64Array | undefined): void {
-    if (ray === undefined) return;
+    if (ray === undefined) {
+      this.#isComplete = false;
+      return;
+    }
     node.bound = -Infinity;
     node.proof = { ray };
   }
@@ -284,13 +293,20 @@ class TreeSearch {
   /** The open part with the best bound; undefined when none is worth opening. */
   #next(): OpenPart | undefined {
     const part = this.#open.pop();
-    return part === undefined || this.#isBeaten(part.node) ? undefined : part;
+    if (part === undefined || !this.#isBeaten(part.node)) return part;
+    this.#settle(part.node);
+    return undefined;
   }
 
-  #report(): void {
+  #settle({ bound }: SearchNode): void {
+    this.#settled = Math.max(this.#settled, bound);
+  }
+
+  #report(followed: OpenPart | undefined): void {
     const { onProgress } = this.#task;
     if (onProgress === undefined) return;
-    const bound = Math.max(this.#best, this.#open.at(-1)?.node.bound ?? this.#best);
+    const open = [followed, this.#open.at(-1)].map((part) => part?.node.bound ?? -Infinity);
+    const bound = Math.max(this.#best, this.#settled, ...open);
     onProgress({ objective: this.#best, bound, nodes: this.#nodes });
   }
 }
