@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
+import { oneByOne, withoutLikeness } from '../../../test/fixtures/instances/one-by-one.js';
 import { smallFleet } from '../../../test/fixtures/instances/small-fleet.js';
 import { tinyFeaturedProblem } from '../../../test/fixtures/instances/tiny-problem.js';
 import { HighsSolver } from './highs-solver.js';
@@ -171,31 +172,6 @@ function collision(): [number, number] {
 }
 
 const counts = fc.array(fc.integer({ min: 1, max: 3 }), { minLength: 3, maxLength: 3 });
-
-/** Every entry `counts` times; what is held is held by the first. */
-function oneByOne(problem: PlacementProblem, of: readonly number[]): PlacementProblem {
-  const starts = problem.devices.map((_, d) => of.slice(0, d).reduce((sum, each) => sum + each, 0));
-  return {
-    ...problem,
-    devices: problem.devices.flatMap((device, d) =>
-      Array.from({ length: of[d] ?? 1 }, (_, i) => ({
-        ...device,
-        id: `${device.id}-${i}`,
-        ...(device.like === undefined ? {} : { like: { ...device.like, d: starts[device.like.d] ?? 0 } }),
-      })),
-    ),
-    arcs: problem.arcs.flatMap((arc) =>
-      Array.from({ length: of[arc.d] ?? 1 }, (_, i) => ({ ...arc, d: (starts[arc.d] ?? 0) + i })),
-    ),
-    current: problem.current.map(([d, v]) => [starts[d] ?? 0, v]),
-  };
-}
-
-/** A template is a device with arcs: likeness and repeated arcs together are another matter. */
-const withoutLikeness = (problem: PlacementProblem): PlacementProblem => ({
-  ...problem,
-  devices: problem.devices.map(({ like: _like, ...device }) => device),
-});
 
 const counted = (problem: PlacementProblem, of: readonly number[]): PlacementProblem => ({
   ...problem,
