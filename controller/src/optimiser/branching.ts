@@ -105,8 +105,9 @@ class TreeSearch {
       ...{ ranges: new Map(), bound: Infinity, proof: undefined, split: undefined, graft: undefined },
     };
     let part = this.#solve(root, undefined);
-    if (root.proof !== undefined && 'duals' in root.proof)
-      this.#improve(this.#task.onRoot?.(root.proof.duals, part?.point ?? new Float64Array(0)));
+    if (part !== undefined && root.proof?.duals !== undefined) {
+      this.#improve(this.#task.onRoot?.(root.proof.duals, part.point));
+    }
     while (part !== undefined && !this.#isCut) {
       const { node } = part;
       const child = this.#branch(part);
@@ -235,7 +236,7 @@ class TreeSearch {
       return;
     }
     node.bound = -Infinity;
-    node.proof = { ray };
+    node.proof = { duals: node.proof?.duals, ray };
   }
 
   #apply(ranges: ReadonlyMap<number, ColumnRange>): void {

@@ -1,42 +1,61 @@
 import type { Certificate, CertificateNode, Prices } from './certificate.js';
 import type { LinearProgram } from './linear-program.js';
-import type { SearchNode, SearchTree } from './search-tree.js';
+import { leafBound, type SearchNode, type SearchTree } from './search-tree.js';
+import { decisionKey, type Domain } from './verify-bound.js';
 
 /** Below this a dual is rounding. */
 const NOISE = 1e-11;
 /** How far below 0 an empty part is proven: rays have no length of their own. */
 const EMPTY_DEPTH = 1;
 
+export interface CertifiedPools {
+  /** Pool of each device. */
+  readonly pools: readonly number[];
+  /** Share of time that devices of pool `u` may be busy. */
+  readonly capacityOf: (u: number) => number;
+  /** Whether the checker accepts that nothing is within these ranges (by `decisionKey`). */
+  readonly isEmpty: (prices: Prices, domain: Domain) => boolean;
+}
+
 /**
- * The certificate of a search tree; undefined where a part has no proof at all (the root was never solved).
+ * The certificate of a search tree; undefined where a part has no proof at all (the root was never solved). A part that
+ * is empty by the simplex's word alone keeps the bound of the part that it was split from.
  *
- * `capacityOf(u)`: share of time that devices of pool `u` may be busy. A projected program prices copies through the
- * catalogue only: its `link` row is `host` and `link` of the certificate in one.
+ * A projected program prices copies through the catalogue only: its `link` row is `host` and `link` of the certificate
+ * in one.
  */
-export function certify(
-  tree: SearchTree,
-  pools: readonly number[],
-  capacityOf: (u: number) => number,
-): Certificate | undefined {
-  const node = nodeOf(tree.root, tree.program, capacityOf);
-  return node === undefined ? undefined : { pools, tree: node };
+export function certify(tree: SearchTree, of: CertifiedPools): Certificate | undefined {
+  const node = nodeOf(tree.root, tree.program, new Map(), of);
+  return node === undefined ? undefined : { pools: of.pools, tree: node };
 }
 
 function nodeOf(
   node: SearchNode,
   program: LinearProgram,
-  capacityOf: (u: number) => number,
+  domain: Domain,
+  of: CertifiedPools,
 ): CertificateNode | undefined {
-  if (node.graft !== undefined) return nodeOf(node.graft.root, node.graft.program, capacityOf);
-  if (node.split !== undefined) {
-    const { decision, at } = node.split;
-    const low = nodeOf(node.split.low, program, capacityOf);
-    const high = nodeOf(node.split.high, program, capacityOf);
-    return low === undefined || high === undefined ? undefined : { branch: decision.branch, at, low, high };
+  const { graft, split, proof } = node;
+  if (graft !== undefined && leafBound(graft.root) <= node.bound) {
+    const further = nodeOf(graft.root, graft.program, domain, of);
+    if (further !== undefined) return further;
   }
-  if (node.proof === undefined) return undefined;
-  if ('duals' in node.proof) return { prices: pricesOf(program, node.proof.duals, capacityOf) };
-  return { empty: pricesOf(program, scaledRay(program, node), capacityOf) };
+  if (split !== undefined) {
+    const { decision, at } = split;
+    const key = decisionKey(decision.branch);
+    const [low, high] = domain.get(key) ?? [0, Infinity];
+    const child = (part: SearchNode, from: number, to: number) =>
+      nodeOf(part, program, new Map(domain).set(key, [from, to]), of);
+    const lower = child(split.low, low, Math.min(high, at));
+    const upper = child(split.high, Math.max(low, at + 1), high);
+    if (lower === undefined || upper === undefined) return undefined;
+    return { branch: decision.branch, at, low: lower, high: upper };
+  }
+  if (proof?.ray !== undefined) {
+    const empty = pricesOf(program, scaledRay(program, node, proof.ray), of.capacityOf);
+    if (proof.duals === undefined || of.isEmpty(empty, domain)) return { empty };
+  }
+  return proof?.duals === undefined ? undefined : { prices: pricesOf(program, proof.duals, of.capacityOf) };
 }
 
 /** Duals by the names of their rows, as prices of at least 0. */
@@ -58,9 +77,7 @@ function pricesOf(program: LinearProgram, duals: Float64Array, capacityOf: (u: n
 }
 
 /** The ray with the sign that proves emptiness, long enough to prove it beyond rounding. */
-function scaledRay(program: LinearProgram, node: SearchNode): Float64Array {
-  if (node.proof === undefined || !('ray' in node.proof)) return new Float64Array(0);
-  const { ray } = node.proof;
+function scaledRay(program: LinearProgram, node: SearchNode, ray: Float64Array): Float64Array {
   const turned = ray.map((value) => -value);
   const [depth, other] = [rayDepth(program, ray, node), rayDepth(program, turned, node)];
   const [best, sum] = depth < other ? [ray, depth] : [turned, other];

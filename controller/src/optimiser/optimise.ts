@@ -20,11 +20,12 @@ import type { SolveProgress } from './progress.js';
 import { FREE_PRICES, NO_PRICES } from './prices.js';
 import type { Certificate } from './certificate.js';
 import { certify } from './certify.js';
+import type { SearchTree } from './search-tree.js';
 import { secondOpinion } from './second-opinion.js';
 import type { LinearEngine, Solvers } from './solver.js';
 import { verifyPlacement } from './verify.js';
 import { boundColumns } from './bound-columns.js';
-import { verifyBound } from './verify-bound.js';
+import { isProvenEmpty, verifyBound } from './verify-bound.js';
 
 export interface OptimiseLimits {
   readonly timeLimitS: number;
@@ -140,8 +141,7 @@ async function conclude(
   notes: readonly string[],
 ): Promise<PlacementPlan> {
   const { problem, limits } = run;
-  const capacityOf = (u: number) => pooling.problem.devices[u]?.maxUtil ?? 1;
-  const certificate = result.tree === undefined ? undefined : certify(result.tree, pooling.poolOf, capacityOf);
+  const certificate = result.tree === undefined ? undefined : certified(problem, pooling, result.tree);
   const found: Found = {
     certificate,
     method: methodName(run),
@@ -149,7 +149,7 @@ async function conclude(
     nodes: result.nodes,
     notes,
   };
-  if (result.best === undefined && isProvenEmpty(problem, result, certificate)) return infeasible(run, found, pooling);
+  if (result.best === undefined && hasNoPlacement(problem, result, certificate)) return infeasible(run, found, pooling);
   const second = await secondOpinion(problem, run.solvers, Math.max(0.1, run.left()));
   let best = result.best ?? (second === undefined ? undefined : { ...second, prices: NO_PRICES });
   if (best === undefined) {
@@ -162,8 +162,17 @@ async function conclude(
   return finished(problem, best, found, second);
 }
 
+function certified(problem: PlacementProblem, { poolOf, problem: pooled }: Pooling, tree: SearchTree) {
+  const columns = boundColumns(problem, poolOf);
+  return certify(tree, {
+    pools: poolOf,
+    capacityOf: (u) => pooled.devices[u]?.maxUtil ?? 1,
+    isEmpty: (prices, domain) => isProvenEmpty(columns, prices, domain),
+  });
+}
+
 /** No placement at all: every part of the tree is empty, and the checker agrees. */
-function isProvenEmpty(
+function hasNoPlacement(
   problem: PlacementProblem,
   result: PlacementSearch,
   certificate: Certificate | undefined,

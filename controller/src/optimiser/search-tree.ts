@@ -12,13 +12,18 @@ export interface Decision {
   readonly upper: number;
 }
 
+/** Row duals that bound the part, or the ray that proves there is nothing in it, beside the duals of the part above. */
+export type Proof =
+  | { readonly duals: Float64Array; readonly ray?: undefined }
+  | { readonly duals: Float64Array | undefined; readonly ray: Float64Array };
+
 /** Part of all placements: what was decided on the way to it, and what its linear program says. */
 export interface SearchNode {
   readonly ranges: ReadonlyMap<number, ColumnRange>;
   /** No placement of this part is better, by the linear program's word; -Infinity: there is none. */
   bound: number;
-  /** Row duals, or the ray that proves there is nothing here; undefined once split, or when nothing is known. */
-  proof: { readonly duals: Float64Array } | { readonly ray: Float64Array } | undefined;
+  /** Undefined once split, or when nothing is known. */
+  proof: Proof | undefined;
   split:
     | { readonly decision: Decision; readonly at: number; readonly low: SearchNode; readonly high: SearchNode }
     | undefined;

@@ -3,7 +3,7 @@ import type { BoundColumns } from './bound-columns.js';
 import { DeviceGains, type Pricing } from './device-gains.js';
 import type { PlacementProblem } from './problem.js';
 
-/** Sum of what being on, copies, loading and hosting gain on all devices. */
+/** Sum of what being on, copies, loading and hosting gain on all devices; -Infinity where the part asks for copies that it bars. */
 export function devicesGain(columns: BoundColumns, pricing: Pricing): number {
   const { problem } = columns;
   const { barred, domain, listed, table } = pricing;
@@ -26,7 +26,7 @@ export function devicesGain(columns: BoundColumns, pricing: Pricing): number {
   const gains = new DeviceGains(columns);
   const K = problem.classes.length;
   const siteHosts = new Uint8Array((problem.sites?.length ?? 0) * K);
-  problem.devices.forEach((device, d) => {
+  for (const [d, device] of problem.devices.entries()) {
     const u = columns.pools[d] ?? 0;
     const count = device.count ?? 1;
     gains.read(pricing, device, d);
@@ -37,13 +37,15 @@ export function devicesGain(columns: BoundColumns, pricing: Pricing): number {
       if (gains.hosts[v] === 0) continue;
       const pair = u * V + v;
       const load = hasMoves ? (table.at('load')[pair] ?? 0) : 0;
-      take(`x${u},${v}`, barred[v] === 1 ? 0 : (gains.copies[v] ?? 0) - load, count);
+      const key = `x${u},${v}`;
+      if (barred[v] === 0) take(key, (gains.copies[v] ?? 0) - load, count);
+      else if ((domain.get(key)?.[0] ?? 0) >= 1) return -Infinity;
       if (hasCatalogue) listed[v] = (listed[v] ?? 0) + count * (table.at('link')[pair] ?? 0);
       if (!hasMoves) continue;
       const paid = (problem.variants[v]?.memGiB ?? 0) * movePrice(problem, pricing);
       total += count * Math.max(0, load - paid) + load * (columns.held.get(d * V + v) ?? 0);
     }
-  });
+  }
   siteHosts.forEach((hosts, sk) => {
     if (hosts === 0 || (problem.classes[sk % K]?.minSites ?? 0) === 0) return;
     total += Math.max(0, (table.at('sites')[sk % K] ?? 0) - (table.at('site-host')[sk] ?? 0));

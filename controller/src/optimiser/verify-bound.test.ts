@@ -167,6 +167,15 @@ describe('the bound of prices', () => {
     );
   });
 
+  it('is that of nothing where copies are asked for of a variant that is out, or crowded out', () => {
+    const problem = smallFleet({ budgets: { powerW: 100, maxVariants: 1, moveGiB: null } });
+    const bound = (...ranges: (readonly [string, readonly [number, number]])[]) =>
+      partBound(boundColumns(problem, [0, 1]), {}, new Map([['x0,0', [1, 2]], ...ranges]), 0);
+    expect(bound()).toBe(0);
+    expect(bound(['t0', [0, 0]])).toBe(-Infinity);
+    expect(bound(['t1', [1, 1]])).toBe(-Infinity);
+  });
+
   it('does not change with prices of bounds that the problem has not', () => {
     fc.assert(
       fc.property(tinyFeaturedProblem, fc.nat(), (problem, seed) => {
