@@ -7,6 +7,8 @@ import type { SubsetLimits, SubsetResult } from './subset-kernel.js';
 
 export type SoftGate = Extract<GateProblem, { kind: 'softgate' }>;
 
+/** Experts looked at between two looks at the clock: some ten microseconds. */
+const CLOCK_EVERY = 4096;
 /** Below this a softmax weight has lost its precision. */
 const TINY = 1e-250;
 const ROUNDING = 1e-12;
@@ -54,12 +56,13 @@ class SoftSearch {
   dismissed = -Infinity;
   readonly #problem: SoftGate;
   readonly #limits: SubsetLimits;
-  readonly #ceilings: readonly ClassCeiling[];
+  /** By class, each made when it is first needed: of thousands of classes that alone may take longer than there is time. */
+  readonly #ceilings: ClassCeiling[] = [];
+  #sinceClock = 0;
 
   constructor(problem: SoftGate, limits: SubsetLimits) {
     this.#problem = problem;
     this.#limits = limits;
-    this.#ceilings = problem.weight.map((_, k) => new ClassCeiling(problem, k));
   }
 
   run(): void {
@@ -68,27 +71,40 @@ class SoftSearch {
       weight.reduce((total, each, k) => total + each * (quality[i]?.[k] ?? 0), 0),
     );
     const order = potential.map((_, i) => i).sort((a, b) => (potential[b] ?? 0) - (potential[a] ?? 0));
-    this.#visit([], order);
+    const highest = weight.map((_, k) => quality.reduce((most, row) => Math.max(most, row[k] ?? 0), 0));
+    const ceiling = weight.reduce((total, each, k) => total + each * (highest[k] ?? 0), 0);
+    this.#fill(order);
+    this.#visit([], order, ceiling);
   }
 
-  /** All subsets of `chosen` with any of `rest`. */
-  #visit(chosen: readonly number[], rest: readonly number[]): void {
+  /** Something to have where not even the first bound is found in time: the experts that fit, one after the other. */
+  #fill(order: readonly number[]): void {
+    const chosen: number[] = [];
+    for (const i of order) {
+      if (this.#isLate(this.#problem.experts)) return;
+      if (!fits(this.#problem, chosen, i)) continue;
+      chosen.push(i);
+      this.#offer(chosen);
+    }
+  }
+
+  /** All subsets of `chosen` with any of `rest`; none is worth more than `above`. */
+  #visit(chosen: readonly number[], rest: readonly number[], above: number): void {
     this.nodes++;
     const able = rest.filter((i) => fits(this.#problem, chosen, i));
-    const bound = this.#bound(chosen, able);
+    const bound = Math.min(above, this.#bound(chosen, able));
     const margin = Math.max(ROUNDING, this.#limits.gap ?? 0) * Math.max(1, Math.abs(this.value));
     if (this.best !== undefined && bound <= this.value + margin) {
       this.dismissed = Math.max(this.dismissed, bound);
       return;
     }
-    this.isCut ||= this.nodes % 16 === 0 && this.#limits.expired();
-    if (this.isCut) {
+    if (this.#isLate(rest.length)) {
       this.openBound = Math.max(this.openBound, bound);
       return;
     }
     if (!canReplicate(this.#problem, [...chosen, ...able])) return;
     this.#offer(chosen);
-    able.forEach((expert, at) => this.#visit([...chosen, expert], able.slice(at + 1)));
+    able.forEach((expert, at) => this.#visit([...chosen, expert], able.slice(at + 1), bound));
   }
 
   #offer(chosen: readonly number[]): void {
@@ -97,13 +113,29 @@ class SoftSearch {
     if (value > this.value) [this.best, this.value] = [chosen.toSorted((a, b) => a - b), value];
   }
 
+  /** Whether the time is over, asked after each `work` of a few nanoseconds. */
+  #isLate(work: number): boolean {
+    this.#sinceClock += work;
+    if (this.isCut || this.#sinceClock < CLOCK_EVERY) return this.isCut;
+    this.#sinceClock = 0;
+    this.isCut = this.#limits.expired();
+    return this.isCut;
+  }
+
+  /** Infinity when time runs out on the way. */
   #bound(chosen: readonly number[], able: readonly number[]): number {
     const { experts, weight, maxExperts } = this.#problem;
     const side = new Int8Array(experts);
     for (const i of able) side[i] = 1;
     for (const i of chosen) side[i] = 2;
     const slots = Math.min(able.length, (maxExperts ?? experts) - chosen.length);
-    return this.#ceilings.reduce((total, ceiling, k) => total + (weight[k] ?? 0) * ceiling.of(side, slots), 0);
+    let total = 0;
+    for (let k = 0; k < weight.length; k++) {
+      if (this.#isLate(experts)) return Infinity;
+      const ceiling = (this.#ceilings[k] ??= new ClassCeiling(this.#problem, k));
+      total += (weight[k] ?? 0) * ceiling.of(side, slots);
+    }
+    return total;
   }
 }
 

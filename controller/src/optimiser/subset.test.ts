@@ -49,6 +49,34 @@ describe('bestSubset', () => {
     );
   });
 
+  it('looks at the clock within a node of a large soft gate, and then has a bound and a subset', () => {
+    const [experts, classes] = [40, 400];
+    const table = (spread: number) =>
+      Array.from({ length: experts }, (_, i) =>
+        Array.from({ length: classes }, (_, k) => (spread * ((i * 7 + k * 13) % 31)) / 31),
+      );
+    const problem = gateProblemSchema.parse({
+      schema: 'fleet-opt/1',
+      kind: 'softgate',
+      experts,
+      classes,
+      weight: Array.from({ length: classes }, () => 1),
+      quality: table(1),
+      logit: table(3),
+      resources: [],
+      budget: [],
+      maxExperts: 3,
+      topk: 2,
+    });
+    let looks = 0;
+    const result = bestSubset(problem, { expired: () => ++looks > 3 });
+    expect(result).toMatchObject({ status: 'timeout', nodes: 1 });
+    expect(result.subset).toHaveLength(3);
+    expect(result.objective).toBeCloseTo(subsetValue(problem, result.subset ?? []), 9);
+    expect(result.bound).toBeLessThanOrEqual(classes);
+    expect(bestSubset(problem, { expired: () => true })).toMatchObject({ status: 'timeout', nodes: 1 });
+  });
+
   it('stops when time is over, with a bound that holds', () => {
     const { document, expected } = referenceDocument('gate-05-n16');
     const problem = gateProblemSchema.parse(document);
