@@ -1,3 +1,4 @@
+import { ManualClock } from '@fleetgate/shared/clock';
 import * as fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 
@@ -42,6 +43,27 @@ describe('reference instances', () => {
     expect(Math.abs((plan.objective ?? NaN) - target)).toBeLessThanOrEqual(expected.relTolerance * target);
     expect(plan.bound ?? 0).toBeGreaterThanOrEqual(plan.objective ?? Infinity);
     expect(verify(problem, plan)).toMatchObject({ ok: true, faults: [] });
+  });
+
+  it('says why there is no plan within the time limit, and that more of it would say more', async () => {
+    const { problem } = referenceProblem('fleet-15-inf-power');
+    const clock = new ManualClock();
+    const slow: LinearSolver = {
+      name: exact.name,
+      engine: () => exact.engine(),
+      solve: (program, limits) => {
+        clock.advance(Math.min(limits.timeLimitS, 0.5) * 1000);
+        return exact.solve(program, limits);
+      },
+      close: () => exact.close(),
+    };
+    const plan = await optimise(problem, { ...LIMITS, timeLimitS: 3 }, { exact: slow }, clock);
+    expect(plan.seconds).toBeLessThanOrEqual(3.5);
+    expect(plan.status).toBe('infeasible');
+    expect(plan.conflict).toEqual(expect.arrayContaining(['demand', 'latency', 'power']));
+    expect(plan.explanation.at(-1)).toMatch(/^Time was over before everything was tried/);
+    const patient = await optimise(problem, LIMITS, { exact });
+    expect(patient.explanation.join()).not.toContain('Time was over');
   });
 
   it.each(['fleet-15-inf-power', 'fleet-17-inf-memory', 'fleet-19-inf-move'])(

@@ -5,6 +5,7 @@ import { type Clock, systemClock } from '@fleetgate/shared/clock';
 import { messageOf } from '@fleetgate/shared/errors';
 import { elapsed } from '@fleetgate/shared/units/quantity';
 
+import { DeadlineSolver } from './deadline-solver.js';
 import { explainInfeasible } from './explain-infeasible.js';
 import { explainLargeInfeasible } from './explain-infeasible-large.js';
 import { finished, type Found, withoutPlan } from './finish-plan.js';
@@ -215,23 +216,37 @@ async function withoutEngine(run: Run, reason: string): Promise<PlacementPlan> {
 
 async function infeasible(run: Run, found: Found, pooling = exactPools(run.problem)): Promise<PlacementPlan> {
   const { problem, solvers } = run;
-  const limits = { timeLimitS: Math.max(1, run.left() / 4), gap: 1e-4 };
+  // To say why is worth a second even where the proof took all the time.
+  const until = run.seconds() + Math.max(1, run.left());
+  const left = () => until - run.seconds();
+  const atMost = (seconds: number) => {
+    const end = Math.min(until, run.seconds() + seconds);
+    return () => end - run.seconds();
+  };
+  const limits = { timeLimitS: left() / 4, gap: 1e-4 };
+  const exact = new DeadlineSolver(solvers.exact, left);
+  const tiny = solvers.tiny === undefined ? {} : { tiny: new DeadlineSolver(solvers.tiny, left) };
   const nothing = withoutPlan(problem, found, []);
   const isSmall = problem.arcs.length <= SMALL_ARCS && problem.devices.length < MOST_EXACT_POOLS;
   const engine = isSmall ? undefined : await solvers.exact.engine?.();
   const why =
     engine === undefined
-      ? await explainInfeasible(problem, solvers, limits)
-      : await explainLargeInfeasible(pooling.problem, solvers.exact, limits, (changed) =>
-          hasPlacement(changed, engine),
+      ? await explainInfeasible(problem, { exact, ...tiny }, limits)
+      : await explainLargeInfeasible(pooling.problem, exact, limits, (changed) =>
+          hasPlacement(changed, engine, atMost(limits.timeLimitS)),
         );
-  return { ...nothing, status: 'infeasible', bound: null, ...why };
+  const isCut = exact.isCut || left() <= 0;
+  const explanation = [...why.explanation, ...(isCut ? [OUT_OF_TIME] : [])];
+  return { ...nothing, status: 'infeasible', bound: null, ...why, explanation };
 }
 
-/** Whether a first dive finds a placement. */
-function hasPlacement(problem: PlacementProblem, engine: LinearEngine): boolean {
+const OUT_OF_TIME =
+  'Time was over before everything was tried: more time may find more ways out, and fewer bounds in conflict.';
+
+/** Whether a first dive finds a placement; it ends after `FEASIBLE_NODES` solves, or when no time is left. */
+function hasPlacement(problem: PlacementProblem, engine: LinearEngine, timeLeft: () => number): boolean {
   let calls = 0;
-  const left = () => FEASIBLE_NODES - calls++;
+  const left = () => (calls++ < FEASIBLE_NODES ? timeLeft() : 0);
   const effort = { gap: 1, left, mostNodes: FEASIBLE_NODES, effort: 'full' } as const;
   return searchPlacement(problem, noPools(problem), engine, effort, () => {}).best !== undefined;
 }
