@@ -1,13 +1,13 @@
 /** Small mixed-integer programs whose best point is known by trying all, for tests of the tree. */
 import * as fc from 'fast-check';
 
-import type { SearchResult, SearchTask } from './branching.js';
+import type { SearchResult, searchTree } from './branching.js';
 import { type LinearProgram, LinearProgramBuilder } from './linear-program.js';
 import type { SessionColumn } from './solver.js';
 
 type Node = SearchResult['root'];
 type Ranges = Node['ranges'];
-type Decision = SearchTask['decisions'][number];
+type Decision = Parameters<typeof searchTree>[0]['decisions'][number];
 
 /** The last column need not be whole. */
 export interface SmallProgram {
