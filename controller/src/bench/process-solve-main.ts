@@ -1,20 +1,18 @@
 /** Entry of a process that solves one instance and says what it took; its parent measures the whole of it. */
 import { writeFile } from 'node:fs/promises';
 
-import { check } from '@fleetgate/shared/check';
 import { messageOf } from '@fleetgate/shared/errors';
 import { z } from 'zod';
 
 import { readInstance } from '../optimiser/disk-instance.js';
 import { buildExactModel } from '../optimiser/exact-model.js';
-import { gateProblemSchema } from '../optimiser/gate-problem.js';
 import { HighsSolver } from '../optimiser/highs-solver.js';
 import { JavascriptLpSolver } from '../optimiser/javascript-lp-solver.js';
 import { optimise, type OptimiseLimits } from '../optimiser/optimise.js';
 import type { PlacementProblem } from '../optimiser/problem.js';
 import { exactPools } from '../optimiser/pools.js';
 import type { SolveProgress } from '../optimiser/progress.js';
-import { readProblem } from '../optimiser/read-problem.js';
+import { readGate, readProblem } from '../optimiser/read-problem.js';
 import { bestSubset } from '../optimiser/subset.js';
 import { fleetProblem, type FleetShape } from './fleet-instances.js';
 import { mpsText } from './mps-text.js';
@@ -100,7 +98,7 @@ async function placementAnswer(problem: PlacementProblem, request: Extract<Solve
 }
 
 function gateAnswer(document: unknown, request: SolveRequest) {
-  const problem = check(gateProblemSchema, document, 'instance.invalid', 'instance');
+  const problem = readGate(document, 'instance');
   const limitS = 'timeLimitS' in request ? request.timeLimitS : 1;
   const started = performance.now();
   const expired = () => performance.now() - started > limitS * 1000;

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { FleetError, isFleetError } from '@fleetgate/shared/errors';
 import { Command, CommanderError } from 'commander';
 
-import { printError } from './output.js';
+import { printError, printNote } from './output.js';
 
 type Register = (program: Command) => void;
 
@@ -95,5 +95,7 @@ function stopQuietlyOnClosedPipe(): void {
 
 function onClosedPipe(error: NodeJS.ErrnoException): void {
   if (error.code === 'EPIPE') process.exit(0);
-  throw error;
+  // A full disk: what was printed is cut short, and whoever reads it must not take it for whole.
+  printNote(`error: the output cannot be written: ${error.message}`);
+  process.exit(1);
 }

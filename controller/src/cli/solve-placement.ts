@@ -1,8 +1,5 @@
-import { writeFile } from 'node:fs/promises';
-import { gzipSync } from 'node:zlib';
-
 import { systemClock } from '@fleetgate/shared/clock';
-import { FleetError, messageOf } from '@fleetgate/shared/errors';
+import { messageOf } from '@fleetgate/shared/errors';
 
 import { type Certificate, partsOf } from '../optimiser/certificate.js';
 import { explainPlan, type PlanExplanation } from '../optimiser/explain-plan.js';
@@ -15,11 +12,16 @@ import { progressLine, type SolveProgress } from '../optimiser/progress.js';
 import type { Solvers } from '../optimiser/solver.js';
 import type { Curve, CurveKind } from '../optimiser/trade-off.js';
 import { unitWarnings } from '../optimiser/unit-warnings.js';
+import { checkPlace, writeCertificate } from './certificate-file.js';
 import { printNote } from './output.js';
 
 const LINE_EVERY_S = 1;
 
 export interface PlacementOptions {
+  /** Where the problem was read. */
+  readonly file: string;
+  /** What there is to say about how it was read. */
+  readonly remarks: readonly string[];
   readonly timeLimit: number;
   readonly gap?: number;
   readonly method: OptimiseLimits['method'];
@@ -45,7 +47,8 @@ export interface PrintedPlan extends Omit<PlacementPlan, 'certificate'> {
  * another unit (the plan's explanation repeats it), and how far it is, for a person or when asked to.
  */
 export async function solvePlacement(problem: PlacementProblem, options: PlacementOptions): Promise<PrintedPlan> {
-  const warnings = unitWarnings(problem);
+  if (options.certificate !== undefined) await checkPlace(options.certificate, options.file);
+  const warnings = [...options.remarks, ...unitWarnings(problem)];
   for (const warning of warnings) printNote(`warning: ${warning}`);
   const solvers = { exact: new HighsSolver(), tiny: new JavascriptLpSolver() };
   const isWatched = options.progress ?? process.stderr.isTTY;
@@ -58,12 +61,26 @@ export async function solvePlacement(problem: PlacementProblem, options: Placeme
   try {
     const plan = await optimise(problem, limits, solvers);
     const { certificate, ...rest } = plan;
-    if (options.certificate !== undefined) await writeCertificate(options.certificate, certificate);
+    if (options.certificate !== undefined) await keep(certificate, options.certificate);
     const certificateParts = certificate === undefined ? 0 : partsOf(certificate.tree);
     const answer = { ...rest, certificateParts, explanation: [...warnings, ...plan.explanation] };
     return { ...answer, ...(await explained(problem, plan, options, solvers)) };
   } finally {
     await Promise.all([solvers.exact.close(), solvers.tiny.close()]);
+  }
+}
+
+/** A plan is not lost with its proof: where that cannot be written, it is said, and the exit status tells. */
+async function keep(certificate: Certificate | undefined, file: string): Promise<void> {
+  if (certificate === undefined) {
+    printNote('note: there is no certificate to write: nothing was proven');
+    return;
+  }
+  try {
+    await writeCertificate(file, certificate);
+  } catch (error) {
+    printNote(`error: ${messageOf(error)}`);
+    process.exitCode = 1;
   }
 }
 
@@ -78,21 +95,6 @@ async function explained(
   const parts = { solvers, clock: systemClock, timeLimitS: Math.min(EXPLAIN_S, timeLimit) };
   const { curve, ...explain } = await explainPlan(problem, plan, question, parts);
   return { ...(overview ? { explain } : {}), ...(curve === undefined ? {} : { curve }) };
-}
-
-async function writeCertificate(file: string, certificate: Certificate | undefined): Promise<void> {
-  if (certificate === undefined) {
-    printNote('note: there is no certificate to write: nothing was proven');
-    return;
-  }
-  const text = JSON.stringify(certificate);
-  try {
-    await writeFile(file, file.endsWith('.gz') ? gzipSync(text) : text);
-  } catch (error) {
-    throw new FleetError('instance.invalid', `${file}: the certificate cannot be written: ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
 }
 
 /** Prints a line when the last one is a second old; what comes between is not shown. */

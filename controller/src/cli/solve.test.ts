@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { gzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
@@ -79,6 +80,73 @@ describe('fleetgate solve', () => {
     expect(JSON.parse(packed.out)).toMatchObject({ status: 'optimal', objective, placement });
   });
 
+  it('reads what a Windows editor writes, and says of UTF-16 what it wants', async () => {
+    const file = join(folder, 'windows.json');
+    const text = await readFile(instance('fleet-01-plain'), 'utf8');
+    await writeFile(file, `\uFEFF${text}`);
+    expect(JSON.parse((await solve(file)).out)).toMatchObject({ status: 'optimal' });
+    await writeFile(file, Buffer.from(`\uFEFF\u001B[2J${text}`, 'utf16le'));
+    const { status, err } = await solve(file);
+    expect(status).toBe(2);
+    expect(err).toContain('expected JSON in UTF-8: ');
+    expect(err).not.toContain('\u001B[2J');
+  });
+
+  it('warns of fields that it does not know', async () => {
+    const file = join(folder, 'misspelt.json');
+    const problem = JSON.parse(await readFile(instance('fleet-01-plain'), 'utf8')) as { budgets: object };
+    await writeFile(file, JSON.stringify({ ...problem, budgets: { ...problem.budgets, maxVariant: 1 } }));
+    const { err, out } = await solve(file);
+    expect(err).toBe('warning: budgets.maxVariant is no field of fleet-opt/1 and was ignored.\n');
+    expect(JSON.parse(out)).toMatchObject({ explanation: expect.arrayContaining([err.slice(9).trim()]) });
+  });
+
+  it('refuses a certificate where none can be written before it solves, and never replaces the instance', async () => {
+    const file = join(folder, 'kept.json');
+    const text = await readFile(instance('fleet-01-plain'), 'utf8');
+    await writeFile(file, text);
+    const hard = ['--time-limit', '1e9'];
+    for (const place of [folder, join(folder, 'nowhere', 'proof.json'), file]) {
+      const { status, err, out } = await solve(file, '--certificate', place, ...hard);
+      expect([status, out]).toEqual([2, '']);
+      expect(err).toContain(`${place}: the certificate cannot be written: `);
+    }
+    expect(await readFile(file, 'utf8')).toBe(text);
+    const proof = join(folder, 'proof.json.gz');
+    expect((await solve(file, '--certificate', proof)).status).toBe(0);
+    expect(JSON.parse(gunzipSync(await readFile(proof)).toString())).toHaveProperty('tree');
+  });
+
+  it.runIf(existsSync('/dev/full'))('prints the plan though its certificate was lost', async () => {
+    try {
+      const { status, err, out } = await solve(instance('fleet-01-plain'), '--certificate', '/dev/full');
+      expect(status).toBe(1);
+      expect(err).toMatch(/^error: \/dev\/full: the certificate cannot be written: ENOSPC/);
+      expect(JSON.parse(out)).toMatchObject({ status: 'optimal' });
+    } finally {
+      process.exitCode = undefined;
+    }
+  });
+
+  it.runIf(existsSync('/dev/full'))('says when the output cannot be written', async () => {
+    const out = openSync('/dev/full', 'w');
+    const child = spawn(process.execPath, [PROGRAM, 'solve', instance('fleet-01-plain')], {
+      stdio: ['ignore', out, 'pipe'],
+    });
+    let err = '';
+    child.stderr?.on('data', (chunk: Buffer) => (err += chunk.toString()));
+    const status = await new Promise((resolve) => child.once('close', resolve));
+    closeSync(out);
+    expect(status).toBe(1);
+    expect(err).toBe('error: the output cannot be written: ENOSPC: no space left on device, write\n');
+  });
+
+  it('says which options are not for gates', async () => {
+    const { status, err } = await solve(instance('gate-01-n8'), '--explain', '--curve', 'power');
+    expect(status).toBe(0);
+    expect(err).toBe('note: --explain, --curve: only for instances of kind fleet, ignored\n');
+  });
+
   it('lists the faults of arcs with their place', async () => {
     const problem = JSON.parse(await readFile(instance('fleet-01-plain'), 'utf8')) as { arcs: object[] };
     const arcs = problem.arcs.map((arc, i) => (i < 10 ? { ...arc, service_s: -3 } : arc));
@@ -86,8 +154,8 @@ describe('fleetgate solve', () => {
     await writeFile(file, JSON.stringify({ ...problem, arcs }));
     const { status, err } = await solve(file);
     expect(status).toBe(2);
-    expect(err).toContain(`${file}: arcs.0.service_s: expected a number above 0, got -3; arcs.1.service_s`);
-    expect(err).toContain('arcs.7.service_s: expected a number above 0, got -3; and 2 more');
+    expect(err).toContain(`${file}: arcs.0.service_s: expected a number from 1e-12 to 1e12, got -3; arcs.1.service_s`);
+    expect(err).toContain('arcs.7.service_s: expected a number from 1e-12 to 1e12, got -3; and 2 more');
   });
 
   it('adds what budgets are worth and a curve where it is asked', async () => {

@@ -1,4 +1,3 @@
-import { check } from '@fleetgate/shared/check';
 import { systemClock } from '@fleetgate/shared/clock';
 import { FleetError } from '@fleetgate/shared/errors';
 import { elapsed } from '@fleetgate/shared/units/quantity';
@@ -6,10 +5,12 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { z } from 'zod';
 
 import { LARGEST_INSTANCE_BYTES, readInstance } from '../optimiser/disk-instance.js';
-import { type GateProblem, gateProblemSchema } from '../optimiser/gate-problem.js';
-import { readProblem } from '../optimiser/read-problem.js';
+import type { GateProblem } from '../optimiser/gate-problem.js';
+import { ignoredFields } from '../optimiser/ignored-fields.js';
+import { INSTANCE_HINT, readGate, readProblem } from '../optimiser/read-problem.js';
+import { shownValue } from '../optimiser/shown-value.js';
 import { bestSubset } from '../optimiser/subset.js';
-import { printJson } from './output.js';
+import { printJson, printNote } from './output.js';
 import { type PlacementOptions, solvePlacement } from './solve-placement.js';
 
 /** `fleetgate solve`: one `fleet-plan/1` document on stdout. Infeasible is an answer, not a failure. */
@@ -49,21 +50,38 @@ export function registerSolve(program: Command): void {
       'after',
       `\nA file may hold ${LARGEST_INSTANCE_BYTES / 2 ** 20} MiB of JSON after decompression (3 to 5 million arcs), or a quarter of Node's heap where\nthat is less. Larger fleets: identical devices as one entry with a \`count\`, devices of one board by \`like\`.`,
     )
-    .action((file: string, options: PlacementOptions) => solve(file, options));
+    .action((file: string, options: SolveOptions) => solve(file, options));
 }
 
-async function solve(file: string, options: PlacementOptions): Promise<void> {
+type SolveOptions = Omit<PlacementOptions, 'file' | 'remarks'>;
+
+async function solve(file: string, options: SolveOptions): Promise<void> {
   const document = await readInstance(file);
   const kind = z.object({ kind: z.string() }).safeParse(document).data?.kind;
-  if (kind === 'fleet') return printJson(await solvePlacement(readProblem(document, file), options));
+  if (kind === 'fleet') {
+    const problem = readProblem(document, file);
+    return printJson(await solvePlacement(problem, { ...options, file, remarks: ignoredFields(document) }));
+  }
   if (kind === 'gate' || kind === 'softgate') {
-    const problem = check(gateProblemSchema, document, 'instance.invalid', file);
+    const problem = readGate(document, file);
+    noteWhatIsOfFleets(options);
     return printJson(solveGate(problem, { timeLimit: options.timeLimit, gap: options.gap ?? 0 }));
   }
-  const got = JSON.stringify(kind) ?? 'none';
+  const got = kind === undefined ? 'none' : shownValue(kind);
   throw new FleetError('instance.invalid', `${file}: kind: expected fleet, gate or softgate, got ${got}`, {
-    hint: 'instances follow the schema fleet-opt/1; docs/formulation.md describes it',
+    hint: INSTANCE_HINT,
   });
+}
+
+/** A gate has one method, and no budgets whose worth could be asked. */
+function noteWhatIsOfFleets({ method, certificate, explain, curve }: SolveOptions): void {
+  const given = [
+    ...(method === 'auto' ? [] : ['--method']),
+    ...(certificate === undefined ? [] : ['--certificate']),
+    ...(explain === undefined ? [] : ['--explain']),
+    ...(curve === undefined ? [] : ['--curve']),
+  ];
+  if (given.length > 0) printNote(`note: ${given.join(', ')}: only for instances of kind fleet, ignored`);
 }
 
 function solveGate(problem: GateProblem, options: { readonly timeLimit: number; readonly gap: number }) {

@@ -3,6 +3,9 @@
  * Says the same as `problemArcSchema` does.
  */
 
+import { LARGEST_FIGURE, LARGEST_QUALITY, SMALLEST_FIGURE } from './problem.js';
+import { shownNumber, shownValue } from './shown-value.js';
+
 /** Faults found, at most `MOST_FAULTS` of them in words. */
 export interface ArcFaults {
   readonly texts: readonly string[];
@@ -11,23 +14,30 @@ export interface ArcFaults {
 
 const MOST_FAULTS = 8;
 
-type Demand = 'a whole number from 0' | 'a number' | 'a number above 0' | 'a number from 0';
+type Demand = 'index' | 'quality' | 'positive' | 'amount';
+
+const IN_WORDS: Readonly<Record<Demand, string>> = {
+  index: 'a whole number from 0',
+  quality: `a number from -${LARGEST_QUALITY} to ${LARGEST_QUALITY}`,
+  positive: `a number from ${shownNumber(SMALLEST_FIGURE)} to ${shownNumber(LARGEST_FIGURE)}`,
+  amount: `a number from 0 to ${shownNumber(LARGEST_FIGURE)}`,
+};
 
 const FIELDS: readonly { readonly name: string; readonly demand: Demand; readonly optional?: true }[] = [
-  { name: 'd', demand: 'a whole number from 0' },
-  { name: 'v', demand: 'a whole number from 0' },
-  { name: 'k', demand: 'a whole number from 0' },
-  { name: 'm', demand: 'a whole number from 0', optional: true },
-  { name: 'quality', demand: 'a number' },
-  { name: 'service_s', demand: 'a number above 0' },
-  { name: 'energy_J', demand: 'a number from 0' },
-  { name: 'latency_s', demand: 'a number from 0' },
-  { name: 'p95_s', demand: 'a number from 0', optional: true },
+  { name: 'd', demand: 'index' },
+  { name: 'v', demand: 'index' },
+  { name: 'k', demand: 'index' },
+  { name: 'm', demand: 'index', optional: true },
+  { name: 'quality', demand: 'quality' },
+  { name: 'service_s', demand: 'positive' },
+  { name: 'energy_J', demand: 'amount' },
+  { name: 'latency_s', demand: 'amount' },
+  { name: 'p95_s', demand: 'amount', optional: true },
 ];
 
 /** What is wrong with the entries of `arcs`, as `arcs.17.service_s: expected a number above 0, got -3`. O(arcs). */
 export function arcFaults(arcs: unknown): ArcFaults {
-  if (!Array.isArray(arcs)) return { texts: [`arcs: expected a list, got ${shown(arcs)}`], count: 1 };
+  if (!Array.isArray(arcs)) return { texts: [`arcs: expected a list, got ${shownValue(arcs)}`], count: 1 };
   const texts: string[] = [];
   let count = 0;
   const note = (text: string) => {
@@ -37,15 +47,18 @@ export function arcFaults(arcs: unknown): ArcFaults {
   for (let i = 0; i < arcs.length; i++) {
     const arc: unknown = arcs[i];
     if (isSound(arc)) continue;
-    if (!isRecord(arc)) note(`arcs.${i}: expected an object, got ${shown(arc)}`);
+    if (!isRecord(arc)) note(`arcs.${i}: expected an object, got ${shownValue(arc)}`);
     else eachFieldFault(arc, (field) => note(`arcs.${i}.${field}`));
   }
   return { texts, count };
 }
 
 const isIndex = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
-// A number too large for a double is Infinity after parsing.
-const isAtLeastZero = (value: unknown): boolean => typeof value === 'number' && value >= 0 && value < Infinity;
+const isBetween = (value: unknown, least: number, most: number): boolean =>
+  typeof value === 'number' && value >= least && value <= most;
+const isAmount = (value: unknown): boolean => isBetween(value, 0, LARGEST_FIGURE);
+const isPositive = (value: unknown): boolean => isBetween(value, SMALLEST_FIGURE, LARGEST_FIGURE);
+const isQuality = (value: unknown): boolean => isBetween(value, -LARGEST_QUALITY, LARGEST_QUALITY);
 
 /** Reads each field by its name, so that the engine keeps the quick access of objects of one shape. */
 function isSound(arc: unknown): boolean {
@@ -56,12 +69,11 @@ function isSound(arc: unknown): boolean {
     isIndex(v) &&
     isIndex(k) &&
     (m === undefined || isIndex(m)) &&
-    Number.isFinite(quality) &&
-    isAtLeastZero(service_s) &&
-    service_s !== 0 &&
-    isAtLeastZero(energy_J) &&
-    isAtLeastZero(latency_s) &&
-    (p95_s === undefined || isAtLeastZero(p95_s))
+    isQuality(quality) &&
+    isPositive(service_s) &&
+    isAmount(energy_J) &&
+    isAmount(latency_s) &&
+    (p95_s === undefined || isAmount(p95_s))
   );
 }
 
@@ -69,29 +81,22 @@ function eachFieldFault(arc: Readonly<Record<string, unknown>>, note: (text: str
   for (const { name, demand, optional } of FIELDS) {
     const value = arc[name];
     if (value === undefined && optional === true) continue;
-    if (!meets(value, demand)) note(`${name}: expected ${demand}, got ${shown(value)}`);
+    if (!meets(value, demand)) note(`${name}: expected ${IN_WORDS[demand]}, got ${shownValue(value)}`);
   }
 }
 
 function meets(value: unknown, demand: Demand): boolean {
   switch (demand) {
-    case 'a whole number from 0':
+    case 'index':
       return isIndex(value);
-    case 'a number':
-      return Number.isFinite(value);
-    case 'a number above 0':
-      return isAtLeastZero(value) && value !== 0;
-    case 'a number from 0':
-      return isAtLeastZero(value);
+    case 'quality':
+      return isQuality(value);
+    case 'positive':
+      return isPositive(value);
+    case 'amount':
+      return isAmount(value);
   }
 }
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
-
-function shown(value: unknown): string {
-  if (value === undefined) return 'nothing';
-  if (typeof value === 'number') return String(value);
-  const text = JSON.stringify(value);
-  return text.length > 40 ? `${text.slice(0, 39)}…` : text;
-}

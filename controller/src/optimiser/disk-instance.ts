@@ -19,9 +19,15 @@ const SMALL_CHUNK_BYTES = 2 ** 20;
 export async function readInstance(file: string): Promise<unknown> {
   const text = await inflated(file, await readBytes(file));
   try {
-    return JSON.parse(text) as unknown;
+    // Editors on Windows put a byte order mark first.
+    return JSON.parse(text.startsWith('\uFEFF') ? text.slice(1) : text) as unknown;
   } catch (error) {
-    throw new FleetError('instance.invalid', `${file}: expected JSON: ${messageOf(error)}`, { cause: error });
+    // The parser quotes what it found, and that may be anything.
+    const reason = messageOf(error).replaceAll(/[\p{Cc}\uFFFD]+/gu, '?');
+    throw new FleetError('instance.invalid', `${file}: expected JSON in UTF-8: ${reason}`, {
+      hint: 'give a file of schema fleet-opt/1, whole, as JSON or gzip of it',
+      cause: error,
+    });
   }
 }
 

@@ -1,5 +1,6 @@
 import { arcOrder, compareArcs } from './arc-index.js';
 import type { PlacementProblem } from './problem.js';
+import { shownValue } from './shown-value.js';
 
 /** At most this many faults are listed: a broken generator repeats its mistake. */
 const MOST_FAULTS = 8;
@@ -27,14 +28,14 @@ export function problemFaults(problem: PlacementProblem): string[] {
 function unique(path: string, entries: readonly { readonly id: string }[]): string[] {
   const seen = new Set<string>();
   return entries.flatMap(({ id }, i) =>
-    seen.size < seen.add(id).size ? [] : [`${path}.${i}.id: "${id}" is used twice`],
+    seen.size < seen.add(id).size ? [] : [`${path}.${i}.id: ${shownValue(id)} is used twice`],
   );
 }
 
 function known(path: string, index: number, size: number, what: string): string[] {
   return Number.isInteger(index) && index >= 0 && index < size
     ? []
-    : [`${path}: expected ${what} 0..${size - 1}, got ${index}`];
+    : [`${path}: expected ${what}, ${size === 0 ? 'but there is none' : `0..${size - 1}`}, got ${index}`];
 }
 
 /** Numbers outside the arcs that are NaN or infinite: a document cannot hold them, a program can. */
