@@ -26,18 +26,13 @@ const NAMES: Readonly<Record<string, string>> = {
 };
 
 function expected(issue: z.core.$ZodIssue): string {
-  switch (issue.code) {
-    case 'invalid_type':
-      return NAMES[issue.expected] ?? issue.expected;
-    case 'invalid_value':
-      return issue.values.map((value) => JSON.stringify(value)).join(' or ');
-    case 'too_small':
-      return limited(issue.origin, issue.inclusive === false ? 'above' : 'from', issue.minimum);
-    case 'too_big':
-      return limited(issue.origin, issue.inclusive === false ? 'below' : 'up to', issue.maximum);
-    default:
-      return issue.message;
-  }
+  if (issue.code === 'invalid_type') return NAMES[issue.expected] ?? issue.expected;
+  if (issue.code === 'invalid_value') return issue.values.map((value) => JSON.stringify(value)).join(' or ');
+  if (issue.code === 'too_small')
+    return limited(issue.origin, issue.inclusive === false ? 'above' : 'from', issue.minimum);
+  if (issue.code === 'too_big')
+    return limited(issue.origin, issue.inclusive === false ? 'below' : 'up to', issue.maximum);
+  return issue.message;
 }
 
 function limited(origin: string, side: 'above' | 'from' | 'below' | 'up to', limit: number | bigint): string {

@@ -6,7 +6,8 @@ export function shownValue(value: unknown): string {
   if (typeof value === 'number') return shownNumber(value);
   if (typeof value === 'string') return JSON.stringify(cut(value));
   if (Array.isArray(value)) return `a list of ${value.length}`;
-  return typeof value === 'object' && value !== null ? 'an object' : String(value);
+  if (value === null || typeof value === 'boolean') return String(value);
+  return 'an object';
 }
 
 const cut = (text: string): string => (text.length > MOST_CHARACTERS ? `${text.slice(0, MOST_CHARACTERS - 1)}…` : text);
