@@ -32,6 +32,69 @@ describe('unitWarnings', () => {
     expect(unitWarnings({ ...fleet, classes: [], variants: [], devices: [], arcs: [] })).toEqual([]);
   });
 
+  const thousandfold: readonly (readonly [string, (problem: PlacementProblem, factor: number) => PlacementProblem])[] =
+    [
+      ['budgets.powerW', (p, f) => ({ ...p, budgets: { ...p.budgets, powerW: p.budgets.powerW * f } })],
+      ['devices.idleW', (p, f) => ({ ...p, devices: p.devices.map((each) => ({ ...each, idleW: each.idleW * f })) })],
+      [
+        'devices.powerCapW',
+        (p, f) => ({ ...p, devices: p.devices.map((each) => ({ ...each, powerCapW: (each.idleW + 6) * f })) }),
+      ],
+      [
+        'devices.memGiB',
+        (p, f) => ({ ...p, devices: p.devices.map((each) => ({ ...each, memGiB: each.memGiB * f })) }),
+      ],
+      ['arcs.service_s', (p, f) => ({ ...p, arcs: p.arcs.map((arc) => ({ ...arc, service_s: arc.service_s * f })) })],
+      ['arcs.latency_s', (p, f) => ({ ...p, arcs: p.arcs.map((arc) => ({ ...arc, latency_s: arc.latency_s * f })) })],
+      ['arcs.energy_J', (p, f) => ({ ...p, arcs: p.arcs.map((arc) => ({ ...arc, energy_J: arc.energy_J * f })) })],
+      [
+        'sloMean_s',
+        (p, f) => ({ ...p, classes: p.classes.map((each) => ({ ...each, sloMean_s: each.sloMean_s * f })) }),
+      ],
+      [
+        'maxEnergy_J',
+        (p, f) => ({
+          ...p,
+          classes: p.classes.map((each, k) => {
+            const figures = p.arcs.flatMap((arc) => (arc.k === k ? [arc.energy_J] : []));
+            return { ...each, maxEnergy_J: 1.5 * Math.min(...figures) * f };
+          }),
+        }),
+      ],
+    ];
+  it.each(thousandfold)(
+    'suspects %s a thousand times too large or too small in every reference instance',
+    (field, scale) => {
+      for (const name of ['fleet-01-plain', 'fleet-05-redundancy3', 'fleet-09-slo-tight', 'fleet-13-symmetric']) {
+        const { problem } = referenceProblem(name);
+        for (const factor of [1000, 1 / 1000]) {
+          expect([field, name, factor, unitWarnings(scale(problem, factor)).length > 0]).toEqual([
+            field,
+            name,
+            factor,
+            true,
+          ]);
+        }
+        expect([field, name, unitWarnings(scale(problem, 1))]).toEqual([field, name, []]);
+      }
+    },
+  );
+
+  it('suspects demand a thousand times too large', () => {
+    for (const name of ['fleet-01-plain', 'fleet-05-redundancy3', 'fleet-09-slo-tight', 'fleet-13-symmetric']) {
+      const { problem } = referenceProblem(name);
+      const classes = problem.classes.map((each) => ({ ...each, rate: each.rate * 1000 }));
+      expect(unitWarnings({ ...problem, classes })[0]).toContain('probably requests per minute, hour or day');
+    }
+  });
+
+  it('takes bounds far above all for none', () => {
+    const { problem } = referenceProblem('fleet-01-plain');
+    const classes = problem.classes.map((each) => ({ ...each, sloMean_s: 1e9 }));
+    const devices = problem.devices.map((each) => ({ ...each, powerCapW: 1e9 }));
+    expect(unitWarnings({ ...problem, classes, devices })).toEqual([]);
+  });
+
   it.each<[string, PlacementProblem, string]>([
     [
       'memory in MiB',
@@ -96,7 +159,7 @@ describe('unitWarnings', () => {
     [
       'demand per day',
       withClasses({ rate: 86_400 }),
-      'classes.0.rate is 86400 requests/s (and 1 more): probably requests per hour or day.',
+      'classes.0.rate is 86400 requests/s (and 1 more): probably requests per minute, hour or day.',
     ],
     [
       'quality in percent',
@@ -111,17 +174,17 @@ describe('unitWarnings', () => {
     [
       'a bound in milliseconds',
       withClasses({ sloMean_s: 1500 }),
-      'classes.0.sloMean_s is 1500 s, 1000 times every latency_s (and 1 more): probably milliseconds, not seconds.',
+      'classes.0.sloMean_s is 1500 s, over 200 times every latency_s (and 1 more): probably milliseconds, not seconds.',
     ],
     [
       'a bound on energy in millijoules',
       withClasses({ maxEnergy_J: 4000 }),
-      'classes.0.maxEnergy_J is 4000 J, 1000 times every energy_J (and 1 more): probably millijoules, not joules.',
+      'classes.0.maxEnergy_J is 4000 J, over 200 times every energy_J (and 1 more): probably millijoules, not joules.',
     ],
     [
       'percentiles in milliseconds',
       withArcs(() => ({ p95_s: 12_000 })),
-      'classes.0.sloP95_s is 10 s, a thousandth of every p95_s (and 1 more): probably the p95_s of its arcs in milliseconds, not seconds.',
+      'classes.0.sloP95_s is 10 s, less than 1/50 of every p95_s (and 1 more): probably minutes or hours, or the p95_s of its arcs in milliseconds, not seconds.',
     ],
   ])('suspects %s', (_, problem, sentence) => {
     expect(unitWarnings(problem)).toContain(sentence);

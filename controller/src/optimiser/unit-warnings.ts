@@ -4,6 +4,8 @@
  * Nothing here is an error. The limits are far from any real fleet: 2 TiB of memory, 10 min for an answer, 5 kW for a
  * device. Likeness is not expanded: a device that is like another can not mix up what it does not state.
  */
+import { boundUnitWarnings } from './bound-unit-warnings.js';
+import { arcFigures, type Figure, median, shown, warning } from './odd-figures.js';
 import { modesOf } from './placement.js';
 import type { PlacementProblem, ProblemArc } from './problem.js';
 
@@ -15,23 +17,8 @@ export function unitWarnings(problem: PlacementProblem): string[] {
     ...energyWarnings(problem),
     ...powerWarnings(problem),
     ...demandWarnings(problem),
-    ...boundWarnings(problem),
+    ...boundUnitWarnings(problem),
   ];
-}
-
-interface Figure {
-  readonly path: string;
-  readonly value: number;
-}
-
-const shown = (value: number): string => String(Number(value.toPrecision(4)));
-
-/** The sentence on the figures that are odd; none where there are none. */
-function warning(figures: Iterable<Figure>, unit: string, meant: (value: number) => string): string[] {
-  const [first, ...more] = figures;
-  if (first === undefined) return [];
-  const others = more.length === 0 ? '' : ` (and ${more.length} more)`;
-  return [`${first.path} is ${shown(first.value)} ${unit}${others}: probably ${meant(first.value)}.`];
 }
 
 const MOST_GIB = 2048;
@@ -44,7 +31,14 @@ function memoryWarnings({ variants, devices, budgets }: PlacementProblem): strin
       .map(({ memGiB }, i) => ({ path: `${path}.${i}.memGiB`, value: memGiB }))
       .filter(({ value }) => value > MOST_GIB);
   const move = { path: 'budgets.moveGiB', value: budgets.moveGiB ?? 0 };
+  const least = variants.reduce((sofar, { memGiB }) => (memGiB > 0 ? Math.min(sofar, memGiB) : sofar), Infinity);
+  const room = devices.map(({ memGiB }, d) => ({ path: `devices.${d}.memGiB`, value: memGiB }));
+  // Not even the smallest variant fits anywhere, by far.
+  const isTight = ({ value }: Figure) => value > 0 && value * 4 < least && least < MOST_GIB / 10;
+  const small = `GiB, against ${shown(least)} GiB of the smallest variant`;
   return [
+    ...warning(room.every(isTight) ? room : [], small, () => 'TiB, not GiB'),
+    ...warning([move].filter(isTight), small, () => 'TiB, not GiB'),
     ...warning(figures('variants', variants), 'GiB', memoryUnit),
     ...warning(figures('devices', devices), 'GiB', memoryUnit),
     // Whole fleets move more than one device holds.
@@ -54,20 +48,6 @@ function memoryWarnings({ variants, devices, budgets }: PlacementProblem): strin
       memoryUnit,
     ),
   ];
-}
-
-/** Median of a figure over arcs; NaN without arcs. O(arcs log arcs). */
-function median(arcs: readonly ProblemArc[], value: (arc: ProblemArc) => number): number {
-  return Float64Array.from(arcs, value).sort()[arcs.length >> 1] ?? NaN;
-}
-
-function arcFigures(
-  arcs: readonly ProblemArc[],
-  name: string,
-  value: (arc: ProblemArc) => number,
-  isOdd: (value: number) => boolean,
-): Figure[] {
-  return arcs.flatMap((arc, i) => (isOdd(value(arc)) ? [{ path: `arcs.${i}.${name}`, value: value(arc) }] : []));
 }
 
 const MOST_SERVICE_S = 600;
@@ -91,17 +71,29 @@ function timeWarnings({ arcs }: PlacementProblem): string[] {
 
 const MOST_W = 5000;
 const LEAST_W = 1e-3;
+/** Of most arcs: a rack of accelerators draws less, a microcontroller more. */
+const MOST_USUAL_W = 1000;
+const LEAST_USUAL_W = 0.03;
 
 function energyWarnings({ arcs }: PlacementProblem): string[] {
   const implied = (arc: ProblemArc) => arc.energy_J / arc.service_s;
-  const isOdd = (value: number) => value > MOST_W || (value > 0 && value < LEAST_W);
-  const figures = arcFigures(arcs, 'energy_J / service_s', implied, isOdd);
+  const usual = median(arcs, implied);
+  const most = usual > MOST_USUAL_W ? MOST_USUAL_W : MOST_W;
+  const least = usual < LEAST_USUAL_W ? LEAST_USUAL_W : LEAST_W;
+  const figures = arcFigures(
+    arcs,
+    'energy_J / service_s',
+    implied,
+    (value) => value > most || (value > 0 && value < least),
+  );
   return warning(figures, 'W', (value) =>
-    value > MOST_W ? 'energy_J in millijoules' : 'energy_J in kilojoules, or service_s in milliseconds',
+    value > most ? 'energy_J in millijoules' : 'energy_J in kilojoules, or service_s in milliseconds',
   );
 }
 
 const MOST_IDLE_W = 2000;
+/** Of all devices: a phone in standby draws more. */
+const LEAST_IDLE_W = 0.02;
 
 function powerWarnings(problem: PlacementProblem): string[] {
   const idle = problem.devices.flatMap((device, d) =>
@@ -110,14 +102,42 @@ function powerWarnings(problem: PlacementProblem): string[] {
       value: idleW,
     })),
   );
+  const isTiny = idle.every(({ value }) => value < LEAST_IDLE_W);
   return [
     ...warning(
       idle.filter(({ value }) => value > MOST_IDLE_W),
       'W',
       () => 'milliwatts, not watts',
     ),
+    ...warning(
+      idle.filter(({ value }) => isTiny && value > 0),
+      'W',
+      () => 'kilowatts, not watts',
+    ),
+    ...capWarnings(problem),
     ...powerBudgetWarnings(problem),
     ...batteryWarnings(problem),
+  ];
+}
+
+/** A cap far below the idle of its device keeps it off for good. */
+function capWarnings({ devices }: PlacementProblem): string[] {
+  const caps = devices.flatMap((device, d) =>
+    modesOf(device).map(({ idleW, powerCapW }, m) => ({
+      path: device.modes === undefined ? `devices.${d}.powerCapW` : `devices.${d}.modes.${m}.powerCapW`,
+      value: powerCapW ?? 0,
+      idleW,
+    })),
+  );
+  const isLow = ({ value, idleW }: { value: number; idleW: number }) => value > 0 && value < idleW / 20;
+  return [
+    ...warning(caps.filter(isLow), 'W, far below the idle of the device', () => 'kilowatts, not watts'),
+    // From 1 MW on it says that there is none.
+    ...warning(
+      caps.filter(({ value }) => value > MOST_W && value < 1e6),
+      'W',
+      () => 'milliwatts, not watts',
+    ),
   ];
 }
 
@@ -150,13 +170,17 @@ function batteryWarnings({ devices, budgets }: PlacementProblem): string[] {
   return warning(figures, `J for ${shown(horizon)} s`, () => 'watt-hours or kilojoules, not joules');
 }
 
+/** Demand, on the quickest devices alone, over what all devices can do. */
+const MOST_OVERLOAD = 20;
+
 function demandWarnings({ classes, devices, sites = [], arcs }: PlacementProblem): string[] {
   const capacity = devices.reduce((total, { count = 1, maxUtil }) => total + count * maxUtil, 0);
   const quickest = new Float64Array(classes.length).fill(Infinity);
   for (const { k, service_s } of arcs) quickest[k] = Math.min(quickest[k] ?? Infinity, service_s);
+  const needed = classes.map(({ rate }, k) => (Number.isFinite(quickest[k]) ? rate * (quickest[k] ?? 0) : 0));
+  const isFar = capacity > 0 && needed.reduce((sum, each) => sum + each, 0) > MOST_OVERLOAD * capacity;
   const rates = classes.flatMap(({ rate }, k) => {
-    const needed = rate * (quickest[k] ?? Infinity);
-    const isHuge = rate > 1e6 || (Number.isFinite(needed) && needed > 1000 * capacity && capacity > 0);
+    const isHuge = rate > 1e6 || (isFar && (needed[k] ?? 0) > capacity);
     return isHuge || (rate > 0 && rate < 1e-8) ? [{ path: `classes.${k}.rate`, value: rate }] : [];
   });
   const quality = arcFigures(
@@ -170,41 +194,10 @@ function demandWarnings({ classes, devices, sites = [], arcs }: PlacementProblem
     .map(({ networkBps }, s) => ({ path: `sites.${s}.networkBps`, value: networkBps ?? 0 }))
     .filter(({ value }) => isSent && value > 0 && value < 1000);
   return [
-    ...warning(rates, 'requests/s', (value) => (value < 1 ? 'requests per millisecond' : 'requests per hour or day')),
-    ...warning(quality, 'of at most 1', () => 'percent, not a share'),
+    ...warning(rates, 'requests/s', (value) =>
+      value < 1 ? 'requests per millisecond' : 'requests per minute, hour or day',
+    ),
+    ...warning(quality, 'of at most 1', (value) => (value > 150 ? 'thousandths' : 'percent') + ', not a share'),
     ...warning(uplinks, 'bit/s', () => 'Mbit/s, not bit/s'),
   ];
-}
-
-/** Bounds of classes against the figures that they bound. */
-function boundWarnings(problem: PlacementProblem): string[] {
-  const bounds = [
-    { name: 'sloMean_s', figure: 'latency_s', unit: 's', milli: 'milliseconds, not seconds' },
-    { name: 'sloP95_s', figure: 'p95_s', unit: 's', milli: 'milliseconds, not seconds' },
-    { name: 'maxEnergy_J', figure: 'energy_J', unit: 'J', milli: 'millijoules, not joules' },
-  ] as const;
-  return bounds.flatMap(({ name, figure, unit, milli }) => {
-    const least = new Float64Array(problem.classes.length).fill(Infinity);
-    const most = new Float64Array(problem.classes.length);
-    for (const arc of problem.arcs) {
-      const value = arc[figure] ?? 0;
-      if (value === 0) continue;
-      least[arc.k] = Math.min(least[arc.k] ?? Infinity, value);
-      most[arc.k] = Math.max(most[arc.k] ?? 0, value);
-    }
-    const isLarge = (k: number, value: number) => (most[k] ?? 0) > 0 && value > 1000 * (most[k] ?? 0);
-    const isSmall = (k: number, value: number) => value > 0 && value * 1000 < (least[k] ?? 0) && (most[k] ?? 0) > 0;
-    const figures = (isOdd: (k: number, value: number) => boolean) =>
-      problem.classes
-        .map((each, k) => ({ k, path: `classes.${k}.${name}`, value: each[name] ?? 0 }))
-        .filter(({ k, value }) => isOdd(k, value));
-    return [
-      ...warning(figures(isLarge), `${unit}, 1000 times every ${figure}`, () => milli),
-      ...warning(
-        figures(isSmall),
-        `${unit}, a thousandth of every ${figure}`,
-        () => `the ${figure} of its arcs in ${milli}`,
-      ),
-    ];
-  });
 }
