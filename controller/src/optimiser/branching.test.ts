@@ -13,7 +13,7 @@ import {
   splits,
   wholePoints,
 } from './branching.fixture.js';
-import { type SearchResult, searchTree } from './branching.js';
+import { type SearchResult, searchTree, TreeSearch } from './branching.js';
 import { HighsSolver } from './highs-solver.js';
 import type { LinearProgram } from './linear-program.js';
 import type { LinearEngine, LinearSession, SessionAnswer } from './solver.js';
@@ -32,10 +32,12 @@ beforeAll(async () => {
 /** What a test asks of the search beside the program. */
 type Change = Partial<Omit<SearchTask, 'session'>> & {
   readonly answer?: (truth: SessionAnswer, call: number) => SessionAnswer;
+  /** Nodes after which the search is stopped and run again, until it ends. */
+  readonly pauseEvery?: number;
 };
 
 /** Searches as `placement-search.ts` does: a point that is whole counts for what it is worth. */
-function search({ program, decisions }: SmallProgram, { answer, ...change }: Change = {}): SearchResult {
+function search({ program, decisions }: SmallProgram, { answer, pauseEvery, ...change }: Change = {}): SearchResult {
   const session = engine.open(change.program ?? program);
   const told: SearchTask['onPoint'] = (point, bound, wholeRank) => {
     const fractional = decisions.filter(({ column }) => {
@@ -48,14 +50,26 @@ function search({ program, decisions }: SmallProgram, { answer, ...change }: Cha
     return objective;
   };
   try {
-    return searchTree({
+    const task: SearchTask = {
       ...{ program, decisions, gap: GAP, mostNodes: 1000, incumbent: -Infinity, left: () => 10, onPoint: told },
       ...change,
       session: answer === undefined ? session : answering(session, answer),
-    });
+    };
+    return pauseEvery === undefined ? searchTree(task) : inPieces(new TreeSearch(task), task, pauseEvery);
   } finally {
     session.close();
   }
+}
+
+function inPieces(tree: TreeSearch, task: SearchTask, mostNodes: number): SearchResult {
+  let result = tree.run({ ...task, mostNodes });
+  while (result.isCut) {
+    const { bound, nodes } = result;
+    result = tree.run({ ...task, mostNodes });
+    expect(result.nodes).toBeGreaterThan(nodes);
+    expect(result.bound).toBeLessThanOrEqual(bound);
+  }
+  return result;
 }
 
 const worth = (program: LinearProgram, decisions: SearchTask['decisions'], point: Float64Array) =>
@@ -121,6 +135,19 @@ describe('searchTree', () => {
         else expect(result.bound - result.objective).toBeLessThanOrEqual(near(most));
       }),
       { numRuns: 200, seed: 20261001 },
+    );
+  });
+
+  it('comes to the same in pieces of a few nodes, and each piece knows more', () => {
+    fc.assert(
+      fc.property(smallPrograms(0), fc.integer({ min: 2, max: 4 }), (small, pauseEvery) => {
+        const result = search(small, { pauseEvery });
+        expect(result.isClosed).toBe(true);
+        expectProof(small, result);
+        const whole = search(small);
+        expect(Math.abs(result.bound - whole.bound)).toBeLessThanOrEqual(near(whole.bound));
+      }),
+      { numRuns: 150, seed: 20261125 },
     );
   });
 

@@ -12,17 +12,21 @@ import { PseudoCosts } from './pseudo-costs.js';
 import { brokenRow, type Decision, leafBound, type SearchNode, type SearchTree } from './search-tree.js';
 import type { ColumnRange, LinearSession, OptimalAnswer, SessionColumn, WarmBasis } from './solver.js';
 
+export interface SearchLimits {
+  /** Linear programs that may be solved. */
+  readonly mostNodes: number;
+  /** Objective of the best placement known beforehand; -Infinity: none. */
+  readonly incumbent: number;
+  /** Seconds that may still be spent. */
+  readonly left: () => number;
+}
+
 export interface SearchTask {
   readonly program: LinearProgram;
   readonly session: LinearSession;
   readonly decisions: readonly Decision[];
   /** Parts that cannot beat the best known objective by more than this share are closed. */
   readonly gap: number;
-  readonly mostNodes: number;
-  /** Objective of the best placement known beforehand; -Infinity: none. */
-  readonly incumbent: number;
-  /** Seconds that may still be spent. */
-  readonly left: () => number;
   /**
    * Told of every point whose decisions up to `wholeRank` are whole numbers; returns the objective of the best placement
    * that it made of it, if any.
@@ -42,9 +46,9 @@ export interface SearchTask {
   readonly stopAtFirst?: boolean;
   /**
    * Searches on where this program has no more to decide: called for a part in which every decision is fixed, or as many
-   * as `fullAt` are fixed at 1. Such parts are made only where this is given.
+   * as `fullAt` are fixed at 1. Such parts are made only where this is given. `others`: bound of all other parts.
    */
-  readonly refine?: (point: Float64Array) => SearchTree | undefined;
+  readonly refine?: (point: Float64Array, others: number) => SearchTree | undefined;
   readonly fullAt?: number;
   readonly onProgress?: (progress: SearchProgress) => void;
 }
@@ -62,8 +66,10 @@ export interface SearchResult {
   /** Largest bound of any leaf: no placement is above it. */
   readonly bound: number;
   readonly nodes: number;
-  /** Whether every part was closed; else time or nodes ran out. */
+  /** Whether every part was closed; else time or nodes ran out, or a program had no answer. */
   readonly isClosed: boolean;
+  /** Whether time or nodes ran out: another run goes on. */
+  readonly isCut: boolean;
 }
 
 const WHOLE = 1e-6;
@@ -77,17 +83,24 @@ interface OpenPart {
   readonly basis: WarmBasis;
 }
 
-export function searchTree(task: SearchTask): SearchResult {
-  return new TreeSearch(task).run();
+export function searchTree(task: SearchTask & SearchLimits): SearchResult {
+  return new TreeSearch(task).run(task);
 }
 
-class TreeSearch {
+/** Can be run again where time or nodes ran out: it goes on where it stopped, as long as its session is open. */
+export class TreeSearch {
+  readonly root: SearchNode = {
+    ...{ ranges: new Map(), bound: Infinity, proof: undefined, split: undefined, graft: undefined },
+  };
   readonly #task: SearchTask;
   /** By bound, the best last. */
   readonly #open: OpenPart[] = [];
   /** Ranges that the session has now, by column. */
   #applied: ReadonlyMap<number, ColumnRange> = new Map();
-  #best: number;
+  /** Parts that time or nodes ran out for, and the bases to start them from. */
+  readonly #unsolved = new Map<SearchNode, WarmBasis | undefined>([[this.root, undefined]]);
+  #best = -Infinity;
+  #limits: SearchLimits = { mostNodes: 0, incumbent: -Infinity, left: () => 0 };
   readonly #falls = new PseudoCosts();
   /** Largest bound of the parts that are looked into no more. */
   #settled = -Infinity;
@@ -97,31 +110,40 @@ class TreeSearch {
 
   constructor(task: SearchTask) {
     this.#task = task;
-    this.#best = task.incumbent;
   }
 
-  run(): SearchResult {
-    const root: SearchNode = {
-      ...{ ranges: new Map(), bound: Infinity, proof: undefined, split: undefined, graft: undefined },
-    };
-    let part = this.#solve(root, undefined);
-    if (part !== undefined && root.proof?.duals !== undefined) {
-      this.#improve(this.#task.onRoot?.(root.proof.duals, part.point));
-    }
+  run(limits: SearchLimits): SearchResult {
+    this.#limits = { ...limits, mostNodes: this.#nodes + limits.mostNodes };
+    this.#best = Math.max(this.#best, limits.incumbent);
+    this.#isCut = false;
+    this.#reopen();
+    let part = this.#next();
     while (part !== undefined && !this.#isCut) {
-      const { node } = part;
-      const child = this.#branch(part);
-      if (node.split === undefined) this.#settle(node);
-      part = child ?? this.#next();
+      part = this.#branch(part) ?? this.#next();
       this.#report(part);
     }
+    if (part !== undefined) this.#keep(part);
     return {
-      root,
+      root: this.root,
       objective: this.#best,
-      bound: Math.max(this.#best, leafBound(root)),
+      bound: Math.max(this.#best, leafBound(this.root)),
       nodes: this.#nodes,
       isClosed: !this.#isCut && this.#isComplete,
+      isCut: this.#isCut,
     };
+  }
+
+  #reopen(): void {
+    const unsolved = [...this.#unsolved];
+    this.#unsolved.clear();
+    for (const [node, basis] of unsolved) {
+      const part = this.#solve(node, basis);
+      if (part === undefined) continue;
+      if (node === this.root && node.proof?.duals !== undefined) {
+        this.#improve(this.#task.onRoot?.(node.proof.duals, part.point));
+      }
+      this.#keep(part);
+    }
   }
 
   #improve(objective: number | undefined): void {
@@ -131,14 +153,19 @@ class TreeSearch {
   }
 
   /** Splits a part in two and returns the child to follow; undefined when neither is worth following. */
-  #branch({ node, point, basis }: OpenPart): OpenPart | undefined {
+  #branch(part: OpenPart): OpenPart | undefined {
+    const { node, point, basis } = part;
     const fractional = this.#mostPromising(point);
     const objective = this.#task.onPoint(point, node.bound, (fractional?.rank ?? Infinity) - 1);
     this.#improve(objective);
-    if (this.#isBeaten(node) || this.#isCut) return undefined;
-    const decision = fractional ?? this.#undecided(node, point);
+    if (this.#isCut) {
+      this.#keep(part);
+      return undefined;
+    }
+    const decision = this.#isBeaten(node) ? undefined : (fractional ?? this.#undecided(node, point));
     if (decision === undefined) {
-      this.#graft(node, point);
+      if (!this.#isBeaten(node)) this.#graft(node, point);
+      this.#settle(node);
       return undefined;
     }
     const value = point[decision.column] ?? 0;
@@ -152,16 +179,18 @@ class TreeSearch {
       return { ranges, bound: node.bound, proof: node.proof, split: undefined, graft: undefined };
     };
     const [low, high] = [child(-Infinity, at), child(at + 1, Infinity)];
-    const parts = [this.#solve(high, basis), this.#solve(low, basis)].filter((part) => part !== undefined);
-    if (fractional !== undefined) {
+    const parts = [this.#solve(high, basis), this.#solve(low, basis)].filter((each) => each !== undefined);
+    if (fractional !== undefined && !this.#unsolved.has(low) && !this.#unsolved.has(high)) {
       this.#falls.learn(decision.column, value - at, { parent: node.bound, low: low.bound, high: high.bound });
     }
     node.split = { decision, at, low, high };
     node.proof = undefined;
-    const alive = parts.filter((part) => !this.#isBeaten(part.node)).sort((a, b) => a.node.bound - b.node.bound);
-    for (const child of [low, high]) if (!alive.some((part) => part.node === child)) this.#settle(child);
+    const alive = parts.filter((each) => !this.#isBeaten(each.node)).sort((a, b) => a.node.bound - b.node.bound);
+    for (const child of [low, high]) {
+      if (!alive.some((each) => each.node === child) && !this.#unsolved.has(child)) this.#settle(child);
+    }
     const follow = alive.pop();
-    for (const part of alive) this.#keep(part);
+    for (const each of alive) this.#keep(each);
     return follow;
   }
 
@@ -180,7 +209,7 @@ class TreeSearch {
   }
 
   #graft(node: SearchNode, point: Float64Array): void {
-    const tree = this.#task.refine?.(point);
+    const tree = this.#task.refine?.(point, this.#openBound(undefined));
     if (tree === undefined) return;
     node.graft = tree;
     node.bound = Math.min(node.bound, leafBound(tree.root));
@@ -188,9 +217,12 @@ class TreeSearch {
 
   /** Undefined when the part is empty, or nothing more can be learned of it. */
   #solve(node: SearchNode, basis: WarmBasis | undefined): OpenPart | undefined {
-    const left = this.#task.left();
-    if (left <= 0 || this.#nodes >= this.#task.mostNodes) this.#isCut = true;
-    if (this.#isCut) return undefined;
+    const left = this.#limits.left();
+    if (left <= 0 || this.#nodes >= this.#limits.mostNodes) this.#isCut = true;
+    if (this.#isCut) {
+      this.#unsolved.set(node, basis);
+      return undefined;
+    }
     this.#nodes++;
     this.#apply(node.ranges);
     const answer = this.#task.session.solve(left, basis);
@@ -201,8 +233,12 @@ class TreeSearch {
         this.#proveEmpty(node, brokenRow(this.#task.program, node.ranges) ?? answer.ray);
         return undefined;
       case 'stopped':
-        // Out of time, or the simplex lost its way: the part keeps its parent's bound and is not looked into.
-        if (this.#task.left() <= 0) this.#isCut = true;
+        if (this.#limits.left() <= 0) {
+          this.#isCut = true;
+          this.#unsolved.set(node, basis);
+          return undefined;
+        }
+        // The simplex lost its way: the part keeps its parent's bound and is not looked into.
         this.#isComplete = false;
         return undefined;
     }
@@ -210,7 +246,8 @@ class TreeSearch {
 
   /** The part's bound and proof; where the program is an approximation it is brought closer first. */
   #priced(node: SearchNode, first: OptimalAnswer): OpenPart {
-    const { price, session, left, gap } = this.#task;
+    const { price, session, gap } = this.#task;
+    const { left } = this.#limits;
     if (price === undefined) {
       // Rounding may lift a child above its parent; the parent's bound holds for both.
       node.bound = Math.min(node.bound, first.objective);
@@ -291,8 +328,9 @@ class TreeSearch {
     this.#open.splice(low, 0, part);
   }
 
-  /** The open part with the best bound; undefined when none is worth opening. */
+  /** The open part with the best bound; undefined when none is worth opening, or nothing more may be done. */
   #next(): OpenPart | undefined {
+    if (this.#isCut) return undefined;
     const part = this.#open.pop();
     if (part === undefined || !this.#isBeaten(part.node)) return part;
     this.#settle(part.node);
@@ -306,8 +344,13 @@ class TreeSearch {
   #report(followed: OpenPart | undefined): void {
     const { onProgress } = this.#task;
     if (onProgress === undefined) return;
-    const open = [followed, this.#open.at(-1)].map((part) => part?.node.bound ?? -Infinity);
-    const bound = Math.max(this.#best, this.#settled, ...open);
+    const bound = Math.max(this.#best, this.#openBound(followed));
     onProgress({ objective: this.#best, bound, nodes: this.#nodes });
+  }
+
+  /** Bound of all parts but those that were taken from the open ones, other than `followed`. */
+  #openBound(followed: OpenPart | undefined): number {
+    const nodes = [followed?.node, this.#open.at(-1)?.node, ...this.#unsolved.keys()];
+    return Math.max(this.#settled, ...nodes.map((node) => node?.bound ?? -Infinity));
   }
 }

@@ -111,7 +111,7 @@ async function search(run: Run, engine: LinearEngine, pooling: Pooling) {
       : undefined;
   const effort = {
     gap,
-    left: run.left,
+    left: () => run.left() - CHECK_SHARE * limits.timeLimitS,
     mostNodes: MOST_NODES,
     effort: limits.method === 'heuristic' ? 'root' : 'full',
   } as const;
@@ -131,6 +131,8 @@ async function search(run: Run, engine: LinearEngine, pooling: Pooling) {
   return { search: searchPlacement(problem, pooling, engine, effort, report, start), pooling, notes };
 }
 
+/** Share of the time that the checker takes for a large tree. */
+const CHECK_SHARE = 0.04;
 /** Their leaves are kept: this many fit into memory. */
 const MOST_NODES = 50_000;
 

@@ -3,16 +3,17 @@
  * catalogues on a projected model (no copies), and for each catalogue worth it the copies and devices of that catalogue
  * alone. Every placement found is realised on the devices and checked before it counts.
  */
-import { searchTree, type SearchProgress, type SearchTask } from './branching.js';
-import type { Decision, SearchTree } from './search-tree.js';
+import { type SearchProgress, type SearchResult, type SearchTask, TreeSearch } from './branching.js';
 import { bestCatalogue } from './catalogue-kernel.js';
+import { catalogueDecisions } from './decisions.js';
 import { buildExactModel, type ExactModel } from './exact-model.js';
-import { pairKey, type Placement } from './placement.js';
+import { ModelSearch } from './model-search.js';
+import type { Placement } from './placement.js';
 import { PoolPricing } from './pool-pricing.js';
 import type { Pooling } from './pools.js';
 import type { PlacementProblem } from './problem.js';
 import { type Realised, realise } from './realise.js';
-import { roundedPlacement } from './rounding.js';
+import { leafBound, type SearchNode, type SearchTree } from './search-tree.js';
 import type { LinearEngine } from './solver.js';
 
 export interface SearchEffort {
@@ -38,8 +39,6 @@ export interface PlacementSearch {
 
 /** Nodes that a first look at a catalogue may take. */
 const LOOK_NODES = 300;
-/** Every so many fractional points one is rounded. */
-const ROUND_EVERY = 20;
 /** Points that a pool has to gain for a column of its own. */
 const WORTH = 1e-3;
 /** Share of the gap to which copies of a catalogue are searched where pools are no proof. */
@@ -50,6 +49,10 @@ const meanNodes = (devices: number): number => Math.max(60, Math.ceil(100_000 / 
 const SMALL_COLUMNS = 1500;
 /** Share of the time left that copies of one catalogue may take. */
 const CATALOGUE_SHARE = 0.5;
+/** s; less is not shared. */
+const LEAST_SHARE_S = 0.2;
+/** Catalogues whose searches could go on. Each keeps a linear program and its open parts in memory. */
+const MOST_OPEN = 8;
 
 export function searchPlacement(
   problem: PlacementProblem,
@@ -67,14 +70,19 @@ export function searchPlacement(
 
 class Search {
   #best: Realised | undefined;
-  #nodes = 0;
+  /** Linear programs solved, by tree. */
+  readonly #nodes = new Map<unknown, number>();
+  /** Bound of all that is not being searched right now. */
+  #rest = Infinity;
   readonly #problem: PlacementProblem;
   readonly #pooling: Pooling;
   readonly #engine: LinearEngine;
   readonly #limits: SearchEffort;
   readonly #onProgress: (progress: SearchProgress) => void;
-  /** Trees of catalogues already searched, by their variants. */
-  readonly #searched = new Map<string, { readonly tree: SearchTree; readonly isClosed: boolean }>();
+  /** By the catalogue's variants. */
+  readonly #catalogues = new Map<string, ModelSearch>();
+  /** Catalogues whose trees are part of the proof. */
+  readonly #grafted = new Set<ModelSearch>();
 
   constructor(
     problem: PlacementProblem,
@@ -94,9 +102,14 @@ class Search {
 
   /** One tree over the exact model. */
   whole(): PlacementSearch {
-    const model = buildExactModel(this.#pooling.problem);
-    const result = this.#searchModel(model, this.#limits.left, this.#limits.mostNodes);
-    return { ...result, best: this.#best, nodes: this.#nodes };
+    const search = this.#open(buildExactModel(this.#pooling.problem));
+    this.#rest = -Infinity;
+    try {
+      const { bound, isClosed } = this.#run(search, this.#limits.mostNodes, this.#limits.left);
+      return { tree: search.tree, bound, isClosed, best: this.#best, nodes: this.#total() };
+    } finally {
+      search.close();
+    }
   }
 
   /** Catalogues first. */
@@ -105,33 +118,41 @@ class Search {
     const model = buildExactModel(pooled, { projected: true });
     const session = this.#engine.open(model.program);
     const { gap, left, mostNodes, effort } = this.#limits;
+    const search: TreeSearch = new TreeSearch({
+      ...{ program: model.program, session, gap },
+      decisions: catalogueDecisions(model),
+      fullAt: pooled.budgets.maxVariants ?? Infinity,
+      // What is proven of mean devices is not proven of the fleet: a catalogue's own tree proves it only for equal ones.
+      ...(this.#pooling.isExact
+        ? { refine: (point, others) => this.#prove(chosenAt(model, point), others) }
+        : { price: this.#pricing(model) }),
+      onRoot: (duals) => {
+        this.#rest = search.root.bound;
+        const chosen = bestCatalogue(pooled, model.program, duals, () => left() <= 0);
+        if (chosen !== undefined) this.#look(chosen);
+        return this.#objective;
+      },
+      onPoint: (point, bound, wholeRank) => {
+        if (wholeRank < 0 || bound <= this.#objective) return undefined;
+        this.#look(chosenAt(model, point));
+        return this.#objective;
+      },
+      onProgress: (progress) => {
+        this.#rest = progress.bound;
+        this.#report(search, progress);
+      },
+    });
     try {
-      const result = searchTree({
-        ...{ program: model.program, session, gap, left, incumbent: this.#objective },
-        decisions: catalogueDecisions(model),
-        mostNodes: effort === 'root' ? 1 : mostNodes,
-        fullAt: pooled.budgets.maxVariants ?? Infinity,
-        // What is proven of mean devices is not proven of the fleet: a catalogue's own tree proves it only for equal ones.
-        ...(this.#pooling.isExact
-          ? { refine: (point) => this.#within(chosenAt(model, point), 'prove') }
-          : { price: this.#pricing(model) }),
-        onRoot: (duals) => {
-          const chosen = bestCatalogue(pooled, model.program, duals, () => left() <= 0);
-          if (chosen !== undefined) this.#within(chosen, 'look');
-          return this.#objective;
-        },
-        onPoint: (point, bound, wholeRank) => {
-          if (wholeRank < 0 || bound <= this.#objective) return undefined;
-          this.#within(chosenAt(model, point), 'look');
-          return this.#objective;
-        },
-        onProgress: (progress) => this.#onProgress({ ...progress, nodes: this.#nodes + progress.nodes }),
-      });
-      const tree = { root: result.root, program: model.program };
-      const { bound, isClosed } = result;
-      return { best: this.#best, tree, bound, isClosed, nodes: this.#nodes + result.nodes };
+      const result = search.run({ left, incumbent: this.#objective, mostNodes: effort === 'root' ? 1 : mostNodes });
+      this.#nodes.set(search, result.nodes);
+      this.#finish(search.root);
+      const tree = { root: search.root, program: model.program };
+      const bound = Math.max(this.#objective, leafBound(search.root));
+      const isClosed = result.isClosed && this.#unfinished().length === 0;
+      return { best: this.#best, tree, bound, isClosed, nodes: this.#total() };
     } finally {
       session.close();
+      for (const catalogue of this.#catalogues.values()) catalogue.close();
     }
   }
 
@@ -157,65 +178,98 @@ class Search {
     return this.#best?.check.objective ?? -Infinity;
   }
 
-  /** Copies and devices for one catalogue: a look for a good placement, or all the way to a proof. */
-  #within(catalogue: readonly number[], depth: 'look' | 'prove'): SearchTree | undefined {
-    const key = catalogue.join(',');
-    const known = this.#searched.get(key);
-    if (known !== undefined && (depth === 'look' || known.isClosed)) return known.tree;
-    const chosen = new Set(catalogue);
-    const { problem, isExact } = this.#pooling;
-    const restricted: PlacementProblem = {
-      ...problem,
-      arcs: problem.arcs.filter(({ v }) => chosen.has(v)),
-      budgets: { ...problem.budgets, maxVariants: null },
-    };
-    const until = this.#limits.left() * (1 - CATALOGUE_SHARE);
-    const left = () => this.#limits.left() - until;
-    const most = isExact
-      ? depth === 'look'
-        ? LOOK_NODES
-        : this.#limits.mostNodes
-      : meanNodes(this.#problem.devices.length);
-    const { tree, isClosed } = this.#searchModel(buildExactModel(restricted), left, most);
-    this.#searched.set(key, { tree, isClosed });
-    return tree;
+  /** A first look at the copies and devices of one catalogue, for a good placement. */
+  #look(catalogue: readonly number[]): void {
+    const search = this.#of(catalogue);
+    if (search.nodes > 0) return;
+    const { isExact } = this.#pooling;
+    this.#run(search, isExact ? LOOK_NODES : meanNodes(this.#problem.devices.length), this.#share());
   }
 
-  #searchModel(model: ExactModel, left: () => number, mostNodes: number) {
-    const { effort } = this.#limits;
-    // Placements of mean devices are searched closer than their proof: what is lost by the mean is all that may be lost.
-    const gap = this.#limits.gap * (this.#pooling.isExact ? 1 : PRIMAL_SHARE);
-    const session = this.#engine.open(model.program);
-    const seen = new Set<string>();
-    let looked = 0;
-    const before = this.#nodes;
-    try {
-      const result = searchTree({
-        ...{ program: model.program, session, gap, left, mostNodes, incumbent: this.#objective },
-        decisions: decisionsOf(this.#pooling.problem, model),
-        stopAtFirst: effort === 'root',
-        onRoot: (_, point) => {
-          this.#realise(roundedPlacement(this.#pooling.problem, model, point));
-          return this.#objective;
-        },
-        onPoint: (point, bound, wholeRank) => {
-          if (wholeRank < 0 || bound <= this.#objective) return undefined;
-          const isWhole = wholeRank === Infinity;
-          if (!isWhole && ++looked % ROUND_EVERY !== 0) return undefined;
-          const hosting = isWhole ? model.read(point) : roundedPlacement(this.#pooling.problem, model, point);
-          const key = JSON.stringify([hosting.placement, hosting.modes ?? hosting.poweredOn]);
-          if (!seen.has(key)) this.#realise(hosting);
-          seen.add(key);
-          return this.#objective;
-        },
-        onProgress: (progress) => this.#onProgress({ ...progress, nodes: before + progress.nodes }),
-      });
-      this.#nodes += result.nodes;
-      const tree: SearchTree = { root: result.root, program: model.program };
-      return { tree, bound: result.bound, isClosed: result.isClosed };
-    } finally {
-      session.close();
+  /** Copies and devices of one catalogue, as far as half of the time goes. */
+  #prove(catalogue: readonly number[], others: number): SearchTree {
+    const search = this.#of(catalogue);
+    this.#rest = others;
+    if (!search.isDone) this.#run(search, this.#limits.mostNodes, this.#share());
+    this.#grafted.add(search);
+    return search.tree;
+  }
+
+  /** What time was too short for at first, the most promising catalogue first, for as long as there is time. */
+  #finish(root: SearchNode): void {
+    for (;;) {
+      const [search] = this.#unfinished()
+        .filter(({ isDone }) => !isDone)
+        .sort((a, b) => b.bound - a.bound);
+      if (search === undefined || this.#limits.left() < LEAST_SHARE_S || this.#total() >= this.#limits.mostNodes)
+        return;
+      this.#rest = leafBound(root, search.tree);
+      this.#run(search, this.#limits.mostNodes, this.#share());
     }
+  }
+
+  #unfinished(): ModelSearch[] {
+    const cut = this.#objective + this.#limits.gap * Math.max(1, Math.abs(this.#objective));
+    return [...this.#grafted].filter((search) => !search.isClosed && search.bound > cut);
+  }
+
+  /** Half of the time that is left, or all where that is too little to share. */
+  #share(): () => number {
+    const all = this.#limits.left();
+    const kept = all * CATALOGUE_SHARE < LEAST_SHARE_S ? 0 : all * (1 - CATALOGUE_SHARE);
+    return () => this.#limits.left() - kept;
+  }
+
+  /** Those that have waited longest are searched no further where too many would be open. */
+  #of(catalogue: readonly number[]): ModelSearch {
+    const key = catalogue.join(',');
+    const known = this.#catalogues.get(key);
+    if (known !== undefined) return known;
+    const open = [...this.#catalogues.values()].filter(({ isDone }) => !isDone);
+    if (open.length >= MOST_OPEN) (open.find((search) => !this.#grafted.has(search)) ?? open[0])?.close();
+    const chosen = new Set(catalogue);
+    const { problem } = this.#pooling;
+    const search = this.#open(
+      buildExactModel({
+        ...problem,
+        arcs: problem.arcs.filter(({ v }) => chosen.has(v)),
+        budgets: { ...problem.budgets, maxVariants: null },
+      }),
+    );
+    this.#catalogues.set(key, search);
+    return search;
+  }
+
+  #run(search: ModelSearch, mostNodes: number, left: () => number): SearchResult {
+    const result = search.run(mostNodes, left);
+    this.#nodes.set(search, result.nodes);
+    return result;
+  }
+
+  #total(): number {
+    return [...this.#nodes.values()].reduce((sum, nodes) => sum + nodes, 0);
+  }
+
+  #report(of: unknown, { objective, bound, nodes }: SearchProgress): void {
+    this.#nodes.set(of, nodes);
+    this.#onProgress({ objective, bound: Math.max(bound, this.#rest), nodes: this.#total() });
+  }
+
+  #open(model: ExactModel): ModelSearch {
+    const { effort, gap } = this.#limits;
+    const pooled = this.#pooling.problem;
+    const search: ModelSearch = new ModelSearch(pooled, model, this.#engine, {
+      // Placements of mean devices are searched closer than their proof: what is lost by the mean is all that may be lost.
+      gap: gap * (this.#pooling.isExact ? 1 : PRIMAL_SHARE),
+      stopAtFirst: effort === 'root',
+      onHosting: (hosting) => {
+        this.#realise(hosting);
+        return this.#objective;
+      },
+      objective: () => this.#objective,
+      onProgress: (progress) => this.#report(search, progress),
+    });
+    return search;
   }
 
   #realise(pooled: Placement): void {
@@ -227,27 +281,4 @@ class Search {
 /** Variants of the catalogue at a point whose catalogue decisions are whole. */
 function chosenAt(model: ExactModel, point: Float64Array): number[] {
   return [...model.catalogue.entries()].filter(([, column]) => (point[column] ?? 0) > 0.5).map(([v]) => v);
-}
-
-function catalogueDecisions(model: ExactModel): Decision[] {
-  return [...model.catalogue.entries()]
-    .filter(([, column]) => column >= 0)
-    .map(([v, column]) => ({ column, branch: { of: 'variant', v }, rank: 0, lower: 0, upper: 1 }) as const);
-}
-
-function decisionsOf(problem: PlacementProblem, model: ExactModel): Decision[] {
-  const { upper } = model.program;
-  const powered = model.powered.flatMap((columns, u) =>
-    columns.map((column, m): Decision => {
-      return { column, branch: { of: 'powered', u, m }, rank: 1, lower: 0, upper: upper[column] ?? 0 };
-    }),
-  );
-  const copies = problem.devices.flatMap((_, u) =>
-    problem.variants.flatMap((__, v): Decision[] => {
-      const column = model.copies[pairKey(problem, u, v)] ?? -1;
-      if (column < 0) return [];
-      return [{ column, branch: { of: 'copies', u, v }, rank: 1, lower: 0, upper: upper[column] ?? 0 }];
-    }),
-  );
-  return [...catalogueDecisions(model), ...powered, ...copies];
 }

@@ -37,11 +37,13 @@ export interface SearchTree {
   readonly program: LinearProgram;
 }
 
-/** Largest bound of any leaf below. */
-export function leafBound(node: SearchNode): number {
-  if (node.graft !== undefined) return Math.min(node.bound, leafBound(node.graft.root));
+/** Largest bound of any leaf below, but those of one graft. */
+export function leafBound(node: SearchNode, except?: SearchTree): number {
+  if (node.graft !== undefined) {
+    return node.graft === except ? -Infinity : Math.min(node.bound, leafBound(node.graft.root));
+  }
   if (node.split === undefined) return node.bound;
-  return Math.max(leafBound(node.split.low), leafBound(node.split.high));
+  return Math.max(leafBound(node.split.low, except), leafBound(node.split.high, except));
 }
 
 /** The ray of a row that no point within the columns' bounds can meet; solvers give none for what they see at once. */
