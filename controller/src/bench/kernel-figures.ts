@@ -12,7 +12,7 @@ const SIZES = [
   { experts: 150, classes: 32 },
 ] as const;
 const GATES = 5;
-const MISMATCH_CASES = 1000;
+const MISMATCH_CASES = 10_000;
 const WARM_UP = 20;
 /** Tight: few experts fit, which ones is hard to say. */
 const BUDGET_SHARE = 0.07;
