@@ -65,7 +65,9 @@ export function searchPlacement(
   const search = new Search(problem, pooling, engine, limits, onProgress, start);
   const { budgets, variants, devices, arcs } = pooling.problem;
   const isLarge = arcs.length + devices.length * variants.length > SMALL_COLUMNS;
-  return isLarge && budgets.maxVariants !== null ? search.byCatalogue() : search.whole();
+  // What a linear program of mean devices says is not so of the fleet until it is priced, which is done by catalogue.
+  const isByCatalogue = !pooling.isExact || (isLarge && budgets.maxVariants !== null);
+  return isByCatalogue ? search.byCatalogue() : search.whole();
 }
 
 class Search {
@@ -128,6 +130,7 @@ class Search {
         : { price: this.#pricing(model) }),
       onRoot: (duals) => {
         this.#rest = search.root.bound;
+        if (pooled.budgets.maxVariants === null) return this.#objective;
         const chosen = bestCatalogue(pooled, model.program, duals, () => left() <= 0);
         if (chosen !== undefined) this.#look(chosen);
         return this.#objective;
@@ -278,7 +281,9 @@ class Search {
   }
 }
 
-/** Variants of the catalogue at a point whose catalogue decisions are whole. */
+/** Variants of the catalogue at a point whose catalogue decisions are whole; all, where its size has no bound. */
 function chosenAt(model: ExactModel, point: Float64Array): number[] {
-  return [...model.catalogue.entries()].filter(([, column]) => (point[column] ?? 0) > 0.5).map(([v]) => v);
+  return [...model.catalogue.entries()]
+    .filter(([, column]) => column < 0 || (point[column] ?? 0) > 0.5)
+    .map(([v]) => v);
 }
