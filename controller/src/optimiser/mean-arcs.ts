@@ -45,7 +45,9 @@ export function meanArcs(problem: PlacementProblem, devices: readonly number[], 
 
 /** The mean of one arc; undefined where a device has none. Has to be asked in the arcs' order. */
 function meanArc(arc: ProblemArc, shares: readonly Share[]): ProblemArc | undefined {
-  let [count, rate, quality, energy, latency, p95] = [0, 0, 0, 0, 0, 0];
+  let [count, rate, quality, energy, latency] = [0, 0, 0, 0, 0];
+  // Unknown only where it is unknown of all: one device that is known to break a bound breaks it for the mean.
+  let p95: number | undefined;
   for (const share of shares) {
     while (share.at < share.arcs.length && compareArcs(share.arcs[share.at] ?? arc, arc) < 0) share.at++;
     const own = share.arcs[share.at];
@@ -56,7 +58,7 @@ function meanArc(arc: ProblemArc, shares: readonly Share[]): ProblemArc | undefi
     quality += served * own.quality;
     energy += (share.energy / own.service_s) * own.energy_J;
     latency += (share.count / own.service_s) * own.latency_s;
-    p95 = Math.max(p95, (own.p95_s ?? 0) * share.slowest);
+    if (own.p95_s !== undefined) p95 = Math.max(p95 ?? 0, own.p95_s * share.slowest);
   }
   const mean = {
     ...arc,
@@ -65,7 +67,7 @@ function meanArc(arc: ProblemArc, shares: readonly Share[]): ProblemArc | undefi
     energy_J: energy / rate,
     latency_s: latency / rate,
   };
-  return arc.p95_s === undefined ? mean : { ...mean, p95_s: p95 };
+  return p95 === undefined ? mean : { ...mean, p95_s: p95 };
 }
 
 const compareArcs = (a: ProblemArc, b: ProblemArc): number => a.v - b.v || a.k - b.k || (a.m ?? 0) - (b.m ?? 0);
