@@ -26,18 +26,18 @@ it('has nothing to say on a sound problem', () => {
 });
 
 it.each<[string, PlacementProblem, string]>([
-  ['a device', { ...fleet, arcs: [{ ...arc, d: 7 }] }, 'arcs.0.d: expected a device, 0..1, got 7'],
-  ['a variant', { ...fleet, arcs: [{ ...arc, v: 7 }] }, 'arcs.0.v: expected a variant, 0..1, got 7'],
-  ['a class', { ...fleet, arcs: [{ ...arc, k: 7 }] }, 'arcs.0.k: expected a class, 0..1, got 7'],
-  ['a mode', { ...fleet, arcs: [{ ...arc, m: 1 }] }, 'arcs.0.m: expected a mode, 0..0, got 1'],
-  ['a site', south({ site: 2 }), 'devices.1.site: expected a site, 0..1, got 2'],
+  ['a device', { ...fleet, arcs: [{ ...arc, d: 7 }] }, 'arcs.0.d: expected a device 0..1, got 7'],
+  ['a variant', { ...fleet, arcs: [{ ...arc, v: 7 }] }, 'arcs.0.v: expected a variant 0..1, got 7'],
+  ['a class', { ...fleet, arcs: [{ ...arc, k: 7 }] }, 'arcs.0.k: expected a class 0..1, got 7'],
+  ['a mode', { ...fleet, arcs: [{ ...arc, m: 1 }] }, 'arcs.0.m: expected a mode 0..0, got 1'],
+  ['a site', south({ site: 2 }), 'devices.1.site: expected a site 0..1, got 2'],
   ['a later device to be like', south({ like: { ...like, d: 1 } }, northern), 'devices.1.like.d: expected an earlier'],
   [
     'any class where there is none',
     { ...fleet, classes: [], arcs: [{ ...arc, k: 0 }] },
     'arcs.0.k: expected a class, but there is none, got 0',
   ],
-  ['a hosted variant', { ...fleet, current: [[0, 9]] }, 'current.0.1: expected a variant, 0..1, got 9'],
+  ['a hosted variant', { ...fleet, current: [[0, 9]] }, 'current.0.1: expected a variant 0..1, got 9'],
 ])('names %s that does not exist', (_, problem, fault) => {
   expect(problemFaults(problem).join('; ')).toContain(fault);
 });

@@ -35,7 +35,7 @@ function unique(path: string, entries: readonly { readonly id: string }[]): stri
 function known(path: string, index: number, size: number, what: string): string[] {
   return Number.isInteger(index) && index >= 0 && index < size
     ? []
-    : [`${path}: expected ${what}, ${size === 0 ? 'but there is none' : `0..${size - 1}`}, got ${index}`];
+    : [`${path}: expected ${what}${size === 0 ? ', but there is none' : ` 0..${size - 1}`}, got ${index}`];
 }
 
 /** Numbers outside the arcs that are NaN or infinite: a document cannot hold them, a program can. */
