@@ -7,14 +7,16 @@ import { decisionKey, type Domain } from './verify-bound.js';
 const NOISE = 1e-11;
 /** How far below 0 an empty part is proven: rays have no length of their own. */
 const EMPTY_DEPTH = 1;
+/** A part that is no deeper than this share of what the program says may be a matter of rounding. */
+const SHALLOW = 1e-3;
 
 export interface CertifiedPools {
   /** Pool of each device. */
   readonly pools: readonly number[];
   /** Share of time that devices of pool `u` may be busy. */
   readonly capacityOf: (u: number) => number;
-  /** Whether the checker accepts that nothing is within these ranges (by `decisionKey`). */
-  readonly isEmpty: (prices: Prices, domain: Domain) => boolean;
+  /** What the checker makes of prices without the objective, within ranges by `decisionKey`; below 0: nothing is there. */
+  readonly emptySum: (prices: Prices, domain: Domain) => number;
 }
 
 /**
@@ -53,10 +55,16 @@ function nodeOf(
   }
   if (proof?.ray !== undefined) {
     const empty = pricesOf(program, scaledRay(program, node, proof.ray), of.capacityOf);
-    if (proof.duals === undefined || of.isEmpty(empty, domain)) return { empty };
+    // The checker knows fewer bounds than the program: what is less deep for it is made as deep.
+    const sum = of.emptySum(empty, domain);
+    if (sum < -SHALLOW) return { empty: sum < -EMPTY_DEPTH ? empty : scaled(empty, -EMPTY_DEPTH / sum) };
+    if (proof.duals === undefined) return { empty };
   }
   return proof?.duals === undefined ? undefined : { prices: pricesOf(program, proof.duals, of.capacityOf) };
 }
+
+const scaled = (prices: Prices, by: number): Prices =>
+  Object.fromEntries(Object.entries(prices).map(([name, price]) => [name, price * by]));
 
 /** Duals by the names of their rows, as prices of at least 0. */
 function pricesOf(program: LinearProgram, duals: Float64Array, capacityOf: (u: number) => number): Prices {

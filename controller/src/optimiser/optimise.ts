@@ -26,7 +26,7 @@ import { secondOpinion } from './second-opinion.js';
 import type { LinearEngine, Solvers } from './solver.js';
 import { verifyPlacement } from './verify.js';
 import { boundColumns } from './bound-columns.js';
-import { isProvenEmpty, verifyBound } from './verify-bound.js';
+import { partBound, verifyBound } from './verify-bound.js';
 
 export interface OptimiseLimits {
   readonly timeLimitS: number;
@@ -170,7 +170,7 @@ function certified(problem: PlacementProblem, { poolOf, problem: pooled }: Pooli
   return certify(tree, {
     pools: poolOf,
     capacityOf: (u) => pooled.devices[u]?.maxUtil ?? 1,
-    isEmpty: (prices, domain) => isProvenEmpty(columns, prices, domain),
+    emptySum: (prices, domain) => partBound(columns, prices, domain, 0),
   });
 }
 

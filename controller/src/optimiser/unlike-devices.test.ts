@@ -59,7 +59,7 @@ describe('what devices that differ would do at prices', () => {
           });
           const { bound } = pricing.respond(duals, new Int8Array(problem.variants.length), 0);
           const capacityOf = (u: number) => pooling.problem.devices[u]?.maxUtil ?? 1;
-          const of = { pools: pooling.poolOf, capacityOf, isEmpty: () => false };
+          const of = { pools: pooling.poolOf, capacityOf, emptySum: () => 0 };
           const certificate = certify(oneLeaf(program, duals), of);
           if (certificate === undefined) throw new Error('no certificate');
           const check = verifyBound(boundColumns(problem, pooling.poolOf), certificate);
@@ -119,7 +119,7 @@ describe('the search on mean devices', () => {
         if (tree === undefined) throw new Error('no tree');
         const columns = boundColumns(problem, pooling.poolOf);
         const capacityOf = (u: number) => pooling.problem.devices[u]?.maxUtil ?? 1;
-        const certificate = certify(tree, { pools: pooling.poolOf, capacityOf, isEmpty: () => true });
+        const certificate = certify(tree, { pools: pooling.poolOf, capacityOf, emptySum: () => -1 });
         if (certificate === undefined) return;
         const check = verifyBound(columns, certificate);
         expect(check.bound).toBeGreaterThanOrEqual(optimum - close(optimum));

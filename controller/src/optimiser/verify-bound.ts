@@ -43,7 +43,7 @@ function nodeBound(columns: BoundColumns, node: CertificateNode, domain: Domain,
   if ('prices' in node) return partBound(columns, node.prices, domain, 1);
   if ('empty' in node) {
     const sum = partBound(columns, node.empty, domain, 0);
-    if (isBelowNothing(sum)) return -Infinity;
+    if (sum < -EMPTY_MARGIN) return -Infinity;
     faults.push(`a part is said to be empty, but its prices prove ${sum}, not less than 0`);
     return Infinity;
   }
@@ -57,12 +57,6 @@ function nodeBound(columns: BoundColumns, node: CertificateNode, domain: Domain,
     from > to ? -Infinity : nodeBound(columns, child, new Map(domain).set(key, [from, to]), faults);
   return Math.max(part(node.low, low, Math.min(high, node.at)), part(node.high, Math.max(low, node.at + 1), high));
 }
-
-const isBelowNothing = (sum: number): boolean => sum < -EMPTY_MARGIN;
-
-/** Whether prices without the objective prove that a part has no placement. */
-export const isProvenEmpty = (columns: BoundColumns, prices: Prices, domain: Domain): boolean =>
-  isBelowNothing(partBound(columns, prices, domain, 0));
 
 export function decisionKey(decision: BranchDecision): string {
   switch (decision.of) {
