@@ -32,7 +32,8 @@ export function explain(
   }
   for (const use of uses) {
     if (use.group !== 'demand' || use.used > 1 - 1e-6) continue;
-    sentences.push(`Only ${shown(use.used * 100)} % of the requests of ${use.subject} can be served.`);
+    // More may be possible and not worth it: without weight or quality the rest gains nothing.
+    sentences.push(`Only ${shown(use.used * 100)} % of the requests of ${use.subject} are served.`);
   }
   const on = new Map(plan.poweredOn);
   const off = problem.devices.filter((_, d) => (on.get(d) ?? 0) < countOf(problem, d)).map(({ id }) => id);

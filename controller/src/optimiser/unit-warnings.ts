@@ -34,11 +34,12 @@ function memoryWarnings({ variants, devices, budgets }: PlacementProblem): strin
   const least = variants.reduce((sofar, { memGiB }) => (memGiB > 0 ? Math.min(sofar, memGiB) : sofar), Infinity);
   const room = devices.map(({ memGiB }, d) => ({ path: `devices.${d}.memGiB`, value: memGiB }));
   // Not even the smallest variant fits anywhere, by far.
-  const isTight = ({ value }: Figure) => value > 0 && value * 4 < least && least < MOST_GIB / 10;
+  const isTight = ({ value }: Figure, by = 4) => value > 0 && value * by < least && least < MOST_GIB / 10;
   const small = `GiB, against ${shown(least)} GiB of the smallest variant`;
   return [
-    ...warning(room.every(isTight) ? room : [], small, () => 'TiB, not GiB'),
-    ...warning([move].filter(isTight), small, () => 'TiB, not GiB'),
+    ...warning(room.every((each) => isTight(each)) ? room : [], small, () => 'TiB, not GiB'),
+    // A small budget may be a way to say that nothing is to move.
+    ...warning(isTight(move, 100) ? [move] : [], small, () => 'TiB, not GiB'),
     ...warning(figures('variants', variants), 'GiB', memoryUnit),
     ...warning(figures('devices', devices), 'GiB', memoryUnit),
     // Whole fleets move more than one device holds.

@@ -9,7 +9,9 @@ import { arcIndexOf } from './arc-index.js';
 import { HighsSolver } from './highs-solver.js';
 import { optimise } from './optimise.js';
 import { route } from './route.js';
+import { powerUse } from './constraints.js';
 import { modesOf } from './placement.js';
+import { planUse } from './plan-use.js';
 import type { PlacementProblem } from './problem.js';
 import { swapRegret, nearestSwaps } from './swap-regret.js';
 import { WhatIf } from './what-if.js';
@@ -46,6 +48,20 @@ describe('a device that is off', () => {
     const { reasons } = await offOf(referenceProblem('fleet-01-plain').problem);
     expect(reasons[0]?.text).toMatch(
       /is off: on, it would take .* W, which are to spare, and could serve nothing better than it is; the best plan with it on is as good\.$/,
+    );
+  });
+
+  it('says what is to spare where the budget binds though power is worth nothing', async () => {
+    const fleet = smallFleet();
+    const free = await optimise(fleet, LIMITS, solvers);
+    const plan = { ...free, poweredOn: free.poweredOn.slice(0, 1) };
+    const { used } = powerUse(planUse(fleet, plan));
+    const problem = { ...fleet, budgets: { ...fleet.budgets, powerW: used + 0.25 } };
+    const atPrices = { idleW: 1, cost: 0, earnsAtMost: 0 };
+    const d = 1 - (plan.poweredOn[0]?.[0] ?? 0);
+    const reason = await whyOff(problem, plan, { d, atPrices }, { whatIf: ask(), isExact: false });
+    expect(reason.text).toMatch(
+      /^(north|south)-1 is off: on, it would take 1 W, of which 0\.25 W are to spare, and could serve nothing better than it is\.$/,
     );
   });
 

@@ -4,7 +4,9 @@
 import { arcIndexOf } from './arc-index.js';
 import { shown } from './bound-change.js';
 import { atMostOn, hosting } from './forced-copy.js';
+import { powerUse } from './constraints.js';
 import { countOf, keepsTail, modesOf } from './placement.js';
+import { planUse } from './plan-use.js';
 import type { PlacementPlan } from './plan.js';
 import type { PlacementProblem } from './problem.js';
 import { earningsAt, type Earnings, type RowPrices } from './routing-prices.js';
@@ -17,6 +19,8 @@ export interface OffReason {
   readonly count: number;
   /** Idle power of one, in its most frugal mode, W. */
   readonly idleW: number;
+  /** What the plan leaves of the power budget, W. */
+  readonly spareW: number;
   /** At the plan's prices, the other placements kept; null where nothing may run there or there are no prices. */
   readonly atPrices: Earnings | null;
   /** Best plan found with one more on that hosts something; null where there is none, absent where it was not solved. */
@@ -58,9 +62,10 @@ export async function whyOff(
     .of(d)
     .filter((arc) => keepsTail(problem, arc));
   const variants = [...new Set(usable.map(({ v }) => v))];
+  const power = powerUse(planUse(problem, plan));
   const facts = {
     device: device?.id ?? '',
-    ...{ on, count: countOf(problem, d), atPrices },
+    ...{ on, count: countOf(problem, d), atPrices, spareW: Math.max(0, power.limit - power.used) },
     idleW: device === undefined ? 0 : Math.min(...modesOf(device).map(({ idleW }) => idleW)),
   };
   if (variants.length === 0) return { ...facts, text: `${subject(facts)}: no variant may run there.` };
@@ -109,14 +114,16 @@ function offText(facts: Facts, objective: number): string {
   return `${subject(facts)}: ${parts.length === 0 ? 'not priced for lack of time' : parts.join('; ')}.`;
 }
 
-function pricedPart({ atPrices, count, idleW }: Facts): string | undefined {
+function pricedPart({ atPrices, count, idleW, spareW }: Facts): string | undefined {
   if (atPrices === null) return undefined;
   const { cost, earnsAtMost } = atPrices;
   const who = count === 1 ? 'on, it' : 'one more';
   const takes = `${who} would take ${shown(cost > 0 ? atPrices.idleW : idleW)} W`;
   const isIdle = earnsAtMost < 1e-4;
   if (cost < 1e-4) {
-    return `${takes}, which are to spare, and ${isIdle ? 'could serve nothing better than it is' : `earn at most ${shown(earnsAtMost)} points at today's prices, were there room for all it needs`}`;
+    const isToSpare = idleW <= spareW + 1e-6 * Math.max(1, idleW);
+    const room = isToSpare ? 'which are to spare' : `of which ${shown(Math.round(spareW * 1e4) / 1e4)} W are to spare`;
+    return `${takes}, ${room}, and ${isIdle ? 'could serve nothing better than it is' : `earn at most ${shown(earnsAtMost)} points at today's prices, were there room for all it needs`}`;
   }
   const earns = isIdle ? 'nothing' : `at most ${shown(earnsAtMost)} points`;
   const less = cost - earnsAtMost;
