@@ -1,11 +1,13 @@
 /**
  * Why a large fleet has no plan. Conflicts and repairs are found on the pools' linear programs: with many devices whole
- * numbers cost little, and mixed-integer programs take minutes to say so. What is offered as a repair is tried.
+ * numbers cost little, and mixed-integer programs take minutes to say so. These are asked only where it is whole numbers
+ * that cannot be met. What is offered as a repair is tried.
  */
 import { applyRepair, relaxationOf, type Repair, widened } from './bound-change.js';
 import { findConflict } from './conflict.js';
 import { type Explained, sentences } from './explain-infeasible.js';
 import { isFloor } from './constraints.js';
+import { buildExactModel } from './exact-model.js';
 import type { Relaxation } from './plan.js';
 import type { PlacementProblem } from './problem.js';
 import { findRepair } from './repair.js';
@@ -21,7 +23,9 @@ export async function explainLargeInfeasible(
   limits: SolverLimits,
   isFeasible: (changed: PlacementProblem) => boolean,
 ): Promise<Explained> {
-  const solver = relaxing(exact);
+  const relaxed = relaxing(exact);
+  const isWhole = await hasPoint(pooled, relaxed, limits);
+  const solver = isWhole ? exact : relaxed;
   const conflict = await findConflict(pooled, solver, limits);
   const relaxations: Relaxation[] = [];
   for (const group of conflict.groups) {
@@ -33,8 +37,15 @@ export async function explainLargeInfeasible(
     if (enough !== undefined) relaxations.push(relaxationOf(pooled, group, enough));
   }
   const explanation = sentences(pooled, conflict, relaxations, []);
-  const note = 'Found on the linear programs of pools of like devices, which are named by their first one.';
+  const programs = isWhole ? 'the programs' : 'the linear programs';
+  const note = `Found on ${programs} of pools of like devices, which are named by their first one.`;
   return { conflict: conflict.groups, relaxations, explanation: [...explanation, note] };
+}
+
+/** Whether fractions of copies and devices would do: then linear programs see no conflict. */
+async function hasPoint(pooled: PlacementProblem, relaxed: LinearSolver, limits: SolverLimits): Promise<boolean> {
+  const { status } = await relaxed.solve(buildExactModel(pooled, { elastic: new Set() }).program, limits);
+  return status === 'optimal';
 }
 
 /** The solver, blind to which columns are to be whole numbers. */
