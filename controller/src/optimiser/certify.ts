@@ -88,12 +88,41 @@ function pricesOf(program: LinearProgram, duals: Float64Array, capacityOf: (u: n
 function scaledRay(program: LinearProgram, node: SearchNode, ray: Float64Array): Float64Array {
   const turned = ray.map((value) => -value);
   const [depth, other] = [rayDepth(program, ray, node), rayDepth(program, turned, node)];
-  const [best, sum] = depth < other ? [ray, depth] : [turned, other];
+  const best = servedPaid(program, depth < other ? ray : turned);
+  const sum = rayDepth(program, best, node);
   return sum < 0 ? best.map((value) => (value * EMPTY_DEPTH) / -sum) : best;
+}
+
+/**
+ * The ray with what shares gain paid for by their class's demand, of which there is but one. A ray may leave it to the bounds
+ * of the columns that no class is served twice, and the checker knows of none.
+ */
+function servedPaid(program: LinearProgram, ray: Float64Array): Float64Array {
+  const { gain } = paidOf(program, ray);
+  const paid = Float64Array.from(ray);
+  program.rowNames.forEach((name, i) => {
+    if (name?.startsWith('served:') !== true) return;
+    let most = 0;
+    for (let e = program.rowStarts[i] ?? 0; e < (program.rowStarts[i + 1] ?? 0); e++) {
+      most = Math.max(most, (gain[program.indices[e] ?? 0] ?? 0) / (program.values[e] ?? 1));
+    }
+    paid[i] = Math.max(0, paid[i] ?? 0) + most;
+  });
+  return paid;
 }
 
 /** Weak duality without an objective within the part's column bounds; below 0 nothing can be feasible. */
 function rayDepth(program: LinearProgram, ray: Float64Array, node: SearchNode): number {
+  const { total, gain } = paidOf(program, ray);
+  return gain.reduce((sum, reduced, j) => {
+    const range = node.ranges.get(j);
+    const [lower, upper] = [range?.lower ?? program.lower[j] ?? 0, range?.upper ?? program.upper[j] ?? 0];
+    return sum + reduced * (reduced > 0 ? upper : lower);
+  }, total);
+}
+
+/** What the bounds of the rows cost, and what a unit of each column gains; rows whose sign proves nothing are left out. */
+function paidOf(program: LinearProgram, ray: Float64Array): { readonly total: number; readonly gain: Float64Array } {
   const gain = new Float64Array(program.cost.length);
   let total = 0;
   for (let i = 0; i < program.rowLower.length; i++) {
@@ -107,10 +136,5 @@ function rayDepth(program: LinearProgram, ray: Float64Array, node: SearchNode): 
       gain[j] = (gain[j] ?? 0) - dual * (program.values[e] ?? 0);
     }
   }
-  gain.forEach((reduced, j) => {
-    const range = node.ranges.get(j);
-    const [lower, upper] = [range?.lower ?? program.lower[j] ?? 0, range?.upper ?? program.upper[j] ?? 0];
-    total += reduced * (reduced > 0 ? upper : lower);
-  });
-  return total;
+  return { total, gain };
 }

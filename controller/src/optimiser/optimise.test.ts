@@ -45,6 +45,30 @@ describe('reference instances', () => {
     expect(verify(problem, plan)).toMatchObject({ ok: true, faults: [] });
   });
 
+  it('proves parts empty whose rays leave it to columns that no class is served twice', async () => {
+    const { problem: slow } = referenceProblem('fleet-09-slo-tight');
+    const classes = slow.classes.map((each, k) => (k === 0 ? { ...each, rate: each.rate / 1000 } : each));
+    const plan = await optimise(
+      {
+        ...slow,
+        classes,
+        current: [
+          [0, 0],
+          [0, 1],
+          [0, 2],
+          [1, 3],
+        ],
+      },
+      LIMITS,
+      { exact },
+    );
+    expect(plan.explanation.join()).not.toContain('Not proven');
+    expect(plan.status).toBe('optimal');
+    const { problem: dark } = referenceProblem('fleet-15-inf-power');
+    const arcs = dark.arcs.map((arc, i) => (i === 22 ? { ...arc, quality: 2 } : arc));
+    expect((await optimise({ ...dark, arcs }, LIMITS, { exact })).status).toBe('infeasible');
+  });
+
   it('says why there is no plan within the time limit, and that more of it would say more', async () => {
     const { problem } = referenceProblem('fleet-15-inf-power');
     const clock = new ManualClock();
