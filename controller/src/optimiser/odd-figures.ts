@@ -17,9 +17,18 @@ export function warning(figures: Iterable<Figure>, unit: string, meant: (value: 
   return [`${first.path} is ${shown(first.value)} ${unit}${others}: probably ${meant(first.value)}.`];
 }
 
-/** Median of a figure over arcs; NaN without arcs. O(arcs log arcs). */
+/** Arcs that a median is taken of: more say nothing else, and sorting millions takes seconds. */
+const SAMPLE = 10_000;
+
+/** Median of a figure over arcs, of every n-th where they are many; NaN without arcs. */
 export function median(arcs: readonly ProblemArc[], value: (arc: ProblemArc) => number): number {
-  return Float64Array.from(arcs, value).sort()[arcs.length >> 1] ?? NaN;
+  const step = Math.max(1, Math.floor(arcs.length / SAMPLE));
+  const sample = new Float64Array(Math.floor(arcs.length / step));
+  for (let i = 0; i < sample.length; i++) {
+    const arc = arcs[i * step];
+    sample[i] = arc === undefined ? 0 : value(arc);
+  }
+  return sample.sort()[sample.length >> 1] ?? NaN;
 }
 
 /** The figures of arcs that are odd, with their place. */

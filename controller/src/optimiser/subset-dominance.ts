@@ -4,12 +4,13 @@ import { FREE, OUT, type SubsetForm } from './subset-problem.js';
  * The form without facilities that another one can replace in every subset: no client is worth less, no more is used.
  *
  * Of equals the first stays. Only where leaving a facility out is always allowed, so not with a least count above 1 or
- * more than one replica. O(facilities^2 * clients), less as most comparisons end early.
+ * more than one replica. O(facilities^2 * clients), less as most comparisons end early; what is not looked at once
+ * `expired` stays.
  */
-export function undominated(form: SubsetForm): SubsetForm {
+export function undominated(form: SubsetForm, expired: () => boolean): SubsetForm {
   if (form.least > 1 || form.replicas > 1) return form;
   const fixed = Int8Array.from(form.fixed);
-  for (let i = 0; i < form.facilities; i++) {
+  for (let i = 0; i < form.facilities && !expired(); i++) {
     if (fixed[i] !== FREE || (form.openCost[i] ?? 0) < 0) continue;
     for (let j = 0; j < form.facilities; j++) {
       if (j === i || fixed[j] !== FREE || !replaces(form, j, i) || (j > i && replaces(form, i, j))) continue;

@@ -9,7 +9,8 @@ import { exhaustiveValue } from './exhaustive-subsets.js';
 import { gateSubsetProblem } from './gate-subset.js';
 import { randomSubsetProblems } from './subset.fixture.js';
 import { solveSubset } from './subset-kernel.js';
-import { subsetForm, type SubsetProblem, valueOf } from './subset-problem.js';
+import { undominated } from './subset-dominance.js';
+import { FREE, OUT, subsetForm, type SubsetProblem, valueOf } from './subset-problem.js';
 
 const never = () => false;
 const large = (structure: 'spread' | 'clusters', seed: number) =>
@@ -25,6 +26,18 @@ const large = (structure: 'spread' | 'clusters', seed: number) =>
 describe('solveSubset', () => {
   it('differs from brute force on none of 2,000 random gates of up to 16 experts', () => {
     expect(kernelMismatches(2000, 11)).toBe(0);
+  });
+
+  it('compares facilities only while there is time', () => {
+    // Each pair of a thousand that differ in their last client alone takes as long as there are clients.
+    const problem: SubsetProblem = {
+      facilities: 2,
+      clients: 2,
+      service: 'optional',
+      value: Float64Array.from([1, 1, 1, 0.5]),
+    };
+    expect([...undominated(subsetForm(problem), never).fixed]).toEqual([FREE, OUT]);
+    expect([...undominated(subsetForm(problem), () => true).fixed]).toEqual([FREE, FREE]);
   });
 
   it('equals brute force with costs, counts, forced facilities and required service', () => {

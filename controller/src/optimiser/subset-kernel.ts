@@ -38,7 +38,7 @@ const ROOT_ROUNDS = 12;
  * Exact to 1e-12 of the objective; O(2^n) at worst, some thousand nodes as a rule.
  */
 export function solveSubset(problem: SubsetProblem, limits: SubsetLimits): SubsetResult {
-  const form = undominated(subsetForm(problem));
+  const form = undominated(subsetForm(problem), limits.expired);
   const sink = new BestSubset(form, limits);
   sink.start();
   const search = new SubsetSearch(form, sink, limits.expired);

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { referenceProblem } from '../../../test/fixtures/instances/reference-instances.js';
 import { smallFleet } from '../../../test/fixtures/instances/small-fleet.js';
+import { median } from './odd-figures.js';
 import type { PlacementProblem } from './problem.js';
 import { unitWarnings } from './unit-warnings.js';
 
@@ -17,6 +18,20 @@ const withClasses = (change: object): PlacementProblem => ({
 const withDevices = (change: object): PlacementProblem => ({
   ...fleet,
   devices: fleet.devices.map((each) => ({ ...each, ...change })),
+});
+
+it('takes the median of many arcs from a sample', () => {
+  const [arc] = fleet.arcs;
+  if (arc === undefined) throw new Error('no arc');
+  const arcs = Array.from({ length: 95_000 }, (_, i) => ({ ...arc, service_s: (i * 7919) % 95_000 }));
+  let asked = 0;
+  const middle = median(arcs, ({ service_s }) => {
+    asked++;
+    return service_s;
+  });
+  expect(asked).toBeLessThan(20_001);
+  expect(Math.abs(middle - 47_500)).toBeLessThan(500);
+  expect(median([], () => 1)).toBeNaN();
 });
 
 describe('unitWarnings', () => {
