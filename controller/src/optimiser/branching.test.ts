@@ -213,21 +213,6 @@ describe('a search that is cut short', () => {
     checked((_, n) => ({ answer: (truth, call) => (call % 5 === n % 5 ? empty : truth) }), () => true); // prettier-ignore
   });
 
-  it('at the first point looks for no other, and its bound holds', () => {
-    let found = 0;
-    checked(
-      (small) => {
-        found = 0;
-        const onPoint: SearchTask['onPoint'] = (point, _, wholeRank) => {
-          expect(found).toBe(0);
-          return wholeRank === Infinity && found++ === 0 ? worth(small.program, small.decisions, point) : undefined;
-        };
-        return { stopAtFirst: true, onPoint };
-      },
-      ({ objective }) => objective > -Infinity && found === 1,
-    );
-  });
-
   it('before it began knows nothing but what it was told', () => {
     fc.assert(
       fc.property(smallPrograms(0), (small) => {

@@ -42,8 +42,6 @@ export interface SearchTask {
   ) => { readonly bound: number; readonly columns: readonly SessionColumn[] };
   /** Told of the root's duals before anything is branched on; returns the objective of the best placement made of them. */
   readonly onRoot?: (duals: Float64Array, point: Float64Array) => number | undefined;
-  /** End as soon as a placement is known; what is open keeps its bound. */
-  readonly stopAtFirst?: boolean;
   /**
    * Searches on where this program has no more to decide: called for a part in which every decision is fixed, or as many
    * as `fullAt` are fixed at 1. Such parts are made only where this is given. `others`: bound of all other parts.
@@ -149,7 +147,6 @@ export class TreeSearch {
   #improve(objective: number | undefined): void {
     if (objective === undefined) return;
     this.#best = Math.max(this.#best, objective);
-    if (this.#task.stopAtFirst === true && this.#best > -Infinity) this.#isCut = true;
   }
 
   /** Splits a part in two and returns the child to follow; undefined when neither is worth following. */

@@ -13,7 +13,6 @@ const ROUND_EVERY = 20;
 export interface ModelSearchTask {
   /** Relative gap at which a part is closed. */
   readonly gap: number;
-  readonly stopAtFirst: boolean;
   /** Told of every placement of the model; returns the objective of the best one known, also from elsewhere. */
   readonly onHosting: (hosting: Placement) => number;
   readonly objective: () => number;
@@ -42,9 +41,8 @@ export class ModelSearch {
     this.#task = task;
     this.#session = engine.open(model.program);
     const decisions = decisionsOf(problem, model);
-    const { gap, stopAtFirst } = task;
     this.#search = new TreeSearch({
-      ...{ program: model.program, session: this.#session, gap, stopAtFirst, decisions },
+      ...{ program: model.program, session: this.#session, gap: task.gap, decisions },
       onRoot: (_, point) => this.#take(roundedPlacement(problem, model, point)),
       onPoint: (point, bound, wholeRank) => this.#onPoint(point, bound, wholeRank),
       onProgress: (progress) => task.onProgress(progress),

@@ -34,7 +34,7 @@ export interface OptimiseLimits {
   readonly gap?: number;
   /**
    * `monotonic`: branching on the catalogue, then on copies. `milp`: a mixed-integer solver finds the placement,
-   * branching proves it. `heuristic`: the first placement that a dive finds, with the root's bound. `auto`: monotonic.
+   * branching proves it. `heuristic`: what a first look finds, with the bound that it leaves. `auto`: monotonic.
    */
   readonly method: 'auto' | 'monotonic' | 'milp' | 'heuristic';
   /** Of equally good placements take the one that draws the least power. Costs a second solve. */
@@ -113,7 +113,7 @@ async function search(run: Run, engine: LinearEngine, pooling: Pooling) {
     gap,
     left: () => run.left() - CHECK_SHARE * limits.timeLimitS,
     mostNodes: MOST_NODES,
-    effort: limits.method === 'heuristic' ? 'root' : 'full',
+    effort: limits.method === 'heuristic' ? 'look' : 'full',
   } as const;
   const report = (progress: { objective: number; bound: number; nodes: number }) => {
     const objective = Number.isFinite(progress.objective) ? progress.objective : null;

@@ -22,8 +22,8 @@ export interface SearchEffort {
   /** Seconds left. */
   readonly left: () => number;
   readonly mostNodes: number;
-  /** `root`: take what the first dive finds, prove only the root's bound. */
-  readonly effort: 'full' | 'root';
+  /** `look`: take what a first look at a few catalogues finds, prove what comes of it. */
+  readonly effort: 'full' | 'look';
 }
 
 export interface PlacementSearch {
@@ -37,6 +37,8 @@ export interface PlacementSearch {
   readonly isClosed: boolean;
 }
 
+/** Nodes of the catalogue's tree that a search which is only to look may take; one where each of them is priced anew. */
+const DIVE_NODES = 30;
 /** Nodes that a first look at a catalogue may take. */
 const LOOK_NODES = 300;
 /** Points that a pool has to gain for a column of its own. */
@@ -107,7 +109,8 @@ class Search {
     const search = this.#open(buildExactModel(this.#pooling.problem));
     this.#rest = -Infinity;
     try {
-      const { bound, isClosed } = this.#run(search, this.#limits.mostNodes, this.#limits.left);
+      const { effort, left, mostNodes } = this.#limits;
+      const { bound, isClosed } = this.#run(search, effort === 'look' ? LOOK_NODES : mostNodes, left);
       return { tree: search.tree, bound, isClosed, best: this.#best, nodes: this.#total() };
     } finally {
       search.close();
@@ -146,7 +149,12 @@ class Search {
       },
     });
     try {
-      const result = search.run({ left, incumbent: this.#objective, mostNodes: effort === 'root' ? 1 : mostNodes });
+      const dive = this.#pooling.isExact ? DIVE_NODES : 1;
+      const result = search.run({
+        left,
+        incumbent: this.#objective,
+        mostNodes: effort === 'look' ? dive : mostNodes,
+      });
       this.#nodes.set(search, result.nodes);
       this.#finish(search.root);
       const tree = { root: search.root, program: model.program };
@@ -259,12 +267,11 @@ class Search {
   }
 
   #open(model: ExactModel): ModelSearch {
-    const { effort, gap } = this.#limits;
+    const { gap } = this.#limits;
     const pooled = this.#pooling.problem;
     const search: ModelSearch = new ModelSearch(pooled, model, this.#engine, {
       // Placements of mean devices are searched closer than their proof: what is lost by the mean is all that may be lost.
       gap: gap * (this.#pooling.isExact ? 1 : PRIMAL_SHARE),
-      stopAtFirst: effort === 'root',
       onHosting: (hosting) => {
         this.#realise(hosting);
         return this.#objective;
