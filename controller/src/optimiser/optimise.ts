@@ -86,10 +86,20 @@ async function solve(run: Run): Promise<PlacementPlan> {
   if (engine === undefined) return withoutEngine(run, reason);
   const pooling = poolsFor(problem);
   const found = await search(run, engine, pooling);
-  // Pools are a relaxation where a device holds several variants: then devices one by one.
-  const isLost = found.search.best === undefined && found.search.bound > -Infinity && found.search.isClosed;
-  const { search: result, pooling: used, notes } = isLost ? await search(run, engine, noPools(problem)) : found;
-  return conclude(run, engine, used, result, notes);
+  const last = isLost(problem, found) ? await search(run, engine, noPools(problem)) : found;
+  return conclude(run, engine, last.pooling, last.search, last.notes);
+}
+
+/**
+ * Whether pools led nowhere, and devices have to be searched one by one: pools are a relaxation where a device holds
+ * several variants, and what one device can do the mean of those that differ may not.
+ */
+function isLost(
+  problem: PlacementProblem,
+  { search: { best, isClosed, tree, bound }, pooling }: Awaited<ReturnType<typeof search>>,
+): boolean {
+  if (best !== undefined || !isClosed || tree === undefined) return false;
+  return bound > -Infinity || !isEmpty(problem, certified(problem, pooling, tree));
 }
 
 /** More kinds of devices than this are pooled by likeness. */
@@ -180,9 +190,11 @@ function hasNoPlacement(
   result: PlacementSearch,
   certificate: Certificate | undefined,
 ): boolean {
-  if (!result.isClosed || result.bound !== -Infinity || certificate === undefined) return false;
-  return verifyBound(boundColumns(problem, certificate.pools), certificate).bound === -Infinity;
+  return result.isClosed && result.bound === -Infinity && isEmpty(problem, certificate);
 }
+
+const isEmpty = (problem: PlacementProblem, certificate: Certificate | undefined): boolean =>
+  certificate !== undefined && verifyBound(boundColumns(problem, certificate.pools), certificate).bound === -Infinity;
 
 function methodName({ limits, solvers }: Run): string {
   if (limits.method === 'milp') return `milp/${solvers.exact.name}, proven by branching`;

@@ -2,6 +2,7 @@ import { SeededRandom } from '@fleetgate/shared/random';
 import * as fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 
+import { smallFleet } from '../../../test/fixtures/instances/small-fleet.js';
 import { unlikeFleets } from '../../../test/fixtures/instances/unlike-fleets.js';
 import { boundColumns } from './bound-columns.js';
 import { certify } from './certify.js';
@@ -14,7 +15,7 @@ import { PoolPricing } from './pool-pricing.js';
 import { quantilePools } from './quantile-pools.js';
 import type { LinearEngine } from './solver.js';
 import { verifyBound } from './verify-bound.js';
-import { verifyPlacement } from './verify.js';
+import { verify, verifyPlacement } from './verify.js';
 
 const exact = new HighsSolver();
 let engine: LinearEngine;
@@ -133,4 +134,26 @@ describe('the search on mean devices', () => {
     );
     expect(found).toBeGreaterThan(10);
   });
+});
+
+it('finds what only the fastest device of each pool can do', async () => {
+  const small = smallFleet();
+  const [north] = small.devices;
+  if (north === undefined) throw new Error('no device');
+  // More kinds than there are pools: none is split, and the mean of its three is too slow.
+  const devices = Array.from({ length: 75 }, (_, d) => {
+    const like = { d: 0, slowness: d % 3 === 0 ? 1 + d / 2000 : 1.5 + d / 200, hunger: 1 };
+    const each = { ...north, id: `device-${d}`, site: Math.floor(d / 3), powerCapW: null, battery_J: null };
+    return d === 0 ? each : { ...each, like };
+  });
+  const problem = {
+    ...small,
+    devices,
+    sites: Array.from({ length: 25 }, (_, s) => ({ id: `site-${s}`, powerW: 30 })),
+    arcs: small.arcs.filter(({ d }) => d === 0),
+    classes: small.classes.map((each) => ({ ...each, rate: 0.5, minSites: 0, sloMean_s: 0.35 })),
+  };
+  const plan = await optimise(problem, { timeLimitS: 10, method: 'auto' }, { exact });
+  expect(plan.status).toBe('optimal');
+  expect(verify(problem, plan).faults).toEqual([]);
 });
