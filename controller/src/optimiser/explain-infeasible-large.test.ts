@@ -82,7 +82,7 @@ describe('why a large fleet has no plan', () => {
     const fleet = fleetProblem({ ...shape, devices: 100 });
     const classes = fleet.classes.map((each) => ({ ...each, minServed: 0.5 }));
     const problem = { ...fleet, classes, budgets: { ...fleet.budgets, powerW: fleet.budgets.powerW / 20 } };
-    const limits = { timeLimitS: 10, gap: 1e-2, method: 'auto' } as const;
+    const limits = { timeLimitS: 4, gap: 1e-2, method: 'auto' } as const;
     const plan = await optimise(problem, limits, { exact });
     expect(plan).toMatchObject({ status: 'infeasible', objective: null });
     expect(plan.conflict).toContain('power');

@@ -42,8 +42,8 @@ describe('a limit of time', () => {
     const statuses = new Set<string>();
     for (const [name, counts] of [
       ['fleet-01-plain', [0, 1, 2, 3, 5, 8, 20]],
-      ['fleet-13-symmetric', [3, 30]],
-      ['fleet-15-inf-power', [3, 30]],
+      ['fleet-13-symmetric', [30]],
+      ['fleet-15-inf-power', [30]],
     ] as const) {
       const { problem, expected } = referenceProblem(name);
       for (const count of counts) {
