@@ -214,6 +214,22 @@ describe('fleetgate solve', () => {
     expect(await solve(file)).toMatchObject({ status: 2, err: expect.stringMatching(/expected gzip: /) });
   });
 
+  it.runIf(existsSync('/dev/zero'))('stops reading what has no end', async () => {
+    expect(await solve('/dev/zero')).toMatchObject({
+      status: 2,
+      err: expect.stringMatching(/^error: \/dev\/zero: more than can be read, expected at most \d+ bytes/),
+    });
+  });
+
+  it('reads what comes through a pipe', async () => {
+    const child = spawn(process.execPath, [PROGRAM, 'solve', '-'], { stdio: ['pipe', 'pipe', 'inherit'] });
+    let out = '';
+    child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
+    child.stdin.end(await readFile(instance('fleet-01-plain')));
+    await new Promise((resolve) => child.once('close', resolve));
+    expect(JSON.parse(out)).toMatchObject({ status: 'optimal' });
+  });
+
   it('says nothing on stderr unless it is asked for progress', async () => {
     expect((await solve(instance('fleet-01-plain'))).err).toBe('');
     const lines: string[] = [];

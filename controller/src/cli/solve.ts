@@ -18,7 +18,7 @@ export function registerSolve(program: Command): void {
   program
     .command('solve')
     .description('solve a placement instance (schema fleet-opt/1) offline and print the plan as JSON')
-    .argument('<instance>', 'instance file, JSON or gzip of it; kinds fleet, gate and softgate')
+    .argument('<instance>', 'instance file (- for stdin), JSON or gzip of it; kinds fleet, gate and softgate')
     .option('--time-limit <seconds>', 'stop after this many seconds with the best plan so far', positive, 60)
     .option(
       '--gap <share>',

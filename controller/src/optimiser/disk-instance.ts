@@ -1,3 +1,4 @@
+import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { getHeapStatistics } from 'node:v8';
@@ -10,11 +11,13 @@ export const LARGEST_INSTANCE_BYTES = 400 * 2 ** 20;
 /** Arcs take twice the memory of their text, the text itself and what is derived from them come on top. */
 const HEAP_PER_BYTE = 4;
 const SMALL_CHUNK_BYTES = 2 ** 20;
+/** Where a socket is the standard input, /dev/stdin cannot be opened. */
+const STDIN = '-';
 
 /**
- * The document of an instance file, JSON or gzip of it (told by its first bytes), not yet checked. Throws a FleetError
- * `instance.invalid` that names the file: unreadable, no JSON, or before or after decompression above 400 MiB or a quarter
- * of the heap that Node may use.
+ * The document of an instance file (`-`: of the standard input), JSON or gzip of it (told by its first bytes), not yet
+ * checked. Throws a FleetError `instance.invalid` that names the file: unreadable, no JSON, or before or after
+ * decompression above 400 MiB or a quarter of the heap that Node may use.
  */
 export async function readInstance(file: string): Promise<unknown> {
   const text = await inflated(file, await readBytes(file));
@@ -37,13 +40,29 @@ function mostBytes(): number {
 
 async function readBytes(file: string): Promise<Buffer> {
   try {
-    const { size } = await stat(file);
-    if (size > mostBytes()) throw tooLarge(file, `${size} bytes`);
-    return await readFile(file);
+    if (file === STDIN) return await readStream(file, process.stdin);
+    const info = await stat(file);
+    if (info.size > mostBytes()) throw tooLarge(file, `${info.size} bytes`);
+    return await (info.isFile() ? readFile(file) : readStream(file, createReadStream(file)));
   } catch (error) {
     if (error instanceof FleetError) throw error;
-    throw new FleetError('instance.invalid', `${file}: cannot be read: ${messageOf(error)}`, { cause: error });
+    throw new FleetError('instance.invalid', `${file}: cannot be read: ${messageOf(error)}`, {
+      hint: 'give the path of an instance file, or - for what comes through a pipe',
+      cause: error,
+    });
   }
+}
+
+/** A pipe or a device says nothing of its size, and may have no end. */
+async function readStream(file: string, stream: NodeJS.ReadableStream): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of stream) {
+    chunks.push(chunk as Buffer);
+    size += (chunk as Buffer).length;
+    if (size > mostBytes()) throw tooLarge(file, 'more than can be read');
+  }
+  return Buffer.concat(chunks);
 }
 
 async function inflated(file: string, bytes: Buffer): Promise<string> {
