@@ -280,6 +280,13 @@ describe('a solver that cannot be trusted', () => {
     const plan = await optimise(problem, LIMITS, { exact: defeatist });
     expect(plan).toMatchObject({ status: 'timeout', objective: null, conflict: null });
     expect(plan.explanation.join(' ')).toContain('is said to be empty');
+    expect(plan.explanation.at(-1)).toMatch(
+      /^No placement was found, nor proven that there is none, and time was left/,
+    );
+    const hasty = await optimise(problem, { ...LIMITS, timeLimitS: 1e-9 }, { exact });
+    expect(hasty.explanation).toEqual([
+      expect.stringMatching(/^No placement was found within 1e-9 s\. Give more time/),
+    ]);
   });
 
   it('that breaks down leaves tiny problems to the other one, proven only by the ceiling', async () => {

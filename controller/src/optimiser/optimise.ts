@@ -167,7 +167,9 @@ async function conclude(
   let best = result.best ?? (second === undefined ? undefined : { ...second, prices: NO_PRICES });
   if (best === undefined) {
     return withoutPlan(problem, found, [
-      `No placement was found within ${limits.timeLimitS} s. Give more time, or fewer devices, variants or classes.`,
+      run.left() > 0
+        ? 'No placement was found, nor proven that there is none, and time was left: the figures lie too far apart for the solver. Check their units.'
+        : `No placement was found within ${limits.timeLimitS} s. Give more time, or fewer devices, variants or classes.`,
     ]);
   }
   if (limits.tieBreak === 'least-power')
