@@ -5,6 +5,7 @@
  */
 import { type SearchProgress, type SearchResult, type SearchTask, TreeSearch } from './branching.js';
 import { bestCatalogue } from './catalogue-kernel.js';
+import { diveToCatalogue } from './catalogue-dive.js';
 import { catalogueDecisions } from './decisions.js';
 import { buildExactModel, type ExactModel } from './exact-model.js';
 import { ModelSearch } from './model-search.js';
@@ -131,11 +132,13 @@ class Search {
       ...(this.#pooling.isExact
         ? { refine: (point, others) => this.#prove(chosenAt(model, point), others) }
         : { price: this.#pricing(model) }),
-      onRoot: (duals) => {
+      onRoot: (duals, point) => {
         this.#rest = search.root.bound;
         if (pooled.budgets.maxVariants === null) return this.#objective;
         const chosen = bestCatalogue(pooled, model.program, duals, () => left() <= 0);
         if (chosen !== undefined) this.#look(chosen);
+        const near = diveToCatalogue(model, session, point, left);
+        if (near !== undefined) this.#look(near);
         return this.#objective;
       },
       onPoint: (point, bound, wholeRank) => {
