@@ -9,7 +9,7 @@ import { latencyAxis, powerAxis } from './curve-axis.js';
 import { HighsSolver } from './highs-solver.js';
 import { optimise } from './optimise.js';
 import type { PlacementProblem } from './problem.js';
-import { type Curve, tradeOff } from './trade-off.js';
+import { type Curve, curveText, tradeOff } from './trade-off.js';
 import { WhatIf } from './what-if.js';
 
 const LIMITS = { timeLimitS: 20, gap: 1e-9, method: 'auto' } as const;
@@ -57,6 +57,23 @@ describe('quality against watts', () => {
   it('ends when its time does', async () => {
     const none = new WhatIf({ solvers, clock: new ManualClock(), timeLimitS: 0, stepLimitS: 1 });
     expect(await tradeOff(smallFleet(), 'power', none)).toMatchObject({ points: [], missing: 9 });
+  });
+});
+
+describe('the text of a curve', () => {
+  const frame = { of: 'power', unit: 'W', now: 100 } as const;
+  const point = (value: number, objective: number, bound: number | null) =>
+    ({ value, objective, bound, status: 'timeout' }) as const;
+
+  it('claims of more no more than is proven, and says what was not solved', () => {
+    const curve = { ...frame, points: [point(4974, 906.15, 908.6)], missing: 8 };
+    expect(curveText(curve, true)).toBe(
+      'Quality against power: 906.2 from 4974 W on, where more buys at most 2.45 points; 8 of the budgets in between were not solved for lack of time.',
+    );
+    const open = { ...frame, points: [point(20, 500, null), point(50, 700, null)], missing: 1 };
+    expect(curveText(open, false)).toBe(
+      'Quality against power: 500 at 20 W; 700 from 50 W on, where more buys nothing that was found; 1 of the budgets in between was not solved for lack of time.',
+    );
   });
 });
 

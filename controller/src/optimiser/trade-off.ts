@@ -107,12 +107,15 @@ function monotone(found: readonly CurvePoint[]): CurvePoint[] {
     .toReversed();
 }
 
+/** A share of the objective that plans differ by without being told apart. */
+const SAME = 4e-6;
+
 /** `Quality against power: 512 at 9.3 W, the least at which a plan fits; 700 at 12 W, as now; 736.4 from 21 W on.` */
-function curveText({ of, unit, now, points }: Omit<Curve, 'text'>, isLeast: boolean): string {
+export function curveText({ of, unit, now, points, missing }: Omit<Curve, 'text'>, isLeast: boolean): string {
   const [first, last] = [points[0], points.at(-1)];
   const at = (value: number) => (unit === 'W' ? `${shown(value)} W` : `${shown(value)} times the latency bounds`);
   if (first === undefined || last === undefined) return `Quality against ${of}: no plan fits.`;
-  const flat = points.find(({ objective }) => objective >= last.objective * (1 - 4e-6)) ?? last;
+  const flat = points.find(({ objective }) => objective >= last.objective * (1 - SAME)) ?? last;
   const parts = [];
   if (flat !== first) {
     const end = isLeast ? ', the least at which a plan fits' : '';
@@ -120,6 +123,13 @@ function curveText({ of, unit, now, points }: Omit<Curve, 'text'>, isLeast: bool
   }
   const present = points.findLast(({ value }) => value <= now * (1 + 1e-9));
   if (present !== undefined && now < flat.value) parts.push(`${shown(present.objective)} at ${at(now)}, as now`);
-  parts.push(`${shown(flat.objective)} from ${at(flat.value)} on, where more buys nothing`);
+  const room = (last.bound ?? Infinity) - flat.objective;
+  const isProven = room <= 2 * SAME * Math.max(1, Math.abs(flat.objective));
+  const more = isProven
+    ? 'where more buys nothing'
+    : `where more buys ${room < Infinity ? `at most ${shown(room)} points` : 'nothing that was found'}`;
+  parts.push(`${shown(flat.objective)} from ${at(flat.value)} on, ${more}`);
+  if (missing > 0)
+    parts.push(`${missing} of the budgets in between ${missing === 1 ? 'was' : 'were'} not solved for lack of time`);
   return `Quality against ${of}: ${parts.join('; ')}.`;
 }
