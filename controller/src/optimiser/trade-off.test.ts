@@ -66,9 +66,9 @@ describe('the text of a curve', () => {
     ({ value, objective, bound, status: 'timeout' }) as const;
 
   it('claims of more no more than is proven, and says what was not solved', () => {
-    const curve = { ...frame, points: [point(4974, 906.15, 908.6)], missing: 8 };
+    const curve = { ...frame, points: [point(4974, 906.16, 908.6)], missing: 8 };
     expect(curveText(curve, true)).toBe(
-      'Quality against power: 906.2 from 4974 W on, where more buys at most 2.45 points; 8 of the budgets in between were not solved for lack of time.',
+      'Quality against power: 906.2 from 4974 W on, where more buys at most 2.44 points; 8 of the budgets in between were not solved for lack of time.',
     );
     const open = { ...frame, points: [point(20, 500, null), point(50, 700, null)], missing: 1 };
     expect(curveText(open, false)).toBe(
