@@ -7,6 +7,7 @@ import { tinyFeaturedProblem } from '../../../test/fixtures/instances/tiny-probl
 import { HighsSolver } from './highs-solver.js';
 import { optimise } from './optimise.js';
 import type { PlacementPlan } from './plan.js';
+import { exactPools } from './pools.js';
 import type { PlacementProblem, ProblemDevice } from './problem.js';
 import { routeOn } from './realise.js';
 import type { LinearEngine } from './solver.js';
@@ -38,7 +39,9 @@ function only(problem: PlacementProblem, kept: readonly number[]): PlacementProb
   const [devices, arcs, current] = [kept.flatMap((d) => problem.devices[d] ?? []), problem.arcs, problem.current];
   return {
     ...problem,
-    devices: devices.map((device, i) => ({ ...device, id: `${device.id}.${i}` })),
+    devices: devices.map((device, i) =>
+      kept.indexOf(kept[i] ?? -1) < i ? { ...device, id: `${device.id}.${i}` } : device,
+    ),
     arcs: kept.flatMap((d, i) => arcs.filter((arc) => arc.d === d).map((arc) => ({ ...arc, d: i }))),
     current: kept.flatMap((d, i) => current.filter(([of]) => of === d).map(([, v]) => [i, v] as [number, number])),
   };
@@ -69,6 +72,8 @@ const changes: Record<string, Change> = {
     })),
   }),
 };
+
+const kinds = (problem: PlacementProblem) => exactPools(problem).members.length;
 
 /** Undefined where there is no plan to keep. */
 async function warmOf(problem: PlacementProblem, of = engine): Promise<WarmPlan | undefined> {
@@ -123,6 +128,26 @@ describe('a plan made again from a warm one', () => {
       expect(plan?.objective).toBeGreaterThan(0);
       expect(plan === undefined ? [] : verify(problem, plan).faults).toEqual([]);
     }
+  });
+
+  it('is no worse than the last placement on the devices that are left', async () => {
+    let made = 0;
+    await fc.assert(
+      fc.asyncProperty(fleets, fc.nat(9), async (problem, n) => {
+        const plan = await optimise(problem, LIMITS, { exact });
+        const warm = WarmPlan.of(problem, plan, engine);
+        const lost = plan.poweredOn[n % Math.max(1, plan.poweredOn.length)]?.[0];
+        if (warm === undefined || lost === undefined) return;
+        const routed = warm.reroute(new Set([lost]));
+        const left = only(problem, all(problem).filter((d) => d !== lost)); // prettier-ignore
+        const replanned = warm.replan(left);
+        if (routed === undefined || kinds(left) < kinds(problem)) return;
+        made++;
+        expect(replanned?.objective).toBeGreaterThanOrEqual(routed.check.objective - 1e-4);
+      }),
+      { numRuns: 80, seed: 20261015 },
+    );
+    expect(made).toBeGreaterThan(3);
   });
 
   it('keeps the catalogue', async () => {

@@ -2,8 +2,9 @@
  * A plan that is kept warm, for what cannot wait for a new search: a device is gone, has joined, or rates have moved.
  *
  * Routing is solved again at once over the copies that are left. A new placement keeps the catalogue: devices and copies
- * are decided again from where their linear program ended. Its bound costs no search either: the old certificate's prices
- * bound any problem, and bound a problem nearby nearly as well.
+ * are decided again from where their linear program ended, the old copies are tried on the devices that are left, and the
+ * better of the two is taken. Its bound costs no search either: the old certificate's prices bound any problem, and bound a
+ * problem nearby nearly as well.
  */
 import type { Certificate } from './certificate.js';
 import { buildExactModel, type ExactModel } from './exact-model.js';
@@ -65,26 +66,44 @@ export class WarmPlan {
    * where the fleet has a kind of device that it had not, or no placement was found: then search.
    */
   replan(problem: PlacementProblem): PlacementPlan | undefined {
-    const { pooling, catalogue, certificate, counts, routing, problem: before } = this.#warm;
+    const { pooling, catalogue, certificate, counts, routing, problem: before, plan: last } = this.#warm;
     const pools = poolsLike(problem, pooling, before);
     if (pools === undefined) return undefined;
     const model = modelOf(pools.problem, catalogue);
     const solved = solveCounts(this.#engine, model, counts);
     if (solved === undefined) return undefined;
-    const best = realise(problem, pools, this.#engine, roundedPlacement(pools.problem, model, solved.point), routing);
+    const rounded = roundedPlacement(pools.problem, model, solved.point);
+    const found = [
+      realise(problem, pools, this.#engine, rounded, routing),
+      routeOn(problem, keptHosting(before, last, problem), this.#engine, pools.poolOf, { basis: routing }),
+    ];
+    const [best] = found.flatMap((each) => each ?? []).sort((a, b) => b.check.objective - a.check.objective);
     if (best === undefined) return undefined;
     const moved = { pools: pools.poolOf, tree: certificate.tree };
     // Checked on the pools, which takes a fiftieth of the time: their bound is the devices' as they are equal.
     const whole = { pools: pools.members.map((_, u) => u), tree: certificate.tree };
     const proven = verifyBound(boundColumns(pools.problem, whole.pools), whole);
-    const found = { certificate: moved, proven, method: 'warm', isTimedOut: false, nodes: 1, notes: [] };
-    const plan = finished(problem, best, found, undefined);
+    const proof = { certificate: moved, proven, method: 'warm', isTimedOut: false, nodes: 1, notes: [] };
+    const plan = finished(problem, best, proof, undefined);
     this.#warm = {
       ...{ problem, plan, certificate: moved, pooling: pools, catalogue },
       ...{ routing: best.basis, counts: solved.basis },
     };
     return plan;
   }
+}
+
+/** What devices that are still there hold, by their names. */
+function keptHosting(before: PlacementProblem, { placement, poweredOn, modes }: PlacementPlan, now: PlacementProblem) {
+  const places = new Map(now.devices.map(({ id }, d) => [id, d]));
+  const place = (d: number) => places.get(before.devices[d]?.id ?? '');
+  const kept = <Rest extends readonly number[]>(entries: readonly (readonly [number, ...Rest])[]) =>
+    entries.flatMap(([d, ...rest]) => {
+      const own = place(d);
+      return own === undefined ? [] : [[own, ...rest] as [number, ...Rest]];
+    });
+  const hosting = { placement: kept(placement), poweredOn: kept(poweredOn) };
+  return modes === undefined ? hosting : { ...hosting, modes: kept(modes) };
 }
 
 function modelOf(pooled: PlacementProblem, catalogue: ReadonlySet<number>): ExactModel {
