@@ -66,14 +66,17 @@ export class WhatIf {
     if (mayFail && (await this.isFeasible(problem)) === false) return INFEASIBLE;
     // No second opinions: what is asked here is never put in force.
     const { tiny: _, ...solvers } = this.#parts.solvers;
-    return optimise(problem, { ...limits, method: 'auto', ...more }, solvers, this.#parts.clock);
+    // What was asked first has taken of the time of all.
+    const left = Math.min(timeLimitS, this.#leftS());
+    if (left <= 0) return undefined;
+    return optimise(problem, { ...limits, timeLimitS: left, method: 'auto', ...more }, solvers, this.#parts.clock);
   }
 
   /** The best routing of a placement in a changed problem: its objective, null when the placement does not fit any more. */
   async kept(problem: PlacementProblem, placement: Omit<Placement, 'routing'>): Promise<number | null | undefined> {
     if (this.isOver) return undefined;
     const { solvers, stepLimitS, clock } = this.#parts;
-    const limits = { timeLimitS: stepLimitS, gap: GAP, method: 'auto' } as const;
+    const limits = { timeLimitS: Math.min(stepLimitS, this.#leftS()), gap: GAP, method: 'auto' } as const;
     return (await route(problem, placement, limits, { exact: solvers.exact }, clock)).objective;
   }
 
@@ -81,7 +84,10 @@ export class WhatIf {
   async rowPrices(problem: PlacementProblem, placement: Omit<Placement, 'routing'>): Promise<RowPrices | undefined> {
     if (this.isOver) return undefined;
     const model = buildRoutingModel(problem, placement);
-    const answer = await this.#parts.solvers.exact.solve(model.program, { timeLimitS: this.#parts.stepLimitS, gap: 0 });
+    const answer = await this.#parts.solvers.exact.solve(model.program, {
+      timeLimitS: Math.min(this.#parts.stepLimitS, this.#leftS()),
+      gap: 0,
+    });
     const duals = answer.status === 'optimal' ? answer.rowDuals : undefined;
     return duals === undefined ? undefined : rowPrices(model, duals);
   }
