@@ -15,8 +15,9 @@ import {
 } from './branching.fixture.js';
 import { type SearchResult, searchTree, TreeSearch } from './branching.js';
 import { HighsSolver } from './highs-solver.js';
+import { answering } from './lying-solver.fixture.js';
 import type { LinearProgram } from './linear-program.js';
-import type { LinearEngine, LinearSession, SessionAnswer } from './solver.js';
+import type { LinearEngine, SessionAnswer } from './solver.js';
 
 type Node = SearchResult['root'];
 type SearchTask = Parameters<typeof searchTree>[0];
@@ -39,6 +40,7 @@ type Change = Partial<Omit<SearchTask, 'session'>> & {
 /** Searches as `placement-search.ts` does: a point that is whole counts for what it is worth. */
 function search({ program, decisions }: SmallProgram, { answer, pauseEvery, ...change }: Change = {}): SearchResult {
   const session = engine.open(change.program ?? program);
+  let call = 0;
   const told: SearchTask['onPoint'] = (point, bound, wholeRank) => {
     const fractional = decisions.filter(({ column }) => {
       const value = point[column] ?? NaN;
@@ -53,7 +55,7 @@ function search({ program, decisions }: SmallProgram, { answer, pauseEvery, ...c
     const task: SearchTask = {
       ...{ program, decisions, gap: GAP, mostNodes: 1000, incumbent: -Infinity, left: () => 10, onPoint: told },
       ...change,
-      session: answer === undefined ? session : answering(session, answer),
+      session: answer === undefined ? session : answering(session, (truth) => answer(truth, call++)),
     };
     return pauseEvery === undefined ? searchTree(task) : inPieces(new TreeSearch(task), task, pauseEvery);
   } finally {
@@ -74,18 +76,6 @@ function inPieces(tree: TreeSearch, task: SearchTask, mostNodes: number): Search
 
 const worth = (program: LinearProgram, decisions: SearchTask['decisions'], point: Float64Array) =>
   objectiveOf(program, decisions.map(({ column }) => Math.round(point[column] ?? 0))); // prettier-ignore
-
-/** A session that says what `answer` makes of the truth, by the number of the call. */
-function answering(session: LinearSession, answer: (truth: SessionAnswer, call: number) => SessionAnswer) {
-  let call = 0;
-  return {
-    solve: (limitS, basis) => answer(session.solve(limitS, basis), call++),
-    restrict: (ranges) => session.restrict(ranges),
-    addColumns: (columns) => session.addColumns(columns),
-    restrictRow: (row, lower, upper) => session.restrictRow(row, lower, upper),
-    close: () => {},
-  } satisfies LinearSession;
-}
 
 const stopped = (): SessionAnswer => ({ status: 'stopped' });
 const best = (small: SmallProgram) => Math.max(-Infinity, ...wholePoints(small).map(({ objective }) => objective));

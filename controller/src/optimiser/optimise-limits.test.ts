@@ -9,6 +9,7 @@ import { tinyFeaturedProblem } from '../../../test/fixtures/instances/tiny-probl
 import { fleetProblem } from '../bench/fleet-instances.js';
 import { exhaustive } from './exhaustive.js';
 import { HighsSolver } from './highs-solver.js';
+import { lyingSolver } from './lying-solver.fixture.js';
 import { optimise, type OptimiseLimits } from './optimise.js';
 import type { PlacementPlan } from './plan.js';
 import type { PlacementProblem } from './problem.js';
@@ -129,30 +130,11 @@ describe('a solver that lies now and then', () => {
       truth.status === 'infeasible' ? { ...truth, ray: truth.ray?.map((value) => value * random.uniform()) } : truth,
   ];
 
-  const liar = (random: SeededRandom, share: number): LinearSolver => ({
-    name: 'liar',
-    solve: (program, limits) => exact.solve(program, limits),
-    engine: async () => {
-      const engine = await exact.engine();
-      return {
-        open: (program) => {
-          const session = engine.open(program);
-          const answer = (truth: SessionAnswer) => {
-            const lie = random.uniform() < share ? lies[Math.floor(random.uniform() * lies.length)] : undefined;
-            return lie === undefined ? truth : lie(truth, random);
-          };
-          return {
-            solve: (limitS, basis) => answer(session.solve(limitS, basis)),
-            restrict: (ranges) => session.restrict(ranges),
-            addColumns: (columns) => session.addColumns(columns),
-            restrictRow: (row, lower, upper) => session.restrictRow(row, lower, upper),
-            close: () => session.close(),
-          };
-        },
-      };
-    },
-    close: async () => {},
-  });
+  const liar = (random: SeededRandom, share: number): LinearSolver =>
+    lyingSolver(exact, (truth) => {
+      const lie = random.uniform() < share ? lies[Math.floor(random.uniform() * lies.length)] : undefined;
+      return lie === undefined ? truth : lie(truth, random);
+    });
 
   it('makes plans worse, never wrong', async () => {
     let hurt = 0;

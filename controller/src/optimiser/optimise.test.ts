@@ -7,6 +7,7 @@ import { tinyFeaturedProblem, tinyProblem } from '../../../test/fixtures/instanc
 import { applyRepair } from './bound-change.js';
 import { exhaustive } from './exhaustive.js';
 import { HighsSolver } from './highs-solver.js';
+import { lyingSolver } from './lying-solver.fixture.js';
 import { JavascriptLpSolver } from './javascript-lp-solver.js';
 import { qualityCeiling } from './objective.js';
 import { optimise, type OptimiseLimits } from './optimise.js';
@@ -14,8 +15,7 @@ import { route } from './route.js';
 import type { PlacementProblem } from './problem.js';
 import { problemFaults } from './problem-faults.js';
 import { findRepair } from './repair.js';
-import type { LinearProgram } from './linear-program.js';
-import type { LinearSolver, SessionAnswer } from './solver.js';
+import type { LinearSolver } from './solver.js';
 import { verify, verifyPlacement } from './verify.js';
 
 const LIMITS = { timeLimitS: 30, gap: 1e-9, method: 'auto' } satisfies OptimiseLimits;
@@ -225,31 +225,9 @@ describe('prices', () => {
 });
 
 describe('a solver that cannot be trusted', () => {
-  /** A solver whose warm programs answer what `answer` makes of the truth. */
-  const lying = (answer: (truth: SessionAnswer, program: LinearProgram) => SessionAnswer): LinearSolver => ({
-    name: 'liar',
-    solve: (program, limits) => exact.solve(program, limits),
-    engine: async () => {
-      const engine = await exact.engine();
-      return {
-        open: (program) => {
-          const session = engine.open(program);
-          return {
-            solve: (timeLimitS, basis) => answer(session.solve(timeLimitS, basis), program),
-            restrict: (ranges) => session.restrict(ranges),
-            addColumns: (columns) => session.addColumns(columns),
-            restrictRow: (row, lower, upper) => session.restrictRow(row, lower, upper),
-            close: () => session.close(),
-          };
-        },
-      };
-    },
-    close: async () => {},
-  });
-
   it('is not believed when its points break bounds', async () => {
     const { problem } = referenceProblem('fleet-01-plain');
-    const liar = lying((truth, program) =>
+    const liar = lyingSolver(exact, (truth, program) =>
       truth.status === 'optimal' ? { ...truth, point: Float64Array.from(program.upper), objective: 999 } : truth,
     );
     const plan = await optimise(problem, LIMITS, { exact: liar });
@@ -259,7 +237,7 @@ describe('a solver that cannot be trusted', () => {
 
   it('proves nothing by a bound that its prices do not prove', async () => {
     const { problem } = referenceProblem('fleet-01-plain');
-    const modest = lying((truth) =>
+    const modest = lyingSolver(exact, (truth) =>
       truth.status === 'optimal'
         ? { ...truth, objective: 0, point: new Float64Array(truth.point.length), rowDuals: truth.rowDuals.map(() => 0) }
         : truth,
@@ -274,7 +252,7 @@ describe('a solver that cannot be trusted', () => {
 
   it('claims an empty part in vain when its ray proves nothing', async () => {
     const { problem } = referenceProblem('fleet-01-plain');
-    const defeatist = lying((truth, program) =>
+    const defeatist = lyingSolver(exact, (truth, program) =>
       truth.status === 'optimal' ? { status: 'infeasible', ray: new Float64Array(program.rowLower.length) } : truth,
     );
     const plan = await optimise(problem, LIMITS, { exact: defeatist });
@@ -283,10 +261,8 @@ describe('a solver that cannot be trusted', () => {
     expect(plan.explanation.at(-1)).toMatch(
       /^No placement was found, nor proven that there is none, and time was left/,
     );
-    const hasty = await optimise(problem, { ...LIMITS, timeLimitS: 1e-9 }, { exact });
-    expect(hasty.explanation).toEqual([
-      expect.stringMatching(/^No placement was found within 1e-9 s\. Give more time/),
-    ]);
+    const hasty = await optimise(problem, { ...LIMITS, timeLimitS: 0 }, { exact });
+    expect(hasty.explanation).toEqual([expect.stringMatching(/^No placement was found within 0 s\. Give more time/)]);
   });
 
   it('that breaks down leaves tiny problems to the other one, proven only by the ceiling', async () => {

@@ -5,6 +5,7 @@ import { oneByOne, withoutLikeness } from '../../../test/fixtures/instances/one-
 import { smallFleet } from '../../../test/fixtures/instances/small-fleet.js';
 import { tinyFeaturedProblem } from '../../../test/fixtures/instances/tiny-problem.js';
 import { HighsSolver } from './highs-solver.js';
+import { answering } from './lying-solver.fixture.js';
 import { optimise } from './optimise.js';
 import type { PlacementPlan } from './plan.js';
 import { exactPools } from './pools.js';
@@ -229,10 +230,7 @@ function breaking(truth: LinearEngine) {
     const session = truth.open(program);
     state.open++;
     return {
-      solve: (limitS, basis) => (state.healthy-- > 0 ? session.solve(limitS, basis) : { status: 'stopped' }),
-      restrict: (ranges) => session.restrict(ranges),
-      addColumns: (columns) => session.addColumns(columns),
-      restrictRow: (row, lower, upper) => session.restrictRow(row, lower, upper),
+      ...answering(session, (answer) => (state.healthy-- > 0 ? answer : { status: 'stopped' })),
       close: () => {
         state.open--;
         session.close();
