@@ -1,7 +1,8 @@
 /** Small mixed-integer programs whose best point is known by trying all, for tests of the tree. */
 import * as fc from 'fast-check';
 
-import type { SearchResult, searchTree } from './branching.js';
+import type { searchTree } from './branching.js';
+import type { SearchResult } from './search-task.js';
 import { type LinearProgram, LinearProgramBuilder } from './linear-program.js';
 import type { SessionColumn } from './solver.js';
 

@@ -13,7 +13,8 @@ import {
   splits,
   wholePoints,
 } from './branching.fixture.js';
-import { type SearchResult, searchTree, TreeSearch } from './branching.js';
+import { searchTree, TreeSearch } from './branching.js';
+import type { SearchResult } from './search-task.js';
 import { HighsSolver } from './highs-solver.js';
 import { answering } from './lying-solver.fixture.js';
 import type { LinearProgram } from './linear-program.js';

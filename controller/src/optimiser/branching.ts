@@ -7,79 +7,16 @@
  * with its duals, bound every placement (`certificate.ts`).
  */
 import { closeIn } from './close-in.js';
-import type { LinearProgram } from './linear-program.js';
+import { type OpenPart, OpenParts } from './open-parts.js';
 import { PseudoCosts } from './pseudo-costs.js';
-import { brokenRow, type Decision, leafBound, type SearchNode, type SearchTree } from './search-tree.js';
-import type { ColumnRange, LinearSession, OptimalAnswer, SessionColumn, WarmBasis } from './solver.js';
-
-export interface SearchLimits {
-  /** Linear programs that may be solved. */
-  readonly mostNodes: number;
-  /** Objective of the best placement known beforehand; -Infinity: none. */
-  readonly incumbent: number;
-  /** Seconds that may still be spent. */
-  readonly left: () => number;
-}
-
-export interface SearchTask {
-  readonly program: LinearProgram;
-  readonly session: LinearSession;
-  readonly decisions: readonly Decision[];
-  /** Parts that cannot beat the best known objective by more than this share are closed. */
-  readonly gap: number;
-  /**
-   * Told of every point whose decisions up to `wholeRank` are whole numbers; returns the objective of the best placement
-   * that it made of it, if any.
-   */
-  readonly onPoint: (point: Float64Array, bound: number, wholeRank: number) => number | undefined;
-  /**
-   * Where the program only approximates the devices: the true bound at some duals within a part, and columns that would
-   * bring the program closer to it.
-   */
-  readonly price?: (
-    duals: Float64Array,
-    ranges: ReadonlyMap<number, ColumnRange>,
-  ) => { readonly bound: number; readonly columns: readonly SessionColumn[] };
-  /** Told of the root's duals before anything is branched on; returns the objective of the best placement made of them. */
-  readonly onRoot?: (duals: Float64Array, point: Float64Array) => number | undefined;
-  /**
-   * Searches on where this program has no more to decide: called for a part in which every decision is fixed, or as many
-   * as `fullAt` are fixed at 1. Such parts are made only where this is given. `others`: bound of all other parts.
-   */
-  readonly refine?: (point: Float64Array, others: number) => SearchTree | undefined;
-  readonly fullAt?: number;
-  readonly onProgress?: (progress: SearchProgress) => void;
-}
-
-export interface SearchProgress {
-  readonly objective: number;
-  readonly bound: number;
-  readonly nodes: number;
-}
-
-export interface SearchResult {
-  readonly root: SearchNode;
-  /** Objective of the best placement known. */
-  readonly objective: number;
-  /** Largest bound of any leaf: no placement is above it. */
-  readonly bound: number;
-  readonly nodes: number;
-  /** Whether every part was closed; else time or nodes ran out, or a program had no answer. */
-  readonly isClosed: boolean;
-  /** Whether time or nodes ran out: another run goes on. */
-  readonly isCut: boolean;
-}
+import type { SearchLimits, SearchResult, SearchTask } from './search-task.js';
+import { brokenRow, type Decision, leafBound, type SearchNode } from './search-tree.js';
+import type { ColumnRange, OptimalAnswer, WarmBasis } from './solver.js';
 
 const WHOLE = 1e-6;
 /** Rounds of new columns at the root, and at each later node. */
 const ROOT_ROUNDS = 60;
 const NODE_ROUNDS = 6;
-
-interface OpenPart {
-  readonly node: SearchNode;
-  readonly point: Float64Array;
-  readonly basis: WarmBasis;
-}
 
 export function searchTree(task: SearchTask & SearchLimits): SearchResult {
   return new TreeSearch(task).run(task);
@@ -91,8 +28,7 @@ export class TreeSearch {
     ...{ ranges: new Map(), bound: Infinity, proof: undefined, split: undefined, graft: undefined },
   };
   readonly #task: SearchTask;
-  /** By bound, the best last. */
-  readonly #open: OpenPart[] = [];
+  readonly #open = new OpenParts();
   /** Ranges that the session has now, by column. */
   #applied: ReadonlyMap<number, ColumnRange> = new Map();
   /** Parts that time or nodes ran out for, and the bases to start them from. */
@@ -120,7 +56,7 @@ export class TreeSearch {
       part = this.#branch(part) ?? this.#next();
       this.#report(part);
     }
-    if (part !== undefined) this.#keep(part);
+    if (part !== undefined) this.#open.add(part);
     return {
       root: this.root,
       objective: this.#best,
@@ -140,7 +76,7 @@ export class TreeSearch {
       if (node === this.root && node.proof?.duals !== undefined) {
         this.#improve(this.#task.onRoot?.(node.proof.duals, part.point));
       }
-      this.#keep(part);
+      this.#open.add(part);
     }
   }
 
@@ -156,7 +92,7 @@ export class TreeSearch {
     const objective = this.#task.onPoint(point, node.bound, (fractional?.rank ?? Infinity) - 1);
     this.#improve(objective);
     if (this.#isCut) {
-      this.#keep(part);
+      this.#open.add(part);
       return undefined;
     }
     const decision = this.#isBeaten(node) ? undefined : (fractional ?? this.#undecided(node, point));
@@ -187,7 +123,7 @@ export class TreeSearch {
       if (!alive.some((each) => each.node === child) && !this.#unsolved.has(child)) this.#settle(child);
     }
     const follow = alive.pop();
-    for (const each of alive) this.#keep(each);
+    for (const each of alive) this.#open.add(each);
     return follow;
   }
 
@@ -315,20 +251,10 @@ export class TreeSearch {
     return this.#best + this.#task.gap * Math.max(1, Math.abs(this.#best));
   }
 
-  #keep(part: OpenPart): void {
-    let [low, high] = [0, this.#open.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((this.#open[middle]?.node.bound ?? 0) < part.node.bound) low = middle + 1;
-      else high = middle;
-    }
-    this.#open.splice(low, 0, part);
-  }
-
   /** The open part with the best bound; undefined when none is worth opening, or nothing more may be done. */
   #next(): OpenPart | undefined {
     if (this.#isCut) return undefined;
-    const part = this.#open.pop();
+    const part = this.#open.takeBest();
     if (part === undefined || !this.#isBeaten(part.node)) return part;
     this.#settle(part.node);
     return undefined;
@@ -347,7 +273,7 @@ export class TreeSearch {
 
   /** Bound of all parts but those that were taken from the open ones, other than `followed`. */
   #openBound(followed: OpenPart | undefined): number {
-    const nodes = [followed?.node, this.#open.at(-1)?.node, ...this.#unsolved.keys()];
+    const nodes = [followed?.node, this.#open.best?.node, ...this.#unsolved.keys()];
     return Math.max(this.#settled, ...nodes.map((node) => node?.bound ?? -Infinity));
   }
 }

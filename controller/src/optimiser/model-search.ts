@@ -1,4 +1,5 @@
-import { type SearchProgress, type SearchResult, TreeSearch } from './branching.js';
+import { TreeSearch } from './branching.js';
+import type { SearchProgress, SearchResult } from './search-task.js';
 import { decisionsOf } from './decisions.js';
 import type { ExactModel } from './exact-model.js';
 import type { Placement } from './placement.js';

@@ -3,17 +3,18 @@
  * catalogues on a projected model (no copies), and for each catalogue worth it the copies and devices of that catalogue
  * alone. Every placement found is realised on the devices and checked before it counts.
  */
-import { type SearchProgress, type SearchResult, type SearchTask, TreeSearch } from './branching.js';
-import { bestCatalogue } from './catalogue-kernel.js';
+import { TreeSearch } from './branching.js';
 import { diveToCatalogue } from './catalogue-dive.js';
+import { bestCatalogue } from './catalogue-kernel.js';
+import { cataloguePricing } from './catalogue-pricing.js';
 import { catalogueDecisions } from './decisions.js';
 import { buildExactModel, type ExactModel } from './exact-model.js';
 import { ModelSearch } from './model-search.js';
 import type { Placement } from './placement.js';
-import { PoolPricing } from './pool-pricing.js';
 import type { Pooling } from './pools.js';
 import type { PlacementProblem } from './problem.js';
 import { type Realised, realise } from './realise.js';
+import type { SearchProgress, SearchResult } from './search-task.js';
 import { leafBound, type SearchNode, type SearchTree } from './search-tree.js';
 import type { LinearEngine } from './solver.js';
 
@@ -42,8 +43,6 @@ export interface PlacementSearch {
 const DIVE_NODES = 30;
 /** Nodes that a first look at a catalogue may take. */
 const LOOK_NODES = 300;
-/** Points that a pool has to gain for a column of its own. */
-const WORTH = 1e-3;
 /** Share of the gap to which copies of a catalogue are searched where pools are no proof. */
 const PRIMAL_SHARE = 0.1;
 /** Nodes for the copies of a catalogue where pools are no proof: fleets of many devices lose little by rounding. */
@@ -131,7 +130,7 @@ class Search {
       // What is proven of mean devices is not proven of the fleet: a catalogue's own tree proves it only for equal ones.
       ...(this.#pooling.isExact
         ? { refine: (point, others) => this.#prove(chosenAt(model, point), others) }
-        : { price: this.#pricing(model) }),
+        : { price: cataloguePricing(this.#problem, this.#pooling, model) }),
       onRoot: (duals, point) => {
         this.#rest = search.root.bound;
         if (pooled.budgets.maxVariants === null) return this.#objective;
@@ -168,24 +167,6 @@ class Search {
       session.close();
       for (const catalogue of this.#catalogues.values()) catalogue.close();
     }
-  }
-
-  /** Bounds on the devices as they are, for pools of devices that differ. */
-  #pricing(model: ExactModel): NonNullable<SearchTask['price']> {
-    const pricing = new PoolPricing(this.#problem, this.#pooling, model.program);
-    const columns = [...model.catalogue.entries()].filter(([, column]) => column >= 0);
-    const most = this.#problem.budgets.maxVariants ?? Infinity;
-    return (duals, ranges) => {
-      const catalogue = new Int8Array(this.#problem.variants.length);
-      let forced = 0;
-      for (const [v, column] of columns) {
-        const range = ranges.get(column);
-        if ((range?.lower ?? 0) >= 1) forced++;
-        catalogue[v] = (range?.lower ?? 0) >= 1 ? 1 : (range?.upper ?? 1) < 1 ? -1 : 0;
-      }
-      if (forced >= most) catalogue.forEach((state, v) => (catalogue[v] = state === 1 ? 1 : -1));
-      return pricing.respond(duals, catalogue, WORTH);
-    };
   }
 
   get #objective(): number {
