@@ -10,13 +10,14 @@ import { closeIn } from './close-in.js';
 import { type OpenPart, OpenParts } from './open-parts.js';
 import { PseudoCosts } from './pseudo-costs.js';
 import type { SearchLimits, SearchResult, SearchTask } from './search-task.js';
-import { brokenRow, type Decision, leafBound, type SearchNode } from './search-tree.js';
+import { brokenRow, type Decision, leafBound, narrowed, type SearchNode } from './search-tree.js';
 import type { ColumnRange, OptimalAnswer, WarmBasis } from './solver.js';
 
-const WHOLE = 1e-6;
 /** Rounds of new columns at the root, and at each later node. */
 const ROOT_ROUNDS = 60;
 const NODE_ROUNDS = 6;
+/** Larger programs take too long to be solved only to learn. */
+const MOST_PROBED_COLUMNS = 3000;
 
 export function searchTree(task: SearchTask & SearchLimits): SearchResult {
   return new TreeSearch(task).run(task);
@@ -88,7 +89,8 @@ export class TreeSearch {
   /** Splits a part in two and returns the child to follow; undefined when neither is worth following. */
   #branch(part: OpenPart): OpenPart | undefined {
     const { node, point, basis } = part;
-    const fractional = this.#mostPromising(point);
+    if (!this.#isBeaten(node)) this.#probe(part);
+    const fractional = this.#falls.mostPromising(this.#task.decisions, point);
     const objective = this.#task.onPoint(point, node.bound, (fractional?.rank ?? Infinity) - 1);
     this.#improve(objective);
     if (this.#isCut) {
@@ -105,11 +107,9 @@ export class TreeSearch {
     // A whole value of 1 that may still become 0 is split just below it.
     const at = fractional === undefined && value >= 0.5 ? Math.round(value) - 1 : Math.floor(value);
     const child = (from: number, to: number): SearchNode => {
-      const lower = Math.max(from, node.ranges.get(decision.column)?.lower ?? decision.lower);
-      const upper = Math.min(to, node.ranges.get(decision.column)?.upper ?? decision.upper);
-      const ranges = new Map(node.ranges).set(decision.column, { column: decision.column, lower, upper });
       // Until it is solved a child is bounded by its parent's proof.
-      return { ranges, bound: node.bound, proof: node.proof, split: undefined, graft: undefined };
+      const known = { bound: node.bound, proof: node.proof, split: undefined, graft: undefined };
+      return { ranges: narrowed(node, decision, from, to), ...known };
     };
     const [low, high] = [child(-Infinity, at), child(at + 1, Infinity)];
     const parts = [this.#solve(high, basis), this.#solve(low, basis)].filter((each) => each !== undefined);
@@ -125,6 +125,28 @@ export class TreeSearch {
     const follow = alive.pop();
     for (const each of alive) this.#open.add(each);
     return follow;
+  }
+
+  /** Solves both children of decisions that seem promising but of which little is known yet, only to learn how they fall. */
+  #probe({ node, point, basis }: OpenPart): void {
+    const { decisions, price, program, session } = this.#task;
+    if (price !== undefined || program.cost.length > MOST_PROBED_COLUMNS) return;
+    for (const { decision, value } of this.#falls.unsure(decisions, point)) {
+      const at = Math.floor(value);
+      const bounds = [narrowed(node, decision, -Infinity, at), narrowed(node, decision, at + 1, Infinity)].map(
+        (ranges) => {
+          const left = this.#limits.left();
+          if (left <= 0 || this.#nodes >= this.#limits.mostNodes) return undefined;
+          this.#nodes++;
+          this.#apply(ranges);
+          const answer = session.solve(left, basis);
+          return answer.status === 'stopped' ? undefined : answer.status === 'optimal' ? answer.objective : -Infinity;
+        },
+      );
+      const [low, high] = bounds;
+      if (low === undefined || high === undefined) return;
+      this.#falls.learn(decision.column, value - at, { parent: node.bound, low, high });
+    }
   }
 
   /** A decision that has only by chance a whole value; undefined when none is left, or nobody would search on. */
@@ -225,23 +247,6 @@ export class TreeSearch {
     return (this.#columns ??= new Map(this.#task.decisions.map((decision) => [decision.column, decision])));
   }
   #columns: ReadonlyMap<number, Decision> | undefined;
-
-  /** Of the fractional decisions of the lowest rank the one whose children promise to fall most; undefined when all are whole. */
-  #mostPromising(point: Float64Array): Decision | undefined {
-    let chosen: Decision | undefined;
-    let most = -1;
-    for (const decision of this.#task.decisions) {
-      if (chosen !== undefined && decision.rank > chosen.rank) continue;
-      const value = point[decision.column] ?? 0;
-      const above = value - Math.floor(value);
-      if (above <= WHOLE || above >= 1 - WHOLE) continue;
-      const score = this.#falls.score(decision.column, above);
-      if (chosen !== undefined && decision.rank === chosen.rank && score <= most) continue;
-      chosen = decision;
-      most = score;
-    }
-    return chosen;
-  }
 
   #isBeaten(node: SearchNode): boolean {
     return node.bound <= this.#cut;

@@ -39,3 +39,22 @@ describe('PseudoCosts', () => {
     expect(falls.score(1, 0.5)).toBeGreaterThan(0);
   });
 });
+
+describe('the decisions to learn about', () => {
+  const decision = (column: number, rank = 1) =>
+    ({ column, rank, lower: 0, upper: 9, branch: { of: 'variant', v: column } }) as const;
+
+  it('are fractional, of the lowest rank, the most promising first, and each only until it is known', () => {
+    const falls = new PseudoCosts();
+    const decisions = [decision(0), decision(1), decision(2), decision(3, 2)];
+    const point = Float64Array.of(1.5, 2.9, 4, 0.5);
+    expect(falls.unsure(decisions, point).map(({ decision: { column } }) => column)).toEqual([0, 1]);
+    expect(falls.mostPromising(decisions, point)?.column).toBe(0);
+    for (let i = 0; i < 4; i++) falls.learn(0, 0.5, { parent: 10, low: 10, high: 10 });
+    expect(falls.unsure(decisions, point).map(({ decision: { column } }) => column)).toEqual([1]);
+    falls.learn(1, 0.9, { parent: 10, low: 1, high: 1 });
+    expect(falls.mostPromising(decisions, point)?.column).toBe(1);
+    expect(falls.mostPromising(decisions, Float64Array.of(1, 2, 3, 0.5))?.column).toBe(3);
+    expect(falls.mostPromising(decisions, Float64Array.of(1, 2, 3, 4))).toBeUndefined();
+  });
+});

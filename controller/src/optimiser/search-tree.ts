@@ -37,6 +37,21 @@ export interface SearchTree {
   readonly program: LinearProgram;
 }
 
+/** Ranges of the part of a node in which a decision is from `from` to `to`. */
+export function narrowed(
+  { ranges }: SearchNode,
+  { column, lower, upper }: Decision,
+  from: number,
+  to: number,
+): ReadonlyMap<number, ColumnRange> {
+  const range = ranges.get(column);
+  return new Map(ranges).set(column, {
+    column,
+    lower: Math.max(from, range?.lower ?? lower),
+    upper: Math.min(to, range?.upper ?? upper),
+  });
+}
+
 /** Largest bound of any leaf below, but those of one graft. */
 export function leafBound(node: SearchNode, except?: SearchTree): number {
   if (node.graft !== undefined) {
