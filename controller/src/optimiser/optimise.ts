@@ -104,11 +104,12 @@ function isLost(
 
 /** More kinds of devices than this are pooled by likeness. */
 const MOST_EXACT_POOLS = 64;
-const QUANTILE_POOLS = 24;
+/** Pools of like devices: the fewer devices, the more a mean of them loses. */
+const quantiles = (kinds: number): number => (kinds <= 300 ? 40 : 24);
 
 function poolsFor(problem: PlacementProblem): Pooling {
   const kinds = identicalDevices(problem).members.length;
-  return kinds <= MOST_EXACT_POOLS ? exactPools(problem) : quantilePools(problem, QUANTILE_POOLS);
+  return kinds <= MOST_EXACT_POOLS ? exactPools(problem) : quantilePools(problem, quantiles(kinds));
 }
 
 async function search(run: Run, engine: LinearEngine, pooling: Pooling) {
