@@ -141,7 +141,7 @@ it('finds what only the fastest device of each pool can do', async () => {
   const [north] = small.devices;
   if (north === undefined) throw new Error('no device');
   // More kinds than there are pools: none is split, and the mean of its three is too slow.
-  const devices = Array.from({ length: 75 }, (_, d) => {
+  const devices = Array.from({ length: 135 }, (_, d) => {
     const like = { d: 0, slowness: d % 3 === 0 ? 1 + d / 2000 : 1.5 + d / 200, hunger: 1 };
     const each = { ...north, id: `device-${d}`, site: Math.floor(d / 3), powerCapW: null, battery_J: null };
     return d === 0 ? each : { ...each, like };
@@ -149,7 +149,7 @@ it('finds what only the fastest device of each pool can do', async () => {
   const problem = {
     ...small,
     devices,
-    sites: Array.from({ length: 25 }, (_, s) => ({ id: `site-${s}`, powerW: 30 })),
+    sites: Array.from({ length: 45 }, (_, s) => ({ id: `site-${s}`, powerW: 30 })),
     arcs: small.arcs.filter(({ d }) => d === 0),
     classes: small.classes.map((each) => ({ ...each, rate: 0.5, minSites: 0, sloMean_s: 0.35 })),
   };

@@ -11,7 +11,7 @@ afterAll(() => exact.close());
 describe('a large fleet', () => {
   it('is planned again from its last plan when a device is lost, and the plan verifies', async () => {
     const shape = { variants: 8, classes: 6, kappa: 3, seed: 7, jitter: 'none', modes: false, sites: 0 } as const;
-    const pools = fleetProblem({ ...shape, devices: 200 });
+    const pools = fleetProblem({ ...shape, devices: 400 });
     // Every device an entry of its own.
     const owners = pools.devices.flatMap(({ count = 1 }, d) => Array.from({ length: count }, () => d));
     const problem = {
