@@ -3,8 +3,14 @@ import { describe, expect, it } from 'vitest';
 import { type GrowthPoint, growthPlot } from './growth-plot.js';
 
 const points: readonly GrowthPoint[] = [10, 100, 1000, 10_000, 100_000].flatMap((devices) => [
-  { fleet: 'pools', devices, seconds: 0.5 + devices / 1e5, peakBytes: 120 * 2 ** 20 },
-  { fleet: 'single', devices, seconds: 0.6 + devices / 1e4, peakBytes: (120 + devices / 100) * 2 ** 20 },
+  { fleet: 'pools', devices, seconds: 0.5 + devices / 1e5, peakBytes: 120 * 2 ** 20, isTimedOut: false },
+  {
+    fleet: 'single',
+    devices,
+    seconds: 0.6 + devices / 1e4,
+    peakBytes: (120 + devices / 100) * 2 ** 20,
+    isTimedOut: devices === 1000,
+  },
 ]);
 
 describe('growthPlot', () => {
@@ -20,11 +26,12 @@ describe('growthPlot', () => {
       expect(Number(y)).toBeLessThanOrEqual(240);
     }
     expect(svg).toContain('<title>100,000 devices: 10.6</title>');
+    expect(svg.match(/fill="#ffffff"/g)).toHaveLength(2);
     expect(svg).toContain('>100,000</text>');
   });
 
   it('stands a single point, and a time of nothing', () => {
-    const svg = growthPlot([{ fleet: 'pools', devices: 10, seconds: 0, peakBytes: 1 }]);
+    const svg = growthPlot([{ fleet: 'pools', devices: 10, seconds: 0, peakBytes: 1, isTimedOut: true }]);
     expect(svg).not.toMatch(/NaN|Infinity/);
   });
 });

@@ -6,6 +6,8 @@ export interface GrowthPoint {
   readonly devices: number;
   readonly seconds: number;
   readonly peakBytes: number;
+  /** Whether time ran out before the gap asked for was reached. */
+  readonly isTimedOut: boolean;
 }
 
 const WIDTH = 640;
@@ -67,10 +69,11 @@ function panel(
     const own = points.filter((point) => point.fleet === fleet).sort((a, b) => a.devices - b.devices);
     const path = own.map(({ devices, value }, i) => `${i === 0 ? 'M' : 'L'}${across(devices)} ${up(value)}`).join('');
     if (own.length > 0) lines.push(`<path d="${path}" fill="none" stroke="${colour}" stroke-width="2"/>`);
-    for (const { devices, value } of own) {
+    for (const { devices, value, isTimedOut } of own) {
       const figure = `${devices.toLocaleString('en')} devices: ${Number(value.toPrecision(3))}`;
+      const inside = isTimedOut ? `#ffffff" stroke="${colour}" stroke-width="2` : colour;
       lines.push(
-        `<circle cx="${across(devices)}" cy="${up(value)}" r="3.5" fill="${colour}"><title>${figure}</title></circle>`,
+        `<circle cx="${across(devices)}" cy="${up(value)}" r="3.5" fill="${inside}"><title>${figure}</title></circle>`,
       );
     }
   }
@@ -86,5 +89,6 @@ function legend(): string {
     `<text x="${PANEL.left}" y="${y}">devices; </text>`,
     `<text x="${PANEL.left + 54}" y="${y}" fill="${COLOURS.pools}">pools of identical ones</text>`,
     `<text x="${PANEL.left + 190}" y="${y}" fill="${COLOURS.single}">every one different</text>`,
+    `<text x="${PANEL.left + 310}" y="${y}">hollow: at the time limit, with a larger gap</text>`,
   ].join('\n');
 }

@@ -92,7 +92,9 @@ async function growthSection({ sizes, limitS }: SolveBenchOptions, progress: Pro
       const run = await own({ shape }, limitS, signal);
       rows.push(runRow(`${devices} ${fleet}`, run));
       if (run.reason !== null) failures.push(`${devices} ${fleet}: ${run.reason}`);
-      if (run.status !== 'failed') points.push({ fleet, devices, seconds: run.wallS, peakBytes: run.peakBytes });
+      if (run.status === 'failed') continue;
+      const { wallS: seconds, peakBytes, status } = run;
+      points.push({ fleet, devices, seconds, peakBytes, isTimedOut: status === 'timeout' });
     }
   }
   return {

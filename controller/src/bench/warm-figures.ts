@@ -32,7 +32,7 @@ export async function warmFigures(seed: number, timeLimitS: number): Promise<Ben
     if (warm === undefined) return [];
     rerouted.push(await msOf(() => warm.reroute(new Set([lost]))));
     const left = without(problem, lost);
-    replanned.push(await msOf(() => gaps.push(warm.replan(left)?.gap ?? NaN)));
+    replanned.push(await msOf(() => gaps.push(warm.replan(left, limits.gap)?.gap ?? NaN)));
     if (i < 1) searched.push(await msOf(() => optimise(left, limits, { exact })));
   }
   const scratch = { name: 'search from nothing, gap 0.1 %', value: median(searched) };

@@ -77,7 +77,11 @@ export function finished(
 function proven(problem: PlacementProblem, { certificate, proven: known }: Found, notes: string[]): number {
   if (certificate === undefined) return Infinity;
   const { bound, faults } = known ?? verifyBound(boundColumns(problem, certificate.pools), certificate);
-  if (faults.length > 0) notes.push(`Not proven: ${faults.slice(0, 3).join('; ')}.`);
+  if (faults.length > 0) {
+    notes.push(
+      `Not proven: the checker refuses the proof (${faults.slice(0, 3).join('; ')}), so the bound is only the ceiling of quality.`,
+    );
+  }
   return bound;
 }
 

@@ -2,8 +2,7 @@
  * A plan that is kept warm, for what cannot wait for a new search: a device is gone, has joined, or rates have moved.
  *
  * Routing is solved again at once over the copies that are left. A new placement keeps the catalogue: devices and copies
- * are decided again from where their linear program ended, the old copies are tried on the devices that are left, and the
- * better of the two is taken. Its bound costs no search either: the old certificate's prices bound any problem, and bound a
+ * are decided again from where their linear program ended; where that is not good enough the old copies are tried as well. Its bound costs no search either: the old certificate's prices bound any problem, and bound a
  * problem nearby nearly as well.
  */
 import type { Certificate } from './certificate.js';
@@ -62,27 +61,29 @@ export class WarmPlan {
   }
 
   /**
-   * A plan with the same catalogue for a problem nearby, with its certified gap; the next call starts from it. Undefined
-   * where the fleet has a kind of device that it had not, or no placement was found: then search.
+   * A plan with the same catalogue for a problem nearby, with its certified gap, which is more than `gap` only where
+   * nothing better was found (0: the best of both ways); the next call starts from it. Undefined where the fleet has a kind of device that it had
+   * not, or no placement was found: then search.
    */
-  replan(problem: PlacementProblem): PlacementPlan | undefined {
+  replan(problem: PlacementProblem, gap = 0): PlacementPlan | undefined {
     const { pooling, catalogue, certificate, counts, routing, problem: before, plan: last } = this.#warm;
     const pools = poolsLike(problem, pooling, before);
     if (pools === undefined) return undefined;
     const model = modelOf(pools.problem, catalogue);
     const solved = solveCounts(this.#engine, model, counts);
     if (solved === undefined) return undefined;
-    const rounded = roundedPlacement(pools.problem, model, solved.point);
-    const found = [
-      realise(problem, pools, this.#engine, rounded, routing),
-      routeOn(problem, keptHosting(before, last, problem), this.#engine, pools.poolOf, { basis: routing }),
-    ];
-    const [best] = found.flatMap((each) => each ?? []).sort((a, b) => b.check.objective - a.check.objective);
-    if (best === undefined) return undefined;
     const moved = { pools: pools.poolOf, tree: certificate.tree };
     // Checked on the pools, which takes a fiftieth of the time: their bound is the devices' as they are equal.
     const whole = { pools: pools.members.map((_, u) => u), tree: certificate.tree };
     const proven = verifyBound(boundColumns(pools.problem, whole.pools), whole);
+    const rounded = roundedPlacement(pools.problem, model, solved.point);
+    let best = realise(problem, pools, this.#engine, rounded, routing);
+    if (best === undefined || !isWithin(gap, best, proven.bound)) {
+      const hosting = keptHosting(before, last, problem);
+      const kept = routeOn(problem, hosting, this.#engine, pools.poolOf, { basis: routing });
+      if (kept !== undefined && kept.check.objective > (best?.check.objective ?? -Infinity)) best = kept;
+    }
+    if (best === undefined) return undefined;
     const proof = { certificate: moved, proven, method: 'warm', isTimedOut: false, nodes: 1, notes: [] };
     const plan = finished(problem, best, proof, undefined);
     this.#warm = {
@@ -92,6 +93,9 @@ export class WarmPlan {
     return plan;
   }
 }
+
+const isWithin = (gap: number, { check: { objective } }: Realised, bound: number): boolean =>
+  bound - objective <= gap * Math.max(1, Math.abs(objective));
 
 /** What devices that are still there hold, by their names. */
 function keptHosting(before: PlacementProblem, { placement, poweredOn, modes }: PlacementPlan, now: PlacementProblem) {

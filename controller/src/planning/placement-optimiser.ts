@@ -61,7 +61,7 @@ export class QuestionAnswers {
   async #optimise(problem: PlacementProblem, limits: OptimiseLimits): Promise<PlacementPlan> {
     if (problem.devices.length < WARM_FLEET) return optimise(problem, limits, this.#solvers);
     const started = systemClock.now();
-    const quick = this.#warm?.replan(problem);
+    const quick = this.#warm?.replan(problem, WARM_GAP);
     if (quick !== undefined && (quick.gap ?? Infinity) <= WARM_GAP) {
       return { ...quick, seconds: elapsed(started, systemClock.now()) / 1000 };
     }
