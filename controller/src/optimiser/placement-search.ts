@@ -42,7 +42,9 @@ export interface PlacementSearch {
 /** Nodes of the catalogue's tree that a search which is only to look may take; one where each of them is priced anew. */
 const DIVE_NODES = 30;
 /** Nodes that a first look at a catalogue may take. */
-const LOOK_NODES = 300;
+const LOOK_NODES = 60;
+/** The same where there is one tree. */
+const WHOLE_LOOK_NODES = 300;
 /** Share of the gap to which copies of a catalogue are searched where pools are no proof. */
 const PRIMAL_SHARE = 0.1;
 /** Nodes for the copies of a catalogue where pools are no proof: fleets of many devices lose little by rounding. */
@@ -110,7 +112,7 @@ class Search {
     this.#rest = -Infinity;
     try {
       const { effort, left, mostNodes } = this.#limits;
-      const { bound, isClosed } = this.#run(search, effort === 'look' ? LOOK_NODES : mostNodes, left);
+      const { bound, isClosed } = this.#run(search, effort === 'look' ? WHOLE_LOOK_NODES : mostNodes, left);
       return { tree: search.tree, bound, isClosed, best: this.#best, nodes: this.#total() };
     } finally {
       search.close();
