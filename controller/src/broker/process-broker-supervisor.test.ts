@@ -152,6 +152,14 @@ describe('broker supervisor', () => {
     expect(await listening).toMatchObject({ port: at.port });
   });
 
+  test('a broker that starts more slowly than it may be silent later is not taken for hung', async () => {
+    const supervisor = supervise({ timing: { pingEvery: milliseconds(10), silentPings: 3 } });
+    const at = await supervisor.start();
+    const listening = firstValueFrom(supervisor.events$.pipe(filter(({ kind }) => kind === 'listening')));
+    process.kill(supervisor.pid ?? 0, 'SIGKILL');
+    expect(await listening).toMatchObject({ port: at.port });
+  });
+
   test('a broker that hangs does not keep the supervisor from stopping', async () => {
     const supervisor = supervise({ timing: { stopDeadline: milliseconds(200) } });
     await supervisor.start();

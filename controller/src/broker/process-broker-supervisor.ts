@@ -243,7 +243,7 @@ export class BrokerSupervisor {
     if (elapsed(this.#startedAt, clock.now()) >= this.#timing.stableAfter) this.#backoff = this.#timing.firstBackoff;
     const delay = this.#backoff;
     this.#backoff = milliseconds(Math.min(2 * delay, this.#timing.longestBackoff));
-    const hung = child.unansweredPings >= this.#timing.silentPings;
+    const hung = child.unansweredPings >= this.#mostSilent(child);
     const crash = child.failure?.code === 'port.taken' ? 'port-taken' : 'crashed';
     this.#emit({ kind: 'exited', reason: hung ? 'hung' : crash, code, signal, restartInMs: delay });
     this.#cancelRestart = clock.after(delay, () => this.#spawn());
@@ -253,11 +253,17 @@ export class BrokerSupervisor {
     const child = this.#child;
     if (child === undefined) return;
     // Counted in askings, not in time: when this process itself stood still, the answers are merely unread.
-    if (child.unansweredPings >= this.#timing.silentPings) child.process.kill('SIGKILL');
+    if (child.unansweredPings >= this.#mostSilent(child)) child.process.kill('SIGKILL');
     else {
       child.unansweredPings += 1;
       this.#send({ kind: 'ping' });
     }
+  }
+
+  /** A process that is starting has the time of a start to answer. */
+  #mostSilent({ started }: Child): number {
+    const { silentPings, deadline, pingEvery } = this.#timing;
+    return started ? silentPings : Math.max(silentPings, Math.ceil(deadline / pingEvery));
   }
 
   #send(message: ToBroker): void {
