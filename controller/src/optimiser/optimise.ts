@@ -260,15 +260,16 @@ async function infeasible(run: Run, found: Found, pooling = exactPools(run.probl
 const OUT_OF_TIME =
   'Time was over before everything was tried: more time may find more ways out, and fewer bounds in conflict.';
 
-/** Whether a first dive finds a placement; it ends after `FEASIBLE_NODES` solves, or when no time is left. */
+/** Whether a first dive finds a placement; it ends after so many solves, or when no time is left. */
 function hasPlacement(problem: PlacementProblem, engine: LinearEngine, timeLeft: () => number): boolean {
   let calls = 0;
-  const left = () => (calls++ < FEASIBLE_NODES ? timeLeft() : 0);
-  const effort = { gap: 1, left, mostNodes: FEASIBLE_NODES, effort: 'full' } as const;
+  const mostNodes = feasibleNodes(problem);
+  const left = () => (calls++ < mostNodes ? timeLeft() : 0);
+  const effort = { gap: 1, left, mostNodes, effort: 'full' } as const;
   return searchPlacement(problem, noPools(problem), engine, effort, () => {}).best !== undefined;
 }
 
 /** Arcs up to which mixed-integer programs explain an infeasible problem. */
 const SMALL_ARCS = 1000;
 /** Nodes that a look for any placement may take. */
-const FEASIBLE_NODES = 400;
+const feasibleNodes = (problem: PlacementProblem): number => (problem.arcs.length <= 3000 ? 2000 : 800);
