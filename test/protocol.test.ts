@@ -6,10 +6,12 @@ import { z } from 'zod';
 
 import { deviceId, fleetId, jobId, jobIdSchema } from '@fleetgate/shared/ids';
 import { decode, decodePart, encode } from '@fleetgate/shared/protocol/codec';
+import { MOST_DETAILED_TOKENS, MOST_MIX_TOKENS } from '@fleetgate/shared/protocol/job';
 import { MESSAGE_SCHEMAS, type MessageName, jsonSchemaOf } from '@fleetgate/shared/protocol/json-schema';
 import {
   desiredTopic,
   jobCancelTopic,
+  jobNextTopic,
   jobOutTopic,
   jobsTopic,
   parseTopic,
@@ -48,6 +50,39 @@ describe('messages', () => {
     for (const concurrency of [0, 1.5, 1e9]) {
       expect(decode(schemaOf('reported'), encode({ ...reported, concurrency })).ok).toBe(false);
     }
+  });
+
+  it('takes a mixed job and its distributions, each id with its log-probability', () => {
+    const [job, out] = [fixture('jobs'), fixture('job-out')].map(
+      (bytes) => JSON.parse(bytes.toString('utf8')) as object,
+    );
+    const mix = { ...job, kind: 'mix', topK: 8, maxTokens: 5, stop: [] };
+    const next = { ...out, kind: 'next', step: 0, promptBits: 31.5, ids: [7, 2], restProb: 0.1, text: '' };
+    const takes = (name: MessageName, message: object) => decode(schemaOf(name), encode(message)).ok;
+    expect(takes('jobs', { ...mix, input: { kind: 'complete', prompt: 'one' } })).toBe(true);
+    expect(takes('jobs', { ...mix, prompt: 'one' })).toBe(false);
+    expect(takes('jobs', { ...mix, input: { kind: 'complete', prompt: 'one' }, topK: 513 })).toBe(false);
+    expect(takes('job-out', { ...next, logProbs: [-0.2, -1.6] })).toBe(true);
+    expect(takes('job-out', { ...next, logProbs: [-0.2] })).toBe(false);
+    expect(takes('job-out', { ...next, logProbs: [-0.2, 1.6] })).toBe(false);
+  });
+
+  it('has room in a message for the largest score in detail and the widest step', () => {
+    const out = JSON.parse(fixture('job-out').toString('utf8')) as object;
+    const tokenBits = Array.from({ length: MOST_DETAILED_TOKENS }, () => 1234.5678);
+    expect(() => encode({ ...out, kind: 'scored', bits: 1.5, bytes: 9, promptBits: 1.5, tokenBits })).not.toThrow();
+    const ids = Array.from({ length: MOST_MIX_TOKENS }, () => 262_143);
+    const step = encode({
+      ...out,
+      kind: 'next',
+      step: 99,
+      ids,
+      logProbs: ids.map(() => -123.4567),
+      restProb: 0.1,
+      text: '',
+    });
+    // Two hundred steps a second are well below what the broker takes from a device.
+    expect(step.length).toBeLessThan(16 * 1024);
   });
 
   it.each(names)('describes the %s as a JSON schema', (name) => {
@@ -99,6 +134,7 @@ describe('topics', () => {
     expect(parseTopic(jobsTopic(fleet, device))).toEqual({ fleet, device, channel: 'jobs' });
     expect(parseTopic(jobOutTopic(fleet, device, job))).toEqual({ fleet, device, channel: 'job-out', job });
     expect(parseTopic(jobCancelTopic(fleet, device, job))).toEqual({ fleet, device, channel: 'job-cancel', job });
+    expect(parseTopic(jobNextTopic(fleet, device, job))).toEqual({ fleet, device, channel: 'job-next', job });
   });
 
   it.each([

@@ -171,6 +171,8 @@ export class Agent {
       case 'cancel':
         this.#runner.cancel(message.cancel.jobId);
         return;
+      case 'next':
+        return;
       case 'unread-job':
         this.#runner.refuseUnread(message.jobId, message.error);
         this.#tellRefused('jobs', message.error);

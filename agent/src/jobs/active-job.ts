@@ -72,6 +72,7 @@ export class ActiveJob {
     }
     energy.start(jobId);
     try {
+      if (this.job.kind === 'mix') throw new FleetError('engine.unavailable', 'this agent does not answer by steps');
       await (this.job.kind === 'score' ? this.#score(this.job) : this.#generate(this.job));
     } catch (error) {
       this.#end({ error });

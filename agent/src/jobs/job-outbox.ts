@@ -119,5 +119,5 @@ export class JobOutbox {
 }
 
 function isEnd(out: JobOut): boolean {
-  return out.kind !== 'accepted' && out.kind !== 'tokens';
+  return out.kind === 'done' || out.kind === 'scored' || out.kind === 'failed';
 }

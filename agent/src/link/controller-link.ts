@@ -1,6 +1,6 @@
 import type { FleetError } from '@fleetgate/shared/errors';
 import type { JobId } from '@fleetgate/shared/ids';
-import type { Job, JobCancel, JobOut } from '@fleetgate/shared/protocol/job';
+import type { Job, JobCancel, JobNext, JobOut } from '@fleetgate/shared/protocol/job';
 import type { DeviceEvent, Telemetry } from '@fleetgate/shared/protocol/telemetry';
 import type { Channel } from '@fleetgate/shared/protocol/topics';
 import type { Desired, Reported } from '@fleetgate/shared/protocol/twin';
@@ -13,6 +13,7 @@ export type Incoming =
   | { readonly kind: 'desired'; readonly desired: Desired }
   | { readonly kind: 'job'; readonly job: Job }
   | { readonly kind: 'cancel'; readonly cancel: JobCancel }
+  | { readonly kind: 'next'; readonly next: JobNext }
   | { readonly kind: 'unread-job'; readonly jobId: JobId; readonly error: FleetError }
   | { readonly kind: 'refused'; readonly channel: Channel; readonly error: FleetError };
 

@@ -1,5 +1,5 @@
 import { decode, decodePart } from '@fleetgate/shared/protocol/codec';
-import { jobCancelSchema, jobNameSchema, jobSchema } from '@fleetgate/shared/protocol/job';
+import { jobCancelSchema, jobNameSchema, jobNextSchema, jobSchema } from '@fleetgate/shared/protocol/job';
 import { parseTopic } from '@fleetgate/shared/protocol/topics';
 import { desiredSchema } from '@fleetgate/shared/protocol/twin';
 
@@ -27,6 +27,10 @@ export function decodeIncoming(topic: string, payload: Uint8Array): Incoming | u
     case 'job-cancel': {
       const result = decode(jobCancelSchema, payload);
       return result.ok ? { kind: 'cancel', cancel: result.message } : { kind: 'refused', channel, error: result.error };
+    }
+    case 'job-next': {
+      const result = decode(jobNextSchema, payload);
+      return result.ok ? { kind: 'next', next: result.message } : { kind: 'refused', channel, error: result.error };
     }
     case 'presence':
     case 'reported':

@@ -5,7 +5,13 @@ import { connect, type IClientOptions, type MqttClient } from 'mqtt';
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 import { encode } from '@fleetgate/shared/protocol/codec';
 import type { Presence } from '@fleetgate/shared/protocol/presence';
-import { desiredTopic, jobCancelFilter, jobsTopic, presenceTopic } from '@fleetgate/shared/protocol/topics';
+import {
+  desiredTopic,
+  jobCancelFilter,
+  jobNextFilter,
+  jobsTopic,
+  presenceTopic,
+} from '@fleetgate/shared/protocol/topics';
 import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
 
 import type { Identity } from './identity.js';
@@ -125,7 +131,7 @@ export class MqttSession {
   async #greet(): Promise<void> {
     const { fleet, deviceId } = this.#options.identity;
     try {
-      const filters = [desiredTopic(fleet, deviceId), jobsTopic(fleet, deviceId), jobCancelFilter(fleet, deviceId)];
+      const filters = [desiredTopic, jobsTopic, jobCancelFilter, jobNextFilter].map((of) => of(fleet, deviceId));
       const granted = await this.#client.subscribeAsync(filters, { qos: 1 });
       const refused = granted.filter((grant) => grant.qos >= 128).map((grant) => grant.topic);
       if (refused.length > 0) throw new Error(`the broker refused to let us read ${refused.join(', ')}`);

@@ -8,6 +8,8 @@ import {
   fleetFilter,
   jobCancelFilter,
   jobCancelTopic,
+  jobNextFilter,
+  jobNextTopic,
   jobOutTopic,
   jobsTopic,
   presenceTopic,
@@ -34,6 +36,7 @@ describe('rights at the broker', () => {
     [desiredTopic(home, pi), 'foreign-topic', 'allowed'],
     [jobsTopic(home, pi), 'foreign-topic', 'allowed'],
     [jobCancelTopic(home, pi, job), 'foreign-topic', 'allowed'],
+    [jobNextTopic(home, pi, job), 'foreign-topic', 'allowed'],
     [telemetryTopic(home, deviceId('jetson')), 'foreign-topic', 'foreign-topic'],
     [telemetryTopic(fleetId('office'), pi), 'foreign-topic', 'foreign-topic'],
     [desiredTopic(fleetId('office'), pi), 'foreign-topic', 'foreign-topic'],
@@ -52,10 +55,11 @@ describe('rights at the broker', () => {
     expect(judgePublish(controller, home, desiredTopic(home, pi), 'retained')).toBe('allowed');
     expect(judgePublish(device, home, telemetryTopic(home, pi), 'retained')).toBe('retain-not-allowed');
     expect(judgePublish(controller, home, jobsTopic(home, pi), 'retained')).toBe('retain-not-allowed');
+    expect(judgePublish(controller, home, jobNextTopic(home, pi, job), 'retained')).toBe('retain-not-allowed');
   });
 
-  test('a device reads its own three filters', () => {
-    for (const filter of [desiredTopic(home, pi), jobsTopic(home, pi), jobCancelFilter(home, pi)]) {
+  test('a device reads its own four filters', () => {
+    for (const filter of [desiredTopic, jobsTopic, jobCancelFilter, jobNextFilter].map((of) => of(home, pi))) {
       expect(maySubscribe(device, home, filter)).toBe(true);
       expect(maySubscribe({ ...device, username: 'jetson' }, home, filter)).toBe(false);
     }
@@ -68,7 +72,7 @@ describe('rights at the broker', () => {
     }
   });
 
-  const words = 'fleetgate v1 home office pi jetson presence reported desired telemetry events jobs j1 out cancel';
+  const words = 'fleetgate v1 home office pi jetson presence reported desired telemetry events jobs j1 out cancel next';
   const level = fc.constantFrom(...words.split(' '), '+', '#', '$SYS', '', 'pi+', '#x');
   const prefixes = fc.constantFrom('', 'fleetgate/v1/', 'fleetgate/v1/home/', 'fleetgate/v1/home/pi/');
   const filters = fc
@@ -84,6 +88,7 @@ describe('rights at the broker', () => {
           ...channelTopics.map((topic) => ({ fleet, topic: topic(fleet, id) })),
           { fleet, topic: jobOutTopic(fleet, id, job) },
           { fleet, topic: jobCancelTopic(fleet, id, job) },
+          { fleet, topic: jobNextTopic(fleet, id, job) },
         ]),
     )
     .concat({ fleet: fleetId('none'), topic: '$SYS/x/uptime' }, { fleet: fleetId('none'), topic: 'homeassistant/x' });

@@ -1,5 +1,12 @@
 import type { FleetId } from '@fleetgate/shared/ids';
-import { type Channel, desiredTopic, jobCancelFilter, jobsTopic, parseTopic } from '@fleetgate/shared/protocol/topics';
+import {
+  type Channel,
+  desiredTopic,
+  jobCancelFilter,
+  jobNextFilter,
+  jobsTopic,
+  parseTopic,
+} from '@fleetgate/shared/protocol/topics';
 import { type DeviceId, deviceIdSchema } from '@fleetgate/shared/ids';
 
 export type BrokerRole = 'controller' | 'device';
@@ -13,7 +20,7 @@ export interface Principal {
 export type PublishVerdict = 'allowed' | 'foreign-topic' | 'retain-not-allowed';
 
 const DEVICE_CHANNELS: ReadonlySet<Channel> = new Set(['presence', 'reported', 'telemetry', 'events', 'job-out']);
-const CONTROLLER_CHANNELS: ReadonlySet<Channel> = new Set(['desired', 'jobs', 'job-cancel']);
+const CONTROLLER_CHANNELS: ReadonlySet<Channel> = new Set(['desired', 'jobs', 'job-cancel', 'job-next']);
 // A retained message outlives its sender's connection, so only whole documents may be retained: at most three a device.
 const RETAINED_CHANNELS: ReadonlySet<Channel> = new Set(['presence', 'reported', 'desired']);
 
@@ -35,7 +42,7 @@ export function judgePublish(
 /**
  * May `principal` subscribe to `filter`?
  *
- * A device: exactly its three own filters. The controller: anything that cannot match outside its fleet's topics.
+ * A device: exactly its four own filters. The controller: anything that cannot match outside its fleet's topics.
  */
 export function maySubscribe(principal: Principal, fleet: FleetId, filter: string): boolean {
   if (principal.role === 'controller') {
@@ -48,7 +55,7 @@ export function maySubscribe(principal: Principal, fleet: FleetId, filter: strin
 
 /** All that a device may read. */
 export function deviceFilters(fleet: FleetId, device: DeviceId): readonly string[] {
-  return [desiredTopic(fleet, device), jobsTopic(fleet, device), jobCancelFilter(fleet, device)];
+  return [desiredTopic, jobsTopic, jobCancelFilter, jobNextFilter].map((of) => of(fleet, device));
 }
 
 const ROOT = 'fleetgate/v1';

@@ -24,7 +24,7 @@ message_size_limit ${MAX_MESSAGE_BYTES}
 export function mosquittoAcl(fleet: FleetId, controller: string): string {
   const root = `fleetgate/v1/${fleet}`;
   const written = ['presence', 'reported', 'telemetry', 'events', 'jobs/+/out'];
-  const read = ['desired', 'jobs', 'jobs/+/cancel'];
+  const read = ['desired', 'jobs', 'jobs/+/cancel', 'jobs/+/next'];
   return [
     ...written.map((channel) => `pattern write ${root}/%u/${channel}`),
     ...read.map((channel) => `pattern read ${root}/%u/${channel}`),

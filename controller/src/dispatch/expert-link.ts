@@ -8,6 +8,8 @@ export interface ExpertLink {
   send(device: DeviceId, job: Job): Promise<void>;
   /** Best effort, at once: the agent stops generating. */
   cancel(device: DeviceId, job: JobId, reason: string): void;
+  /** The token chosen for `step` of a `mix` job. Best effort, at once: an agent that does not hear it gives the job up. */
+  next(device: DeviceId, job: JobId, step: number, token: number): void;
   /** Everything agents say of their jobs, in order per job; duplicates included. */
   readonly out$: Observable<{ readonly deviceId: DeviceId; readonly out: JobOut }>;
 }

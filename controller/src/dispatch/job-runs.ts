@@ -19,6 +19,8 @@ import type { Choice } from './request-events.js';
 /** What the owner of the runs is told. After `ended` or `failed` a run tells only `usage`. */
 export interface JobRunListener {
   tokens(run: JobRun, text: string, tokens: number): void;
+  /** A step of a `mix` job; told only where it was asked for. */
+  next?(run: JobRun, out: JobOut & { readonly kind: 'next' }): void;
   ended(run: JobRun, out: JobOut & { readonly kind: 'done' | 'scored' }): void;
   failed(run: JobRun, error: FleetError, when: 'before-first-token' | 'streaming'): void;
   /** What a run that failed or was abandoned has cost. */
@@ -87,6 +89,12 @@ export class JobRuns {
     return run;
   }
 
+  /** Tells the device which token was chosen for a step of its `mix` job. */
+  proceed(run: JobRun, step: number, token: number): void {
+    if (run.phase === 'abandoned' || run.phase === 'ended') return;
+    this.#parts.link.next(run.choice.deviceId, run.jobId, step, token);
+  }
+
   /** Tells the device to stop. The run counts as work of its device until the agent confirms or the drain deadline. */
   abandon(run: JobRun, reason: string): void {
     if (run.phase === 'abandoned' || run.phase === 'ended') return;
@@ -151,6 +159,11 @@ export class JobRuns {
         run.phase = 'streaming';
         run.deadlines.start('stall', this.#parts.config.stallTimeout, () => this.#onStallCheck(run));
         this.#listener.tokens(run, out.text, out.tokens);
+        return;
+      case 'next':
+        run.phase = 'streaming';
+        run.deadlines.start('stall', this.#parts.config.stallTimeout, () => this.#onStallCheck(run));
+        this.#listener.next?.(run, out);
         return;
       case 'failed':
         if (out.usage !== undefined) this.#listener.usage(run, out.usage);

@@ -53,17 +53,20 @@ function linked() {
 }
 
 describe('MqttExpertLink', () => {
-  it('sends and cancels on the topics of the device', async () => {
+  it('sends, continues and cancels on the topics of the device', async () => {
     const { broker, link } = linked();
     await link.send(pi, job);
+    link.next(pi, job.jobId, 3, 17);
     link.cancel(pi, job.jobId, 'r'.repeat(500));
     expect(broker.filters).toEqual(['fleetgate/v1/f/+/jobs/+/out']);
     expect(broker.published.map(({ topic }) => topic)).toEqual([
       'fleetgate/v1/f/pi/jobs',
+      'fleetgate/v1/f/pi/jobs/j1/next',
       'fleetgate/v1/f/pi/jobs/j1/cancel',
     ]);
     expect(JSON.parse(broker.published[0]?.text ?? '')).toEqual(job);
-    expect(JSON.parse(broker.published[1]?.text ?? '')).toMatchObject({ jobId: 'j1', reason: 'r'.repeat(200) });
+    expect(JSON.parse(broker.published[1]?.text ?? '')).toEqual({ v: 1, jobId: 'j1', step: 3, token: 17 });
+    expect(JSON.parse(broker.published[2]?.text ?? '')).toMatchObject({ jobId: 'j1', reason: 'r'.repeat(200) });
   });
 
   it('refuses a job that is larger than a message may be', async () => {

@@ -3,7 +3,7 @@ import type { Logger } from '@fleetgate/shared/logger';
 import { messageOf } from '@fleetgate/shared/errors';
 import { decode, encode } from '@fleetgate/shared/protocol/codec';
 import { type Job, type JobOut, jobOutSchema } from '@fleetgate/shared/protocol/job';
-import { fleetFilter, jobCancelTopic, jobsTopic, parseTopic } from '@fleetgate/shared/protocol/topics';
+import { fleetFilter, jobCancelTopic, jobNextTopic, jobsTopic, parseTopic } from '@fleetgate/shared/protocol/topics';
 import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
 import { mergeMap, type Observable, share } from 'rxjs';
 
@@ -48,8 +48,17 @@ export class MqttExpertLink implements ExpertLink {
 
   cancel(device: DeviceId, job: JobId, reason: string): void {
     const message = { v: PROTOCOL_VERSION, jobId: job, reason: reason.slice(0, MAX_REASON_CHARS) };
-    this.#broker.publish(jobCancelTopic(this.#fleet, device, job), encode(message)).catch((error: unknown) => {
-      this.#log.warn('job.not-cancelled', { jobId: job, deviceId: device, reason: messageOf(error) });
+    this.#tell('job.not-cancelled', device, job, jobCancelTopic(this.#fleet, device, job), message);
+  }
+
+  next(device: DeviceId, job: JobId, step: number, token: number): void {
+    const message = { v: PROTOCOL_VERSION, jobId: job, step, token };
+    this.#tell('job.not-continued', device, job, jobNextTopic(this.#fleet, device, job), message);
+  }
+
+  #tell(failure: string, device: DeviceId, job: JobId, topic: string, message: object): void {
+    this.#broker.publish(topic, encode(message)).catch((error: unknown) => {
+      this.#log.warn(failure, { jobId: job, deviceId: device, reason: messageOf(error) });
     });
   }
 

@@ -34,6 +34,22 @@ export class ScriptedJob {
     this.#say({ ...this.#head(), kind: 'scored', bits, bytes, usage: USAGE });
   }
 
+  /** A step of a mixed answer: probabilities of tokens by id; what is missing to 1 is the rest. */
+  next(step: number, probs: Readonly<Record<number, number>>, text = '', promptBits?: number): void {
+    const ranked = Object.entries(probs).toSorted(([, a], [, b]) => b - a);
+    const known = ranked.reduce((sum, [, p]) => sum + p, 0);
+    this.#say({
+      ...this.#head(),
+      kind: 'next',
+      step,
+      ids: ranked.map(([id]) => Number(id)),
+      logProbs: ranked.map(([, p]) => Math.min(0, Math.log(p))),
+      restProb: Math.max(0, 1 - known),
+      text,
+      ...(promptBits === undefined ? {} : { promptBits }),
+    });
+  }
+
   failed(code: string, retryable = true): void {
     this.#say({ ...this.#head(), kind: 'failed', error: { code, message: `scripted ${code}`, retryable } });
   }
@@ -65,8 +81,17 @@ const USAGE: JobUsage = {
 export class ScriptedExpertLink implements ExpertLink {
   readonly jobs: ScriptedJob[] = [];
   readonly cancelled: { readonly device: DeviceId; readonly job: JobId; readonly reason: string }[] = [];
+  /** Tokens chosen for `mix` jobs. */
+  readonly continued: {
+    readonly device: DeviceId;
+    readonly job: JobId;
+    readonly step: number;
+    readonly token: number;
+  }[] = [];
   readonly #out = new Subject<{ readonly deviceId: DeviceId; readonly out: JobOut }>();
   behave: (job: ScriptedJob) => void;
+  /** Called with every token chosen for a `mix` job that was sent, as an agent would go on. */
+  onNext: (job: ScriptedJob, step: number, token: number) => void = () => {};
   /** What `send` rejects with, while set. */
   sendFails: Error | undefined;
 
@@ -88,6 +113,12 @@ export class ScriptedExpertLink implements ExpertLink {
 
   cancel(device: DeviceId, job: JobId, reason: string): void {
     this.cancelled.push({ device, job, reason });
+  }
+
+  next(device: DeviceId, job: JobId, step: number, token: number): void {
+    this.continued.push({ device, job, step, token });
+    const scripted = this.jobs.find((one) => one.job.jobId === job && one.device === device);
+    if (scripted !== undefined) queueMicrotask(() => this.onNext(scripted, step, token));
   }
 
   /** A message as the broker delivers it. */

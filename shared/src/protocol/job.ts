@@ -20,6 +20,19 @@ export const samplingSchema = z.object({
 });
 export type Sampling = z.infer<typeof samplingSchema>;
 
+/** What a mixed answer is continued from: the same as a chat or a completion. */
+export const mixInputSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('chat'), messages: z.array(chatMessageSchema).min(1) }),
+  z.object({ kind: z.literal('complete'), prompt: z.string() }),
+]);
+
+/** Most tokens that one `next` gives the probabilities of. */
+export const MOST_MIX_TOKENS = 512;
+/** Most tokens that a score is given in detail for: one message of the broker holds them whatever they cost. */
+export const MOST_DETAILED_TOKENS = 16_384;
+/** A mixed answer whose next token does not come for this long is given up by the agent as `job.expired`, ms. */
+export const MIX_SILENCE_MS = 20_000;
+
 const jobBase = {
   v: versionSchema,
   jobId: jobIdSchema,
@@ -28,6 +41,9 @@ const jobBase = {
   timeoutMs: z.number().int().positive(),
 };
 
+/** Asks for `meanLogProb`. */
+const logProbsSchema = z.boolean().optional();
+
 /** Controller to agent. A job id that was seen before is a duplicate and is ignored. */
 export const jobSchema = z.discriminatedUnion('kind', [
   z.object({
@@ -35,10 +51,38 @@ export const jobSchema = z.discriminatedUnion('kind', [
     kind: z.literal('chat'),
     messages: z.array(chatMessageSchema).min(1),
     sampling: samplingSchema,
+    logProbs: logProbsSchema,
   }),
-  z.object({ ...jobBase, kind: z.literal('complete'), prompt: z.string(), sampling: samplingSchema }),
+  z.object({
+    ...jobBase,
+    kind: z.literal('complete'),
+    prompt: z.string(),
+    sampling: samplingSchema,
+    logProbs: logProbsSchema,
+  }),
   /** Log-likelihood of `completion` after the chat prompt `prompt`: evaluation, not generation. */
-  z.object({ ...jobBase, kind: z.literal('score'), prompt: z.string(), completion: z.string() }),
+  z.object({
+    ...jobBase,
+    kind: z.literal('score'),
+    prompt: z.string(),
+    completion: z.string(),
+    /** Asks for `promptBits` and `tokenBits`. */
+    detail: z.boolean().optional(),
+  }),
+  /**
+   * An answer whose tokens the controller chooses: the agent says the probabilities of the next token (`next`), waits for
+   * the choice (`jobNextSchema`) and goes on, so that experts of one tokenizer can answer together. It ends as `done`
+   * when an end token or a stop string was chosen, or at `maxTokens` or the end of the context; text that no `next` has
+   * given comes as `tokens` before that.
+   */
+  z.object({
+    ...jobBase,
+    kind: z.literal('mix'),
+    input: mixInputSchema,
+    topK: z.number().int().min(1).max(MOST_MIX_TOKENS),
+    maxTokens: samplingSchema.shape.maxTokens,
+    stop: samplingSchema.shape.stop,
+  }),
 ]);
 export type Job = z.infer<typeof jobSchema>;
 
@@ -64,6 +108,29 @@ const outBase = {
   seq: z.number().int().nonnegative(),
 };
 
+/** Of a `mix` job: what the model thinks of the token of step `step`. */
+const nextOutSchema = z
+  .object({
+    ...outBase,
+    kind: z.literal('next'),
+    /** 0 after the prompt, n after the token of step n - 1. */
+    step: z.number().int().nonnegative(),
+    /** At step 0: sum of -log2 p over the prompt's tokens after the first, as evidence of how well the expert knows the matter. */
+    promptBits: z.number().nonnegative().optional(),
+    /** The likeliest tokens, by the model's vocabulary, likeliest first. */
+    ids: z.array(z.number().int().nonnegative()).min(1).max(MOST_MIX_TOKENS),
+    /** Natural log-probability of each of `ids` (softmax over the whole vocabulary at temperature 1), to 1e-4. */
+    logProbs: z.array(z.number().nonpositive()).min(1).max(MOST_MIX_TOKENS),
+    /** Probability of all other tokens together. */
+    restProb: z.number().min(0).max(1),
+    /** Text that the token of the step before has added; empty within a character, and what may begin a stop string waits. */
+    text: z.string(),
+  })
+  .refine(({ ids, logProbs }) => ids.length === logProbs.length, {
+    message: 'every id must have its log-probability',
+    path: ['logProbs'],
+  });
+
 /** Agent to controller, in order of `seq`; exactly one of done, scored and failed ends a job. */
 export const jobOutSchema = z.discriminatedUnion('kind', [
   z.object({ ...outBase, kind: z.literal('accepted'), queuePosition: z.number().int().nonnegative() }),
@@ -73,6 +140,12 @@ export const jobOutSchema = z.discriminatedUnion('kind', [
     kind: z.literal('done'),
     finishReason: z.enum(['stop', 'length', 'cancelled']),
     usage: jobUsageSchema,
+    /**
+     * How sure the model was of its answer: mean natural log-probability of the tokens it generated, each under the
+     * model's own distribution (softmax of the logits at temperature 1, before top-p), the end token not counted.
+     * Absent where it was not asked for, the engine does not tell, or nothing was generated.
+     */
+    meanLogProb: z.number().nonpositive().optional(),
   }),
   z.object({
     ...outBase,
@@ -82,10 +155,24 @@ export const jobOutSchema = z.discriminatedUnion('kind', [
     /** UTF-8 bytes of the scored tokens; the closing end-of-text token is scored and has none. */
     bytes: z.number().int().nonnegative(),
     usage: jobUsageSchema,
+    /** With `detail`: sum of -log2 p over the chat prompt's tokens after the first. */
+    promptBits: z.number().nonnegative().optional(),
+    /** With `detail`: -log2 p of every scored token in order, to 1e-4. */
+    tokenBits: z.array(z.number().nonnegative()).max(MOST_DETAILED_TOKENS).optional(),
   }),
+  nextOutSchema,
   z.object({ ...outBase, kind: z.literal('failed'), error: messageErrorSchema, usage: jobUsageSchema.optional() }),
 ]);
 export type JobOut = z.infer<typeof jobOutSchema>;
+
+/** Controller to agent: the token chosen for `step` of a `mix` job. Any other step than the one that waits is ignored. */
+export const jobNextSchema = z.object({
+  v: versionSchema,
+  jobId: jobIdSchema,
+  step: z.number().int().nonnegative(),
+  token: z.number().int().nonnegative(),
+});
+export type JobNext = z.infer<typeof jobNextSchema>;
 
 export const jobCancelSchema = z.object({ v: versionSchema, jobId: jobIdSchema, reason: z.string().max(200) });
 export type JobCancel = z.infer<typeof jobCancelSchema>;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { jobCancelSchema, jobOutSchema, jobSchema } from './job.js';
+import { jobCancelSchema, jobNextSchema, jobOutSchema, jobSchema } from './job.js';
 import { presenceSchema } from './presence.js';
 import { deviceEventSchema, telemetrySchema } from './telemetry.js';
 import { desiredSchema, reportedSchema } from './twin.js';
@@ -15,6 +15,7 @@ export const MESSAGE_SCHEMAS = {
   jobs: jobSchema,
   'job-out': jobOutSchema,
   'job-cancel': jobCancelSchema,
+  'job-next': jobNextSchema,
 } as const;
 export type MessageName = keyof typeof MESSAGE_SCHEMAS;
 

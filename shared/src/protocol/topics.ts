@@ -5,7 +5,8 @@ import { deviceIdSchema, fleetIdSchema, jobIdSchema } from '../ids.js';
 const ROOT = 'fleetgate/v1';
 
 /** Channels below `fleetgate/v1/<fleet>/<device>/`. */
-export type Channel = 'presence' | 'reported' | 'desired' | 'telemetry' | 'events' | 'jobs' | 'job-out' | 'job-cancel';
+export type Channel =
+  'presence' | 'reported' | 'desired' | 'telemetry' | 'events' | 'jobs' | 'job-out' | 'job-cancel' | 'job-next';
 
 export const presenceTopic = (fleet: FleetId, device: DeviceId): string => `${ROOT}/${fleet}/${device}/presence`;
 export const reportedTopic = (fleet: FleetId, device: DeviceId): string => `${ROOT}/${fleet}/${device}/reported`;
@@ -17,6 +18,8 @@ export const jobOutTopic = (fleet: FleetId, device: DeviceId, job: JobId): strin
   `${ROOT}/${fleet}/${device}/jobs/${job}/out`;
 export const jobCancelTopic = (fleet: FleetId, device: DeviceId, job: JobId): string =>
   `${ROOT}/${fleet}/${device}/jobs/${job}/cancel`;
+export const jobNextTopic = (fleet: FleetId, device: DeviceId, job: JobId): string =>
+  `${ROOT}/${fleet}/${device}/jobs/${job}/next`;
 
 /** Subscription filters: of the controller (all devices of a fleet) and of one device. */
 export const fleetFilter = (
@@ -24,6 +27,7 @@ export const fleetFilter = (
   channel: 'presence' | 'reported' | 'telemetry' | 'events' | 'job-out',
 ): string => (channel === 'job-out' ? `${ROOT}/${fleet}/+/jobs/+/out` : `${ROOT}/${fleet}/+/${channel}`);
 export const jobCancelFilter = (fleet: FleetId, device: DeviceId): string => `${ROOT}/${fleet}/${device}/jobs/+/cancel`;
+export const jobNextFilter = (fleet: FleetId, device: DeviceId): string => `${ROOT}/${fleet}/${device}/jobs/+/next`;
 
 export interface ParsedTopic {
   readonly fleet: FleetId;
@@ -32,6 +36,11 @@ export interface ParsedTopic {
   readonly job?: JobId;
 }
 
+const JOB_LEAVES: ReadonlyMap<string, Channel> = new Map([
+  ['out', 'job-out'],
+  ['cancel', 'job-cancel'],
+  ['next', 'job-next'],
+]);
 const PLAIN: ReadonlySet<string> = new Set(['presence', 'reported', 'desired', 'telemetry', 'events', 'jobs']);
 
 /** Parts of one of our topics, or undefined when it is not one. */
@@ -45,6 +54,7 @@ export function parseTopic(topic: string): ParsedTopic | undefined {
     return PLAIN.has(channel) ? { fleet: fleet.data, device: device.data, channel: channel as Channel } : undefined;
   }
   const job = jobIdSchema.safeParse(jobName);
-  if (channel !== 'jobs' || !job.success || (leaf !== 'out' && leaf !== 'cancel')) return undefined;
-  return { fleet: fleet.data, device: device.data, channel: leaf === 'out' ? 'job-out' : 'job-cancel', job: job.data };
+  const jobChannel = JOB_LEAVES.get(leaf ?? '');
+  if (channel !== 'jobs' || !job.success || jobChannel === undefined) return undefined;
+  return { fleet: fleet.data, device: device.data, channel: jobChannel, job: job.data };
 }
