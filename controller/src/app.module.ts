@@ -18,9 +18,13 @@ import { dispatchModule, MAX_BODY_BYTES, readJsonBodies } from './dispatch/dispa
 import { EnrolmentController, FleetAddress } from './enrolment/enrolment.controller.js';
 import { Enrolment } from './enrolment/enrolment.js';
 import { Fleet } from './fleet/fleet.js';
+import { GateLearning } from './gating/gate-learning.js';
+import { FeedbackController } from './operations/feedback.controller.js';
 import { FeedController } from './operations/feed.controller.js';
 import { BOARDS, CLOCK, FleetController, STATUS, TELEMETRY_STORE } from './operations/fleet.controller.js';
 import { HealthController, OPENAPI } from './operations/health.controller.js';
+import { LEARNING, LearningController } from './operations/learning.controller.js';
+import { learningView } from './operations/learning-view.js';
 import { LiveFeed } from './operations/live-feed.js';
 import { describeOperations } from './operations/open-api.js';
 import { AUDIT, PlanController } from './operations/plan.controller.js';
@@ -97,6 +101,8 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
       PlanController,
       RequestController,
       FeedController,
+      FeedbackController,
+      LearningController,
     ],
     providers: [
       { provide: ExpertRegistry, useValue: registry },
@@ -110,6 +116,8 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
       { provide: BOARDS, useValue: parts.boards },
       { provide: TELEMETRY_STORE, useValue: parts.telemetry },
       { provide: LEDGER, useValue: parts.ledger },
+      { provide: GateLearning, useValue: parts.learning },
+      { provide: LEARNING, useValue: () => learningView(parts.learning, parts.trainedGate(), clock.now()) },
       { provide: STATUS, useValue: parts.status },
       { provide: CLOCK, useValue: clock },
       { provide: AUDIT, useValue: parts.log },

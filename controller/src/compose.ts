@@ -23,9 +23,12 @@ import { MqttFleetLink } from './fleet/mqtt-fleet-link.js';
 import { fleetSchema, SqliteFleetStore } from './fleet/sqlite-fleet-store.js';
 import { openGate } from './gating/disk-gate-opening.js';
 import type { Gate } from './gating/gate.js';
+import type { GateLearning } from './gating/gate-learning.js';
 import { LiveGate } from './gating/live-gate.js';
+import { learningSchema } from './gating/sqlite-learning-store.js';
 import { withUnknownExperts } from './gating/unknown-expert.js';
 import { openCosts } from './kept-costs.js';
+import { openLearning } from './kept-learning.js';
 import { type OpenBroker, openBroker } from './open-broker.js';
 import { Demand } from './planning/demand.js';
 import { type PlanRecord, poweredOn } from './planning/plan-record.js';
@@ -49,6 +52,9 @@ export interface ControllerParts extends OpenCatalogue, OpenBroker {
   readonly fleet: Fleet;
   readonly fleetLink: MqttFleetLink;
   readonly gate: LiveGate;
+  /** Experts that the gate was not trained on included, corrections not. */
+  readonly trainedGate: () => Gate | undefined;
+  readonly learning: GateLearning;
   readonly planner: Planner;
   readonly policy: () => DispatchPolicy | undefined;
   readonly dispatcher: Dispatcher;
@@ -60,7 +66,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   const { config, clock, log, closers } = surroundings;
   const path = (name: string): string => join(config.dataDir, name);
   const boards = await loadBoards();
-  const schemas = [fleetSchema, expertSchemaOfDatabase, dispatchSchema, planningSchema];
+  const schemas = [fleetSchema, expertSchemaOfDatabase, dispatchSchema, planningSchema, learningSchema];
   const database = await openDatabase(databasePath(config), schemas);
   closers.add('database', () => database.close());
   const settings = { lease: milliseconds(config.leaseMs) };
@@ -90,7 +96,10 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   const fleetLink = new MqttFleetLink({ broker, fleet, fleetId: config.fleet, clock, log, count: surroundings.count });
   fleetLink.start();
   closers.add('fleet link', () => fleetLink.stop());
-  const { live, gate } = startGate(surroundings, registry.experts);
+  const { live, gate: trainedGate } = startGate(surroundings, registry.experts);
+  const learned = await openLearning(database, live, trainedGate, clock, log);
+  closers.add('gate learning', () => learned.close());
+  const { learning, gate } = learned;
   const planning = { fleet, catalogue: () => registry, gate, costs: kept.costs, workloads: kept.workloads };
   const { planner, demand } = openPlanner(surroundings, planning, database);
   const policy = byPlan(planner, planPolicy);
@@ -103,6 +112,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     clock,
     random: surroundings.random,
     log,
+    evidence: learning,
     onDemand: (classId) => demand.record(classId, clock.now()),
     config: { ...DISPATCH_DEFAULTS, storePrompts: config.storePrompts },
   });
@@ -118,6 +128,8 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     fleetLink,
     ...opened,
     gate: live,
+    trainedGate,
+    learning,
     planner,
     policy,
     dispatcher,

@@ -9,6 +9,8 @@ export const ERROR_KINDS = {
   'request.invalid': 'input',
   'request.too-large': 'input',
   'request.not-found': 'input',
+  'request.not-ended': 'input',
+  'request.not-rateable': 'input',
   'auth.missing': 'input',
   'auth.invalid': 'input',
   'auth.forbidden': 'input',

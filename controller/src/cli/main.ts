@@ -17,6 +17,7 @@ const COMMANDS: readonly { readonly name: string; readonly load: () => Promise<R
   { name: 'plan', load: async () => (await import('./plan.js')).registerPlan },
   { name: 'budget', load: async () => (await import('./budget.js')).registerBudget },
   { name: 'requests', load: async () => (await import('./requests.js')).registerRequests },
+  { name: 'feedback', load: async () => (await import('./feedback.js')).registerFeedback },
   { name: 'solve', load: async () => (await import('./solve.js')).registerSolve },
   { name: 'gate', load: async () => (await import('./gate.js')).registerGate },
   { name: 'bench', load: async () => (await import('./bench.js')).registerBench },

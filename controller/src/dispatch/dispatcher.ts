@@ -187,6 +187,8 @@ export class Dispatcher {
       const latency = sentAt === undefined ? undefined : elapsed(unixMs(sentAt), clock.now());
       costs.observeJob(choice.deviceId, choice.variantId, usage, latency);
       this.#learnLength(request, choice, usage);
+      const { id: requestId, score } = request;
+      if (score !== undefined) this.#parts.evidence?.answered({ requestId, expert: choice.expertId, score });
     }
     const finishReason = out.kind === 'done' && out.finishReason === 'length' ? 'length' : 'stop';
     request.record = {

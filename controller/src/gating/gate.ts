@@ -13,6 +13,13 @@ export interface ExpertScore {
   readonly sd: number;
   /** Expected length of its answer, tokens. */
   readonly outputTokens: number;
+  /**
+   * How far (one standard deviation) its mean quality on such prompts may be off, because little is known of the expert:
+   * what more evidence would settle. Absent for an expert that the gate was trained on.
+   */
+  readonly doubt?: number;
+  /** What the gate said before anything was learned from use; absent where nothing was. */
+  readonly unlearned?: { readonly quality: number; readonly sd: number };
 }
 
 export interface GateScore {
@@ -20,6 +27,8 @@ export interface GateScore {
   readonly classId: ClassId;
   readonly promptTokens: number;
   readonly experts: ReadonlyMap<ExpertId, ExpertScore>;
+  /** Where the prompt lies: a unit vector of a few dimensions; absent while the gate makes none. */
+  readonly embedding?: ArrayLike<number>;
 }
 
 /** Scores every expert it was trained on for one prompt. Pure, synchronous; well under a millisecond. */

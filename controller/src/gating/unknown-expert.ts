@@ -34,17 +34,22 @@ export function scoreFromCard(
   const outputTokens = mean([...peers.values()].map((peer) => peer.outputTokens)) ?? UNKNOWN_OUTPUT_TOKENS;
   const figures = Object.entries(profile.bitsPerByte).filter(([, bits]) => Number.isFinite(bits) && bits >= 0);
   const own = figures.find(([domain]) => sameName(domain, classId));
-  if (own !== undefined) return { quality: 2 ** -own[1], sd: SAME_DOMAIN_SD, outputTokens };
+  if (own !== undefined) return guess(2 ** -own[1], SAME_DOMAIN_SD, outputTokens);
   const qualities = [...peers.values()].map((peer) => peer.quality).sort((a, b) => a - b);
   if (profile.domains.some((domain) => sameName(domain, classId))) {
-    return { quality: quantile(qualities, 0.75) ?? TYPICAL_INSIDE, sd: GUESSED_SD, outputTokens };
+    return guess(quantile(qualities, 0.75) ?? TYPICAL_INSIDE, GUESSED_SD, outputTokens);
   }
   const elsewhere = figures.filter(([domain]) => !profile.domains.some((named) => sameName(named, domain)));
   const other = mean((elsewhere.length > 0 ? elsewhere : figures).map(([, bits]) => 2 ** -bits));
-  if (other !== undefined) return { quality: other, sd: GUESSED_SD, outputTokens };
+  if (other !== undefined) return guess(other, GUESSED_SD, outputTokens);
   // An expert without domains is a generalist: middling everywhere. One with other domains: like those outside theirs.
   const share = profile.domains.length === 0 ? 0.5 : 0.25;
-  return { quality: quantile(qualities, share) ?? TYPICAL_OUTSIDE, sd: GUESSED_SD, outputTokens };
+  return guess(quantile(qualities, share) ?? TYPICAL_OUTSIDE, GUESSED_SD, outputTokens);
+}
+
+/** A card says nothing of single prompts: all of its error bar is doubt about the expert. */
+function guess(quality: number, sd: number, outputTokens: number): ExpertScore {
+  return { quality, sd, outputTokens, doubt: sd };
 }
 
 /**

@@ -1,5 +1,7 @@
-import { budgetsSchema } from '../planning/budgets.js';
 import { z } from 'zod';
+
+import { budgetsSchema } from '../planning/budgets.js';
+import { feedbackSchema } from './feedback-request.js';
 
 interface Operation {
   summary?: string;
@@ -26,6 +28,7 @@ const OPERATIONS: readonly (readonly [method: string, path: string, summary: str
   ['post', '/v1/completions', 'Continue a text (OpenAI)', z.object({ model: z.string(), prompt: z.string() })],
   ['get', '/v1/models', 'Models that may be asked for (OpenAI)'],
   ['get', '/v1/models/{id}', 'One model (OpenAI)'],
+  ['post', '/v1/feedback', 'Rate an answer; the gate learns from it', feedbackSchema],
   ['get', '/healthz', 'Whether the process answers'],
   ['get', '/readyz', 'Whether a prompt can be answered'],
   ['get', '/metrics', 'Metrics for Prometheus'],
@@ -41,6 +44,7 @@ const OPERATIONS: readonly (readonly [method: string, path: string, summary: str
   ['post', '/api/v1/experts', 'Add an expert', expertSchema],
   ['get', '/api/v1/experts/{id}', 'One expert'],
   ['get', '/api/v1/experts/{id}/addition', 'How an expert is being added'],
+  ['get', '/api/v1/gate/learning', 'What the gate has learned from use'],
   ['get', '/api/v1/variants', 'Variants'],
   ['get', '/api/v1/artefacts/{sha256}', 'A model file'],
   ['get', '/api/v1/plans', 'Plans, newest first'],

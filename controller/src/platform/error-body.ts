@@ -53,6 +53,8 @@ const ROWS: Partial<Record<ErrorCode, Row>> = {
   'request.invalid': badRequest,
   'request.too-large': { ...badRequest, status: 413 },
   'request.not-found': notFound,
+  'request.not-ended': { ...conflict, retry: 'by-error', retryAfterS: 1 },
+  'request.not-rateable': conflict,
   'auth.missing': { status: 401, type: 'authentication_error', code: 'invalid_api_key', retry: 'never' },
   'auth.invalid': { status: 401, type: 'authentication_error', code: 'invalid_api_key', retry: 'never' },
   'auth.forbidden': { status: 403, type: 'permission_error', retry: 'never' },

@@ -346,3 +346,59 @@ export type LiveEvent =
   | { readonly type: 'request'; readonly request: RequestView }
   | { readonly type: 'device-event'; readonly deviceId: string; readonly event: DeviceEvent }
   | { readonly type: 'status'; readonly status: StatusView };
+
+/** POST /v1/feedback {request_id, rating: "up"|"down" | score: 0..1 | correct: boolean, comment?}; answers 202. */
+export interface FeedbackAnswer {
+  readonly object: 'feedback';
+  readonly request_id: string;
+  /** The expert that answered, for whom this counts. */
+  readonly expert: string;
+  /** What it counts as, 0..1. */
+  readonly value: number;
+  /** Whether it took the place of an earlier rating of the same answer. */
+  readonly replaced: boolean;
+}
+
+/** GET /api/v1/gate/learning: what the gate has learned from use. Qualities and errors are on the gate's scale, 0..1. */
+export interface LearningView {
+  /** Grows with every correction that goes live or is taken back. */
+  readonly version: number;
+  /** Observations in the window by source: `reference`, `feedback`, `agreement`, `logprob`. */
+  readonly evidence: Readonly<Record<string, number>>;
+  /** How each source is read as quality: level + slope * (value - centre), with an error of this variance. */
+  readonly sources: readonly {
+    readonly source: string;
+    readonly centre: number;
+    readonly level: number;
+    readonly slope: number;
+    readonly variance: number;
+    readonly pairs: number;
+  }[];
+  /** Error on observations that are never fitted, with the corrections and without; null while there are none. */
+  readonly heldBack: {
+    readonly observations: number;
+    readonly errorWith: number | null;
+    readonly errorWithout: number | null;
+  };
+  readonly experts: readonly LearnedExpertView[];
+  /** Newest first. */
+  readonly events: readonly {
+    readonly kind: string;
+    readonly atMs: number;
+    readonly version: number;
+    readonly expertId: string;
+    readonly observations: number;
+    readonly judges: number;
+    readonly errorBefore: number;
+    readonly errorAfter: number;
+    readonly reason: string;
+  }[];
+}
+export interface LearnedExpertView {
+  readonly expertId: string;
+  readonly observations: Readonly<Record<string, number>>;
+  /** Batches that were rejected since the last one that was not. */
+  readonly rejections: number;
+  /** Quality by class, as trained and as corrected; empty while no correction is in use. */
+  readonly classes: readonly { readonly classId: string; readonly trained: number; readonly corrected: number }[];
+}
