@@ -171,8 +171,11 @@ export class Agent {
       case 'cancel':
         this.#runner.cancel(message.cancel.jobId);
         return;
-      case 'next':
+      case 'next': {
+        const { jobId, step, token } = message.next;
+        this.#runner.proceed(jobId, step, token);
         return;
+      }
       case 'unread-job':
         this.#runner.refuseUnread(message.jobId, message.error);
         this.#tellRefused('jobs', message.error);

@@ -1,13 +1,25 @@
 import type { FleetError } from '@fleetgate/shared/errors';
 
 import { type Call, type CallKind, type Calls, type FromChild, fromPlainError, type ToChild } from './child-message.js';
+import type { MixStep } from './engine.js';
 
 export type OnText = (text: string, tokens: number) => void;
 
-interface Pending {
+/** What is heard of a call before its answer. */
+export interface OnTheWay {
+  readonly onText?: OnText;
+  /** Chooses the token that the child waits for. Its rejection ends the call. */
+  readonly choose?: (step: MixStep) => Promise<number>;
+}
+
+interface Pending extends OnTheWay {
+  readonly child: Child;
   readonly resolve: (result: Calls[CallKind]['answers']) => void;
-  readonly reject: (error: FleetError) => void;
-  readonly onText: OnText | undefined;
+  readonly reject: (error: unknown) => void;
+}
+
+interface Child {
+  send(message: ToChild): void;
 }
 
 /** Calls to the engine's child that are not answered yet, by their number. */
@@ -21,16 +33,16 @@ export class ChildCalls {
 
   /** Sends a call and waits for its answer. Aborting asks the child to end it; its answer still comes. */
   async make<K extends CallKind>(
-    child: { send(message: ToChild): void },
+    child: Child,
     call: { readonly kind: K } & Calls[K]['takes'],
     signal?: AbortSignal,
-    onText?: OnText,
+    onTheWay: OnTheWay = {},
   ): Promise<Calls[K]['answers']> {
     const id = ++this.#lastId;
     const cancel = (): void => child.send({ kind: 'cancel', id });
     try {
       return await new Promise<Calls[CallKind]['answers']>((resolve, reject) => {
-        this.#pending.set(id, { resolve, reject, onText });
+        this.#pending.set(id, { child, resolve, reject, ...onTheWay });
         child.send({ ...call, id } as unknown as Call);
         if (signal?.aborted === true) cancel();
         signal?.addEventListener('abort', cancel, { once: true });
@@ -49,11 +61,25 @@ export class ChildCalls {
       case 'text':
         pending.onText?.(message.text, message.tokens);
         return;
+      case 'step':
+        void this.#choose(message.id, pending, message.step);
+        return;
       case 'done':
         pending.resolve(message.result);
         return;
       case 'failed':
         pending.reject(fromPlainError(message.error));
+    }
+  }
+
+  async #choose(id: number, { child, choose, reject }: Pending, step: MixStep): Promise<void> {
+    try {
+      const token = await choose?.(step);
+      if (token === undefined) child.send({ kind: 'cancel', id });
+      else child.send({ kind: 'token', id, token });
+    } catch (error) {
+      child.send({ kind: 'cancel', id });
+      reject(error);
     }
   }
 

@@ -2,7 +2,16 @@ import { type ErrorCode, FleetError, isFleetError, messageOf } from '@fleetgate/
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 
-import type { EngineModel, GenerateInput, GenerateResult, LoadedModel, ScoreResult } from './engine.js';
+import type {
+  EngineModel,
+  GenerateInput,
+  GenerateResult,
+  LoadedModel,
+  MixOptions,
+  MixResult,
+  MixStep,
+  ScoreResult,
+} from './engine.js';
 
 /** What the engine's child is started with, as JSON in its first argument. */
 export interface ChildOptions {
@@ -17,10 +26,20 @@ export interface Calls {
   load: { takes: { model: EngineModel }; answers: LoadedModel };
   unload: { takes: { variantId: VariantId }; answers: null };
   generate: {
-    takes: { variantId: VariantId; input: GenerateInput; sampling: Sampling; seed: number };
+    takes: {
+      variantId: VariantId;
+      input: GenerateInput;
+      sampling: Sampling;
+      seed: number;
+      confidence: 'confidence' | undefined;
+    };
     answers: GenerateResult;
   };
-  score: { takes: { variantId: VariantId; prompt: string; completion: string }; answers: ScoreResult };
+  mix: { takes: { variantId: VariantId; options: MixOptions }; answers: MixResult };
+  score: {
+    takes: { variantId: VariantId; prompt: string; completion: string; detail: 'tokens' | undefined };
+    answers: ScoreResult;
+  };
 }
 export type CallKind = keyof Calls;
 export type Call = {
@@ -28,15 +47,21 @@ export type Call = {
 }[CallKind];
 
 /** Parent to child. */
-export type ToChild = Call | { readonly kind: 'cancel'; readonly id: number };
+export type ToChild =
+  | Call
+  | { readonly kind: 'cancel'; readonly id: number }
+  /** Goes on with a `mix` call that waits for its next token. */
+  | { readonly kind: 'token'; readonly id: number; readonly token: number };
 
 /** Child to parent. Any of them is a sign of life. */
 export type FromChild =
   | { readonly kind: 'started'; readonly version: string }
   | { readonly kind: 'start-failed'; readonly error: PlainError }
-  /** `progress` grows with every finished native step; `busy` while one is running. */
+  /** `progress` grows with every finished native step; `busy` while one is running or due. */
   | { readonly kind: 'heartbeat'; readonly progress: number; readonly busy: boolean }
   | { readonly kind: 'text'; readonly id: number; readonly text: string; readonly tokens: number }
+  /** The call waits for a `token`. */
+  | { readonly kind: 'step'; readonly id: number; readonly step: MixStep }
   | { readonly kind: 'done'; readonly id: number; readonly result: Calls[CallKind]['answers'] }
   | { readonly kind: 'failed'; readonly id: number; readonly error: PlainError };
 

@@ -1,15 +1,16 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import type { FleetError } from '@fleetgate/shared/errors';
+import { FleetError } from '@fleetgate/shared/errors';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 
-import type { Engine, EngineModel, GenerateInput, GenerateResult } from './engine.js';
+import type { Engine, EngineModel, GenerateInput, GenerateResult, MixOptions, MixResult, MixStep } from './engine.js';
 
 /** An engine under test, with a model it can load and a prompt whose greedy answer is longer than ten tokens. */
 export interface EngineUnderTest {
   readonly engine: Engine;
   readonly model: EngineModel;
   readonly prompt: string;
+  /** Whether it scores and mixes. */
   readonly scores: boolean;
   close(): Promise<void>;
 }
@@ -45,6 +46,26 @@ export function describeEngine(name: string, open: () => Promise<EngineUnderTest
         signal,
       );
       return { text, tokens, result };
+    };
+
+    const likeliest = async ({ next }: MixStep): Promise<number> => next.ids[0] ?? -1;
+
+    const mix = async (
+      options: Partial<MixOptions> = {},
+      choose = likeliest,
+      signal = never,
+    ): Promise<{ text: string; steps: MixStep[]; result: MixResult }> => {
+      const steps: MixStep[] = [];
+      const result = await under.engine.mix(
+        under.model.variantId,
+        { input: chat(), topK: 40, maxTokens: GREEDY.maxTokens, stop: [], ...options },
+        async (step) => {
+          steps.push(step);
+          return choose(step);
+        },
+        signal,
+      );
+      return { text: [...steps, result].map(({ text }) => text).join(''), steps, result };
     };
 
     const codeOf = async (call: Promise<unknown>): Promise<string | undefined> => {
@@ -151,6 +172,104 @@ export function describeEngine(name: string, open: () => Promise<EngineUnderTest
       else expect(await codeOf(call)).toBe('engine.unavailable');
     });
 
+    it('scores in detail: the same bits, token by token', async () => {
+      if (!under.scores) return;
+      const of = (detail?: 'tokens') =>
+        under.engine.score(under.model.variantId, under.prompt, 'It is 7', never, detail);
+      const { promptBits, tokenBits = [], bits, scoredTokens } = await of('tokens');
+      const plain = await of();
+      expect(plain).not.toHaveProperty('tokenBits');
+      expect(plain).not.toHaveProperty('promptBits');
+      expect(promptBits).toBeGreaterThan(0);
+      expect(tokenBits).toHaveLength(scoredTokens);
+      expect(tokenBits.reduce((sum, one) => sum + one, 0)).toBeCloseTo(bits, 6);
+      expect(Math.abs(bits - plain.bits)).toBeLessThan(0.01 * bits);
+    });
+
+    it('tells how sure it was of an answer, when asked', async () => {
+      expect((await run()).result).not.toHaveProperty('meanLogProb');
+      const signal = never;
+      for (const temperature of [0, 1.2]) {
+        const sampling = { ...GREEDY, temperature, topP: 0.9, seed: 5, maxTokens: 20 };
+        const { engine, model } = under;
+        const result = await engine.generate(model.variantId, chat(), sampling, () => {}, signal, 'confidence');
+        expect(result.meanLogProb).toBeLessThan(0);
+        expect(result.meanLogProb).toBeGreaterThan(-15);
+      }
+    });
+
+    it('mixes, or says that it cannot', async () => {
+      if (under.scores) expect((await mix()).result.outputTokens).toBeGreaterThan(10);
+      else expect(await codeOf(mix())).toBe('engine.unavailable');
+    });
+
+    it('gives the greedy answer when the likeliest token is always chosen, with its probabilities', async () => {
+      if (!under.scores) return;
+      const { engine, model } = under;
+      let greedy = '';
+      const onText = (text: string): void => void (greedy += text);
+      const told = await engine.generate(model.variantId, chat(), GREEDY, onText, never, 'confidence');
+      const { text, steps, result } = await mix();
+      expect(text).toBe(greedy);
+      expect(result).toMatchObject({
+        finishReason: told.finishReason,
+        promptTokens: told.promptTokens,
+        outputTokens: told.outputTokens,
+      });
+      expect(steps.map(({ step }) => step)).toEqual(steps.map((_, i) => i));
+      expect(steps.map(({ promptBits }) => promptBits !== undefined)).toEqual(steps.map((_, i) => i === 0));
+      expect(steps[0]?.promptBits).toBeGreaterThan(0);
+      for (const { next } of steps) {
+        expect(next.ids.length).toBe(next.logProbs.length);
+        expect(next.ids.length).toBeLessThanOrEqual(40);
+        expect([...next.logProbs].sort((a, b) => b - a)).toEqual(next.logProbs);
+        expect(next.logProbs.reduce((sum, one) => sum + Math.exp(one), next.restProb)).toBeCloseTo(1, 4);
+      }
+      const chosen = steps.slice(0, told.outputTokens).map(({ next }) => next.logProbs[0] ?? NaN);
+      const mean = chosen.reduce((sum, one) => sum + one, 0) / chosen.length;
+      expect(Math.abs(mean - (told.meanLogProb ?? NaN))).toBeLessThan(0.01);
+    });
+
+    it('ends a mixed answer at its length, and before a stop string', async () => {
+      if (!under.scores) return;
+      const short = await mix({ maxTokens: 3, topK: 1 });
+      expect(short.result).toMatchObject({ finishReason: 'length', outputTokens: 3 });
+      expect(short.steps).toHaveLength(3);
+      expect(short.steps[0]?.next.ids).toHaveLength(1);
+      const whole = (await mix()).text;
+      const stop = whole.slice(7, 12);
+      const { text, result } = await mix({ stop: [stop] });
+      expect(text).toBe(whole.slice(0, whole.indexOf(stop)));
+      expect(result.finishReason).toBe('stop');
+    });
+
+    it('ends a mixed answer whose chooser is gone: aborted, failed, or wrong', async () => {
+      if (!under.scores) return;
+      const abort = new AbortController();
+      const aborted = await mix({}, () => (abort.abort(), new Promise(() => {})), abort.signal);
+      expect(aborted.result).toMatchObject({ finishReason: 'cancelled', outputTokens: 0, text: '' });
+      expect((await mix({}, likeliest, AbortSignal.abort())).result.finishReason).toBe('cancelled');
+      const gone = new FleetError('job.expired', 'as asked');
+      expect(await codeOf(mix({}, () => Promise.reject(gone)))).toBe('job.expired');
+      expect(await codeOf(mix({}, async () => 1_000_000))).toBe('request.invalid');
+      const prompt = `${under.prompt} `.repeat(200);
+      expect(await codeOf(mix({ input: { kind: 'complete', prompt } }))).toBe('request.invalid');
+      expect((await mix({ maxTokens: 2 })).result.finishReason).toBe('length');
+    });
+
+    it('mixes beside other jobs', async () => {
+      if (!under.scores) return;
+      const alone = (await mix({ maxTokens: 9 })).result;
+      const [first, second, third] = await Promise.all([
+        mix({ maxTokens: 9 }),
+        run({ maxTokens: 9 }),
+        mix({ maxTokens: 9 }),
+      ]);
+      for (const { result } of [first, second, third]) {
+        expect(result).toMatchObject({ finishReason: alone.finishReason, outputTokens: alone.outputTokens });
+      }
+    });
+
     it('ends running jobs as cancelled when their variant is unloaded, and refuses new ones', async () => {
       let unloaded: Promise<void> | undefined;
       const { result } = await run({}, chat(), never, () => {
@@ -160,6 +279,13 @@ export function describeEngine(name: string, open: () => Promise<EngineUnderTest
       expect(result.finishReason).toBe('cancelled');
       expect(await codeOf(run())).toBe('engine.unavailable');
       await under.engine.unload(under.model.variantId);
+      if (under.scores) {
+        await under.engine.load(under.model, never);
+        const mixed = await mix({}, () => (void under.engine.unload(under.model.variantId), new Promise(() => {})));
+        expect(mixed.result.finishReason).toBe('cancelled');
+        expect(await codeOf(mix())).toBe('engine.unavailable');
+        await under.engine.unload(under.model.variantId);
+      }
       await under.engine.load(under.model, never);
       expect((await run({ maxTokens: 2 })).result.outputTokens).toBe(2);
     });

@@ -1,5 +1,6 @@
 import type { ChatMessage, Sampling } from '@fleetgate/shared/protocol/job';
 import type { VariantId } from '@fleetgate/shared/ids';
+import type { NextTokens } from '@fleetgate/shared/mixture/next-token';
 import type { Bytes, Milliseconds } from '@fleetgate/shared/units/quantity';
 
 /** A variant to be made resident. */
@@ -27,6 +28,33 @@ export interface GenerateResult {
   readonly outputTokens: number;
   readonly prefill: Milliseconds;
   readonly decode: Milliseconds;
+  /** Where it was asked for and the engine tells: see `done` in the protocol. */
+  readonly meanLogProb?: number;
+}
+
+/** An answer whose tokens somebody else chooses. */
+export interface MixOptions {
+  readonly input: GenerateInput;
+  /** Tokens that each step gives the probabilities of. */
+  readonly topK: number;
+  readonly maxTokens: number;
+  readonly stop: readonly string[];
+}
+
+export interface MixStep {
+  /** 0 after the prompt, n after the token of step n - 1. */
+  readonly step: number;
+  readonly next: NextTokens;
+  /** At step 0: sum of -log2 p over the prompt's tokens after the first. */
+  readonly promptBits?: number;
+  /** Text that the token of the step before has added. */
+  readonly text: string;
+}
+
+/** `decode` counts the engine's own time, not the chooser's. */
+export interface MixResult extends GenerateResult {
+  /** Text that no step has given. */
+  readonly text: string;
 }
 
 export interface ScoreResult {
@@ -37,6 +65,9 @@ export interface ScoreResult {
   readonly promptTokens: number;
   readonly scoredTokens: number;
   readonly duration: Milliseconds;
+  /** With `tokens`: bits of the chat prompt after its first token, and of each scored token in order. */
+  readonly promptBits?: number;
+  readonly tokenBits?: readonly number[];
 }
 
 export type EngineState =
@@ -58,16 +89,41 @@ export interface Engine {
   load(model: EngineModel, signal: AbortSignal): Promise<LoadedModel>;
   /** Idempotent. Running jobs of the variant are ended as cancelled first. */
   unload(variant: VariantId): Promise<void>;
-  /** Calls `onText` with each piece of text as it comes; `tokens` is how many tokens it stands for. Aborting ends it as `cancelled`. */
+  /**
+   * Calls `onText` with each piece of text as it comes; `tokens` is how many tokens it stands for. Aborting ends it as
+   * `cancelled`. `confidence` asks for `meanLogProb`, which some engines do not tell.
+   */
   generate(
     variant: VariantId,
     input: GenerateInput,
     sampling: Sampling,
     onText: (text: string, tokens: number) => void,
     signal: AbortSignal,
+    confidence?: 'confidence',
   ): Promise<GenerateResult>;
-  /** Log-likelihood of `completion` after the chat prompt `prompt`. Throws `engine.unavailable` where the engine cannot. */
-  score(variant: VariantId, prompt: string, completion: string, signal: AbortSignal): Promise<ScoreResult>;
+  /**
+   * Answers token by token: gives `choose` the probabilities of the next one and goes on with the token that it resolves
+   * with. Ends as `stop` at an end token or a stop string, as `length` at `maxTokens` or the end of the context, as
+   * `cancelled` when aborted; fails with what `choose` rejects with, with `request.invalid` for a token that the model
+   * does not have, and with `engine.unavailable` where the engine cannot.
+   */
+  mix(
+    variant: VariantId,
+    options: MixOptions,
+    choose: (step: MixStep) => Promise<number>,
+    signal: AbortSignal,
+  ): Promise<MixResult>;
+  /**
+   * Log-likelihood of `completion` after the chat prompt `prompt`; with `tokens` also of each token. Throws
+   * `engine.unavailable` where the engine cannot.
+   */
+  score(
+    variant: VariantId,
+    prompt: string,
+    completion: string,
+    signal: AbortSignal,
+    detail?: 'tokens',
+  ): Promise<ScoreResult>;
   /** Ends everything it started; idempotent. */
   close(): Promise<void>;
 }

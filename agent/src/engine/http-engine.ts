@@ -12,6 +12,7 @@ import type {
   GenerateInput,
   GenerateResult,
   LoadedModel,
+  MixResult,
   ScoreResult,
 } from './engine.js';
 import { EngineStatus } from './engine-status.js';
@@ -95,6 +96,7 @@ class HttpEngine implements Engine {
     sampling: Sampling,
     onText: (text: string, tokens: number) => void,
     signal: AbortSignal,
+    confidence?: 'confidence',
   ): Promise<GenerateResult> {
     const resident = this.#resident.get(variant);
     if (resident === undefined || this.#closed) {
@@ -105,7 +107,8 @@ class HttpEngine implements Engine {
     resident.jobs.add(unloaded);
     const answer = new StreamedAnswer([...sampling.stop, ...resident.model.stop], input.kind, onText);
     try {
-      await this.#server.stream(pathOf(input), this.#bodyOf(variant, input, sampling, resident.model), ended, answer);
+      const body = { ...this.#bodyOf(variant, input, sampling, resident.model), ...logprobsOf(input, confidence) };
+      await this.#server.stream(pathOf(input), body, ended, answer);
       return answer.result(undefined);
     } catch (error) {
       if (ended.aborted) return answer.result('cancelled');
@@ -113,6 +116,14 @@ class HttpEngine implements Engine {
     } finally {
       resident.jobs.delete(unloaded);
     }
+  }
+
+  async mix(): Promise<MixResult> {
+    throw new FleetError(
+      'engine.unavailable',
+      'an OpenAI-compatible server does not let others choose the tokens of its answer',
+      { hint: 'answering together needs the llama engine' },
+    );
   }
 
   async score(): Promise<ScoreResult> {
@@ -132,7 +143,7 @@ class HttpEngine implements Engine {
     for (const variant of this.#resident.keys()) await this.unload(variant);
   }
 
-  #bodyOf(variant: VariantId, input: GenerateInput, sampling: Sampling, model: EngineModel): unknown {
+  #bodyOf(variant: VariantId, input: GenerateInput, sampling: Sampling, model: EngineModel): object {
     // OpenAI allows four; the rest is applied here.
     const stop = [...sampling.stop, ...model.stop].slice(0, 4);
     return {
@@ -151,4 +162,10 @@ class HttpEngine implements Engine {
 
 function pathOf(input: GenerateInput): string {
   return input.kind === 'chat' ? '/v1/chat/completions' : '/v1/completions';
+}
+
+/** Chats are asked by a switch, completions by how many alternatives are to be listed. */
+function logprobsOf(input: GenerateInput, confidence: 'confidence' | undefined): object {
+  if (confidence === undefined) return {};
+  return { logprobs: input.kind === 'chat' ? true : 1 };
 }

@@ -20,6 +20,7 @@ interface Body {
   readonly prompt?: string;
   readonly max_tokens: number;
   readonly stop?: readonly string[];
+  readonly logprobs?: boolean | number;
 }
 
 const CONTEXT_WORDS = 320;
@@ -100,7 +101,7 @@ export class HttpTestServer {
     const said = words.slice(0, body.max_tokens);
     for (const [i, word] of said.entries()) {
       if (fault?.afterTokens === i) return this.#misbehave(response, fault.kind);
-      await this.#send(response, body.prompt === undefined ? { delta: { content: word } } : { text: word });
+      await this.#send(response, { ...piece(body, word), ...logprobs(body, -0.1 * (i + 1)) });
       await new Promise(setImmediate);
     }
     const reason = said.length < words.length ? 'length' : 'stop';
@@ -138,6 +139,16 @@ export class HttpTestServer {
       await new Promise<void>((resolve) => response.write(all.subarray(at, at + chunkBytes), () => resolve()));
     }
   }
+}
+
+function piece(body: Body, word: string): object {
+  return body.prompt === undefined ? { delta: { content: word } } : { text: word };
+}
+
+/** As servers give them where they are asked: chats in another form than completions. */
+function logprobs(body: Body, logprob: number): object {
+  if (body.logprobs === true) return { logprobs: { content: [{ token: 'x', logprob }] } };
+  return body.logprobs === 1 ? { logprobs: { token_logprobs: [logprob] } } : {};
 }
 
 async function bodyOf(request: IncomingMessage): Promise<string> {

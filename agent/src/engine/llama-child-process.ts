@@ -112,6 +112,7 @@ export class LlamaChildProcess {
         this.#busy = message.busy;
         return;
       case 'text':
+      case 'step':
       case 'done':
       case 'failed':
         this.#progressAt = this.#heardAt;

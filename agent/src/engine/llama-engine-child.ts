@@ -15,7 +15,7 @@ import {
   type ToChild,
   toPlainError,
 } from './child-message.js';
-import type { EngineModel, LoadedModel } from './engine.js';
+import type { EngineModel, LoadedModel, MixStep } from './engine.js';
 import { loadError } from './llama-failure.js';
 import { LlamaModelHost } from './llama-model-host.js';
 
@@ -24,6 +24,9 @@ interface Running {
   readonly abort: AbortController;
   readonly ended: Promise<void>;
 }
+
+/** Goes on with a `mix` call that waits for its next token; undefined ends it as cancelled. */
+type Resume = (token: number | undefined) => void;
 
 /** Lines of llama.cpp's log that explain a failed load. */
 const KEPT_LOG_LINES = 4;
@@ -34,6 +37,7 @@ class EngineChild {
   readonly #log: readonly string[];
   readonly #resident = new Map<VariantId, { host: LlamaModelHost; loaded: LoadedModel }>();
   readonly #running = new Map<number, Running>();
+  readonly #waiting = new Map<number, Resume>();
   /** Loads and unloads come one after the other, so that memory can be told apart. */
   #changes: Promise<unknown> = Promise.resolve();
   #progress = 0;
@@ -49,6 +53,10 @@ class EngineChild {
       this.#running.get(message.id)?.abort.abort();
       return;
     }
+    if (message.kind === 'token') {
+      this.#waiting.get(message.id)?.(message.token);
+      return;
+    }
     const abort = new AbortController();
     const variantId = 'variantId' in message ? message.variantId : undefined;
     const ended = this.#answer(message, abort.signal).finally(() => this.#running.delete(message.id));
@@ -56,7 +64,7 @@ class EngineChild {
   }
 
   beat(): void {
-    send({ kind: 'heartbeat', progress: this.#progress, busy: this.#running.size > 0 });
+    send({ kind: 'heartbeat', progress: this.#progress, busy: this.#running.size > this.#waiting.size });
   }
 
   async #answer(call: Call, signal: AbortSignal): Promise<void> {
@@ -80,9 +88,28 @@ class EngineChild {
           call.seed,
           (text, tokens) => send({ kind: 'text', id: call.id, text, tokens }),
           signal,
+          call.confidence,
         );
+      case 'mix':
+        return this.#host(call.variantId).mix(call.options, (step) => this.#choice(call.id, step, signal), signal);
       case 'score':
-        return this.#host(call.variantId).score(call.prompt, call.completion, signal);
+        return this.#host(call.variantId).score(call.prompt, call.completion, signal, call.detail);
+    }
+  }
+
+  /** The token that the parent chooses; undefined when the call is cancelled first. */
+  async #choice(id: number, step: MixStep, signal: AbortSignal): Promise<number | undefined> {
+    if (signal.aborted) return undefined;
+    const abandon = (): void => this.#waiting.get(id)?.(undefined);
+    try {
+      return await new Promise((resolve) => {
+        this.#waiting.set(id, resolve);
+        signal.addEventListener('abort', abandon, { once: true });
+        send({ kind: 'step', id, step });
+      });
+    } finally {
+      this.#waiting.delete(id);
+      signal.removeEventListener('abort', abandon);
     }
   }
 

@@ -13,7 +13,7 @@ import { variantId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
-import type { EngineModel, EngineState } from './engine.js';
+import type { EngineModel, EngineState, MixStep } from './engine.js';
 import { describeEngine } from './engine-contract.js';
 import { type LlamaEngine, createLlamaEngine } from './llama-engine.js';
 import { CRASHES_TO_DOWN } from './restart-policy.js';
@@ -112,6 +112,19 @@ describe('LlamaEngine under faults', () => {
     await engine.load(MATH, never);
     const result = await engine.generate(MATH.variantId, chat('x'), { ...GREEDY, maxTokens: 2 }, () => {}, never);
     expect(result.outputTokens).toBe(2);
+  });
+
+  it('rejects a mixed answer that waits for its token when its process is killed', async () => {
+    const engine = openEngine();
+    await engine.load(MATH, never);
+    const options = { input: chat(PROMPT), topK: 8, maxTokens: 8, stop: [] };
+    let waiting = (): void => {};
+    const waits = new Promise<void>((resolve) => (waiting = resolve));
+    const mixed = engine.mix(MATH.variantId, options, () => (waiting(), new Promise(() => {})), never);
+    const ended = mixed.catch((error: unknown) => error);
+    await waits;
+    signalChild(engine, 'SIGKILL');
+    expect(await ended).toMatchObject({ code: 'engine.crashed', retryable: true });
   });
 
   it('kills a process that hangs, as a timeout, and restarts', async () => {
@@ -313,6 +326,29 @@ describe('LlamaEngine', () => {
       }),
     );
     expect(tokens).toEqual([4, 4]);
+  });
+
+  it('mixes exactly: bits of an answer are those of its score, step by step, whole characters only', async () => {
+    const engine = openEngine();
+    await engine.load(MATH, never);
+    const said = 'It is 7 — 東京 ☕, ok';
+    const { tokenBits = [], promptBits } = await engine.score(MATH.variantId, PROMPT, said, never, 'tokens');
+    // A tokenizer of its own is not at hand: the tokens are found by following the bits of the score.
+    const steps: MixStep[] = [];
+    const pieces: string[] = [];
+    const follow = async (step: MixStep): Promise<number> => {
+      steps.push(step);
+      pieces.push(step.text);
+      const bits = tokenBits[step.step] ?? NaN;
+      const at = step.next.logProbs.findIndex((logProb) => Math.abs(-logProb / Math.LN2 - bits) < 1e-3);
+      return step.next.ids[at] ?? -1;
+    };
+    const options = { input: chat(PROMPT), topK: 512, maxTokens: 200, stop: [] };
+    await engine.mix(MATH.variantId, options, follow, never).catch(() => {});
+    expect(steps[0]?.promptBits).toBeCloseTo(promptBits ?? NaN, 2);
+    expect(steps.length).toBeGreaterThan(2);
+    expect(pieces.join('')).not.toContain('\uFFFD');
+    expect(said.startsWith(pieces.join(''))).toBe(true);
   });
 
   // Values of experts/README.md (full precision, another framework); Q8_0 agrees within 0.005, rounding adds 0.0005.

@@ -6,7 +6,7 @@ import type { VariantId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { type Random, systemRandom } from '@fleetgate/shared/random';
-import { type Bytes, type Milliseconds, elapsed, milliseconds } from '@fleetgate/shared/units/quantity';
+import { type Milliseconds, elapsed, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { ChildCalls, type OnText } from './child-calls.js';
 import type {
@@ -16,10 +16,14 @@ import type {
   GenerateInput,
   GenerateResult,
   LoadedModel,
+  MixOptions,
+  MixResult,
+  MixStep,
   ScoreResult,
 } from './engine.js';
 import { EngineStatus } from './engine-status.js';
 import { LlamaChildProcess } from './llama-child-process.js';
+import { checkMemory } from './llama-failure.js';
 import { decideRestart } from './restart-policy.js';
 
 export interface LlamaEngineOptions {
@@ -120,14 +124,31 @@ export class LlamaEngine implements Engine {
     sampling: Sampling,
     onText: OnText,
     signal: AbortSignal,
+    confidence?: 'confidence',
   ): Promise<GenerateResult> {
     const seed = sampling.seed === undefined ? Math.floor(this.#random.uniform() * 2 ** 32) : sampling.seed >>> 0;
-    const call = { kind: 'generate' as const, variantId: variant, input, sampling, seed };
-    return this.#calls.make(this.#holder(variant), call, signal, onText);
+    const call = { kind: 'generate' as const, variantId: variant, input, sampling, seed, confidence };
+    return this.#calls.make(this.#holder(variant), call, signal, { onText });
   }
 
-  async score(variant: VariantId, prompt: string, completion: string, signal: AbortSignal): Promise<ScoreResult> {
-    const call = { kind: 'score' as const, variantId: variant, prompt, completion };
+  async mix(
+    variant: VariantId,
+    options: MixOptions,
+    choose: (step: MixStep) => Promise<number>,
+    signal: AbortSignal,
+  ): Promise<MixResult> {
+    const call = { kind: 'mix' as const, variantId: variant, options };
+    return this.#calls.make(this.#holder(variant), call, signal, { choose });
+  }
+
+  async score(
+    variant: VariantId,
+    prompt: string,
+    completion: string,
+    signal: AbortSignal,
+    detail?: 'tokens',
+  ): Promise<ScoreResult> {
+    const call = { kind: 'score' as const, variantId: variant, prompt, completion, detail };
     return this.#calls.make(this.#holder(variant), call, signal);
   }
 
@@ -219,20 +240,6 @@ export class LlamaEngine implements Engine {
       void child?.stop();
     });
   }
-}
-
-/**
- * Refuses a model that the machine (or this process's memory group) cannot hold, before anything is allocated: the
- * system hands out more memory than there is and kills when it is used.
- */
-function checkMemory(need: Bytes, variant: VariantId): void {
-  const available = process.availableMemory();
-  if (need <= available) return;
-  throw new FleetError(
-    'engine.out-of-memory',
-    `${variant} needs an estimated ${need} bytes (weights, KV cache, compute buffers), but ${available} are available`,
-    { hint: 'unload another variant, or use a smaller one, a shorter context or fewer sequences' },
-  );
 }
 
 function closed(): FleetError {

@@ -1,4 +1,6 @@
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
+import type { VariantId } from '@fleetgate/shared/ids';
+import type { Bytes } from '@fleetgate/shared/units/quantity';
 
 import type { EngineModel } from './engine.js';
 
@@ -21,4 +23,18 @@ export function loadError(model: EngineModel, error: unknown, detail: string, si
     cause: error,
     hint: 'the file may need a newer llama.cpp, or it is damaged: compare its sha256',
   });
+}
+
+/**
+ * Refuses a model that the machine (or this process's memory group) cannot hold, before anything is allocated: the
+ * system hands out more memory than there is and kills when it is used.
+ */
+export function checkMemory(need: Bytes, variant: VariantId): void {
+  const available = process.availableMemory();
+  if (need <= available) return;
+  throw new FleetError(
+    'engine.out-of-memory',
+    `${variant} needs an estimated ${need} bytes (weights, KV cache, compute buffers), but ${available} are available`,
+    { hint: 'unload another variant, or use a smaller one, a shorter context or fewer sequences' },
+  );
 }

@@ -5,14 +5,22 @@ import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { AnswerText } from './answer-text.js';
-import type { EngineModel, GenerateInput, GenerateResult, ScoreResult } from './engine.js';
+import type {
+  EngineModel,
+  GenerateInput,
+  GenerateResult,
+  MixOptions,
+  MixResult,
+  MixStep,
+  ScoreResult,
+} from './engine.js';
 import { cancelled } from './llama-failure.js';
+import { mixAnswer, MixText } from './llama-mix.js';
 import { LlamaPrompts } from './llama-prompts.js';
+import { checkDetail, meanLogProb, scoredDocument } from './llama-score.js';
+import { CHUNK, documentBits, sum } from './llama-token-bits.js';
 import { Slots } from './slots.js';
 import { TokenText } from './token-text.js';
-
-/** Prompt tokens evaluated at one go: between two of them a call can be aborted and is seen to get on. */
-const PREFILL_CHUNK = 256;
 
 type OnText = (text: string, tokens: number) => void;
 
@@ -79,50 +87,77 @@ export class LlamaModelHost {
     seed: number,
     onText: OnText,
     signal: AbortSignal,
+    confidence?: 'confidence',
   ): Promise<GenerateResult> {
     const { tokens, stop } = this.#prompts.tokensOf(input);
     this.#checkFits(tokens.length);
     return this.#withSequence(signal, async (sequence) => {
       if (sequence === undefined) return cancelledBeforeStart();
       const answer = new AnswerText([...sampling.stop, ...this.model.stop, ...stop], input.kind, onText);
-      const text = new TokenText<Token>((some, before) => this.#llamaModel.detokenize(some, false, before), tokens);
+      const text = this.#textAfter(tokens);
       const startedAt = performance.now();
       if (!(await this.#prefill(sequence, tokens.slice(0, -1), signal))) return cancelledBeforeStart();
       const room = Math.min(sampling.maxTokens, this.model.contextTokens - tokens.length);
       let firstAt: number | undefined;
-      let outputTokens = 0;
+      const output: Token[] = [];
       let finishReason: GenerateResult['finishReason'] = 'stop';
-      const steps = sequence.evaluate(tokens.slice(-1), {
-        temperature: sampling.temperature,
-        topP: sampling.topP,
-        topK: 0,
-        minP: 0,
-        seed,
-      });
-      for await (const token of steps) {
+      const { temperature, topP } = sampling;
+      for await (const token of sequence.evaluate(tokens.slice(-1), { temperature, topP, topK: 0, minP: 0, seed })) {
         firstAt ??= performance.now();
         this.#onProgress();
         if (signal.aborted) {
           finishReason = 'cancelled';
           break;
         }
-        outputTokens++;
+        output.push(token);
         answer.push(text.push(token));
         if (answer.stopped) break;
-        if (outputTokens >= room) {
+        if (output.length >= room) {
           finishReason = 'length';
           break;
         }
       }
       if (finishReason !== 'cancelled') answer.flush(text.flush());
+      const told =
+        confidence === undefined
+          ? undefined
+          : await meanLogProb(sequence, { prompt: tokens, output }, this.#onProgress, signal);
       const endedAt = performance.now();
       return {
         finishReason,
         promptTokens: tokens.length,
-        outputTokens,
+        outputTokens: output.length,
         prefill: milliseconds((firstAt ?? endedAt) - startedAt),
         decode: milliseconds(endedAt - (firstAt ?? endedAt)),
+        ...(told === undefined ? {} : { meanLogProb: told }),
       };
+    });
+  }
+
+  /** Answers token by token with those that `choose` picks; it resolves with undefined when it was aborted. */
+  async mix(
+    { input, topK, maxTokens, stop }: MixOptions,
+    choose: (step: MixStep) => Promise<number | undefined>,
+    signal: AbortSignal,
+  ): Promise<MixResult> {
+    const prompt = this.#prompts.tokensOf(input);
+    const { tokens } = prompt;
+    this.#checkFits(tokens.length);
+    return this.#withSequence(signal, async (sequence) => {
+      const startedAt = performance.now();
+      const bits = sequence && (await this.#bitsOf(sequence, tokens, 0, signal));
+      if (sequence === undefined || bits === undefined) return { ...cancelledBeforeStart(), text: '' };
+      return mixAnswer({
+        sequence,
+        model: this.#llamaModel,
+        prompt: { tokens, bits: sum(bits), startedAt },
+        room: Math.min(maxTokens, this.model.contextTokens - tokens.length),
+        topK,
+        answer: new MixText([...stop, ...this.model.stop, ...prompt.stop], input.kind, this.#textAfter(tokens)),
+        tokenOf: (id) => this.#prompts.tokenOf(id),
+        onProgress: this.#onProgress,
+        choose,
+      });
     });
   }
 
@@ -130,80 +165,43 @@ export class LlamaModelHost {
    * Bits of the completion and its closing end token after the chat prompt, by exact log-probabilities (softmax over
    * the whole vocabulary). The document is cut to the context; a part that is cut off is not scored.
    */
-  async score(prompt: string, completion: string, signal: AbortSignal): Promise<ScoreResult> {
-    const { tokens, endsWithSpace } = this.#prompts.tokensOf({
-      kind: 'chat',
-      messages: [{ role: 'user', content: prompt }],
-    });
-    const separator = endsWithSpace ? '' : ' ';
-    const answer = this.#llamaModel.tokenize(separator + completion);
-    const { eot, eos } = this.#llamaModel.tokens;
-    const end = eot ?? eos;
-    const document = [...tokens, ...answer, ...(end === null ? [] : [end])].slice(0, this.model.contextTokens);
-    const scoredTokens = document.length - tokens.length;
-    if (scoredTokens < 1) this.#checkFits(tokens.length);
+  async score(prompt: string, completion: string, signal: AbortSignal, detail?: 'tokens'): Promise<ScoreResult> {
+    const text = { prompt, completion };
+    const document = scoredDocument(this.#llamaModel, this.#prompts, this.model.contextTokens, text);
+    const { tokens, promptTokens, bytes } = document;
+    const scoredTokens = tokens.length - promptTokens;
+    if (scoredTokens < 1) this.#checkFits(promptTokens);
+    if (detail !== undefined) checkDetail(scoredTokens);
     return this.#withSequence(signal, async (sequence) => {
-      if (sequence === undefined) throw cancelled('scoring');
       const startedAt = performance.now();
-      const first = tokens.length - 1;
-      let bits = 0;
-      for (let from = 0; from < document.length - 1; from += PREFILL_CHUNK) {
-        if (signal.aborted) throw cancelled('scoring');
-        const until = Math.min(from + PREFILL_CHUNK, document.length - 1);
-        bits += await this.#bitsOf(sequence, document, from, until, first);
-        this.#onProgress();
-      }
-      const whole = scoredTokens >= answer.length;
-      const text = whole
-        ? separator + completion
-        : this.#llamaModel.detokenize(document.slice(tokens.length)).replace(/\uFFFD$/, '');
+      const first = detail === undefined ? promptTokens - 1 : 0;
+      const bits = sequence && (await this.#bitsOf(sequence, tokens, first, signal));
+      if (bits === undefined) throw cancelled('scoring');
+      const scored = bits.slice(promptTokens - 1 - first);
       return {
-        bits,
-        bytes: Buffer.byteLength(text),
-        promptTokens: tokens.length,
+        bits: sum(scored),
+        bytes,
+        promptTokens,
         scoredTokens,
         duration: milliseconds(performance.now() - startedAt),
+        ...(detail === undefined ? {} : { promptBits: sum(bits.slice(0, promptTokens - 1)), tokenBits: scored }),
       };
     });
   }
 
-  /** Evaluates tokens `from` to `until` of the document; bits of the tokens after them, from index `first` on. */
-  async #bitsOf(
-    sequence: LlamaContextSequence,
-    document: readonly Token[],
-    from: number,
-    until: number,
-    first: number,
-  ): Promise<number> {
-    const steps = await sequence.controlledEvaluate(
-      document.slice(from, until).map((token, i) => {
-        const next = document[from + i + 1];
-        if (from + i < first || next === undefined) return token;
-        // `includeMax` does not work together with `tokens`; the top one is the same.
-        return [
-          token,
-          { generateNext: { logits: { filter: { tokens: [next], includeTop: 1 } }, totalLogitWeight: true } },
-        ];
-      }),
-    );
-    let bits = 0;
-    for (let i = Math.max(from, first); i < until; i++) {
-      const { logits, totalLogitWeight } = steps[i - from]?.next ?? {};
-      const next = document[i + 1];
-      const logit = next === undefined ? undefined : logits?.get(next);
-      if (logits === undefined || logit === undefined || totalLogitWeight === undefined) {
-        throw new FleetError('internal.invariant', `no logit of token ${i + 1} of ${document.length} came back`);
-      }
-      bits += (Math.max(...logits.values()) + Math.log(totalLogitWeight) - logit) / Math.LN2;
-    }
-    return bits;
+  #bitsOf(sequence: LlamaContextSequence, document: readonly Token[], first: number, signal: AbortSignal) {
+    return documentBits(sequence, document, { from: 0, first }, this.#onProgress, signal);
+  }
+
+  #textAfter(tokens: readonly Token[]): TokenText<Token> {
+    return new TokenText<Token>((some, before) => this.#llamaModel.detokenize(some, false, before), tokens);
   }
 
   /** False when it was aborted on the way. */
   async #prefill(sequence: LlamaContextSequence, tokens: readonly Token[], signal: AbortSignal): Promise<boolean> {
-    for (let from = 0; from < tokens.length; from += PREFILL_CHUNK) {
+    for (let from = 0; from < tokens.length; from += CHUNK) {
       if (signal.aborted) return false;
-      await sequence.evaluateWithoutGeneratingNewTokens(tokens.slice(from, from + PREFILL_CHUNK));
+      await sequence.evaluateWithoutGeneratingNewTokens(tokens.slice(from, from + CHUNK));
       this.#onProgress();
     }
     return !signal.aborted;

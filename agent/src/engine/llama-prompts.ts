@@ -17,6 +17,7 @@ export interface PromptTokens {
 export class LlamaPrompts {
   readonly #model: LlamaModel;
   #specials: readonly string[] | undefined;
+  #vocabulary: readonly Token[] | undefined;
 
   constructor(model: LlamaModel) {
     this.#model = model;
@@ -36,6 +37,12 @@ export class LlamaPrompts {
       throw new FleetError('request.invalid', 'the prompt is empty, expected at least one token');
     }
     return { tokens, stop, endsWithSpace: /\s$/.test(parts.at(-1) ?? '') };
+  }
+
+  /** The token of that id; undefined when the model has none. */
+  tokenOf(id: number): Token | undefined {
+    this.#vocabulary ??= [...this.#model.iterateAllTokens()];
+    return this.#vocabulary[id];
   }
 
   #chatParts(messages: readonly ChatMessage[]): { parts: readonly string[]; stop: readonly string[] } {

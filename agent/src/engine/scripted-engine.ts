@@ -12,10 +12,14 @@ import type {
   GenerateInput,
   GenerateResult,
   LoadedModel,
+  MixOptions,
+  MixResult,
+  MixStep,
   ScoreResult,
 } from './engine.js';
 import { EngineStatus } from './engine-status.js';
-import { pause } from './waiting.js';
+import { END_TOKEN, offered, promptOf, words } from './script.js';
+import { orAborted, pause } from './waiting.js';
 
 export interface ScriptedEngineOptions {
   readonly clock: Clock;
@@ -25,7 +29,11 @@ export interface ScriptedEngineOptions {
   readonly prefill?: Milliseconds;
   readonly perToken?: Milliseconds;
   readonly memory?: Bytes;
+  /** How sure it is of each of its tokens: a probability. Default: 0.9. */
+  readonly sureness?: (variant: VariantId, prompt: string) => number;
 }
+
+const SURENESS = 0.9;
 
 /** Runs at most so many tokens whatever the script says. */
 const LONGEST_ANSWER = 131_072;
@@ -107,20 +115,9 @@ export class ScriptedEngine implements Engine {
     sampling: Sampling,
     onText: (text: string, tokens: number) => void,
     signal: AbortSignal,
+    confidence?: 'confidence',
   ): Promise<GenerateResult> {
-    const model = this.#model(variant);
-    const prompt = promptOf(input);
-    const promptTokens = words(prompt).length;
-    if (promptTokens >= model.contextTokens) {
-      throw new FleetError(
-        'request.invalid',
-        `the prompt has ${promptTokens} tokens, expected less than ${model.contextTokens}`,
-      );
-    }
-    const failure = this.#failJob;
-    this.#failJob = undefined;
-    const script = this.#options.answer?.(variant, prompt) ?? words(prompt);
-    const room = Math.min(sampling.maxTokens, model.contextTokens - promptTokens, LONGEST_ANSWER);
+    const { model, promptTokens, script, room, failure, sureness } = this.#begin(variant, input, sampling.maxTokens);
     const answer = new AnswerText([...sampling.stop, ...model.stop], input.kind, onText);
     return this.#asJob(variant, signal, async (job) => {
       const startedAt = this.#options.clock.now();
@@ -143,20 +140,68 @@ export class ScriptedEngine implements Engine {
         outputTokens: sent,
         prefill: milliseconds(firstAt - startedAt),
         decode: milliseconds(this.#options.clock.now() - firstAt),
+        ...(confidence === undefined || sent === 0 ? {} : { meanLogProb: Math.log(sureness) }),
       };
     });
   }
 
+  /** Step n offers word n of the script, sure as told, and else the end. */
+  async mix(
+    variant: VariantId,
+    { input, topK, maxTokens, stop }: MixOptions,
+    choose: (step: MixStep) => Promise<number>,
+    signal: AbortSignal,
+  ): Promise<MixResult> {
+    const { model, promptTokens, script, room, failure, sureness } = this.#begin(variant, input, maxTokens);
+    let text = '';
+    const answer = new AnswerText([...stop, ...model.stop], input.kind, (piece) => (text += piece));
+    const { prefill = milliseconds(0), perToken = milliseconds(0) } = this.#options;
+    return this.#asJob(variant, signal, async (job) => {
+      let sent = 0;
+      const ended = (finishReason: GenerateResult['finishReason']): MixResult => {
+        if (job.reason instanceof FleetError) throw job.reason;
+        if (finishReason !== 'cancelled') answer.flush();
+        const decode = milliseconds(perToken * sent);
+        return { finishReason, promptTokens, outputTokens: sent, prefill, decode, text };
+      };
+      for (let step = 0; ; step++) {
+        await this.#wait(step === 0 ? prefill : perToken, job);
+        if (failure !== undefined && sent >= failure.afterTokens) throw failure.error;
+        if (job.aborted) return ended('cancelled');
+        const evidence = step === 0 ? { promptBits: Buffer.byteLength(promptOf(input)) } : {};
+        const offer = { step, next: offered(step, script.length, sureness, topK), text, ...evidence };
+        text = '';
+        const token = await orAborted(choose(offer), job);
+        if (token === undefined) return ended('cancelled');
+        if (token === END_TOKEN) return ended('stop');
+        const word = script[token - 1];
+        if (word === undefined) throw new FleetError('request.invalid', `there is no token ${token}`);
+        sent++;
+        answer.push(word);
+        if (answer.stopped) return ended('stop');
+        if (sent >= room) return ended('length');
+      }
+    });
+  }
+
   /** One bit per byte, whatever the text. */
-  async score(variant: VariantId, prompt: string, completion: string): Promise<ScoreResult> {
+  async score(
+    variant: VariantId,
+    prompt: string,
+    completion: string,
+    _signal: AbortSignal,
+    detail?: 'tokens',
+  ): Promise<ScoreResult> {
     this.#model(variant);
     const length = Buffer.byteLength(completion);
+    const tokenBits = words(completion).map((word) => Buffer.byteLength(word));
     return {
       bits: length,
       bytes: length,
       promptTokens: words(prompt).length,
-      scoredTokens: words(completion).length,
+      scoredTokens: tokenBits.length,
       duration: milliseconds(0),
+      ...(detail === undefined ? {} : { promptBits: Buffer.byteLength(prompt), tokenBits }),
     };
   }
 
@@ -166,11 +211,26 @@ export class ScriptedEngine implements Engine {
     for (const variant of this.#resident.keys()) await this.unload(variant);
   }
 
-  async #asJob(
-    variant: VariantId,
-    signal: AbortSignal,
-    run: (job: AbortSignal) => Promise<GenerateResult>,
-  ): Promise<GenerateResult> {
+  /** What a job has to work with. Throws `request.invalid` for a prompt that does not fit. */
+  #begin(variant: VariantId, input: GenerateInput, maxTokens: number) {
+    const model = this.#model(variant);
+    const prompt = promptOf(input);
+    const promptTokens = words(prompt).length;
+    if (promptTokens >= model.contextTokens) {
+      throw new FleetError(
+        'request.invalid',
+        `the prompt has ${promptTokens} tokens, expected less than ${model.contextTokens}`,
+      );
+    }
+    const failure = this.#failJob;
+    this.#failJob = undefined;
+    const script = this.#options.answer?.(variant, prompt) ?? words(prompt);
+    const sureness = this.#options.sureness?.(variant, prompt) ?? SURENESS;
+    const room = Math.min(maxTokens, model.contextTokens - promptTokens, LONGEST_ANSWER);
+    return { model, promptTokens, script, room, failure, sureness };
+  }
+
+  async #asJob<T>(variant: VariantId, signal: AbortSignal, run: (job: AbortSignal) => Promise<T>): Promise<T> {
     const job = new AbortController();
     this.#jobs.set(job, variant);
     try {
@@ -199,13 +259,4 @@ export class ScriptedEngine implements Engine {
     if (delay > 0) await pause(this.#options.clock, delay, signal);
     else await new Promise((resolve) => setImmediate(resolve));
   }
-}
-
-function promptOf(input: GenerateInput): string {
-  return input.kind === 'complete' ? input.prompt : input.messages.map(({ content }) => content).join('\n');
-}
-
-/** Words with the spaces before them: joined, they give the text again. */
-function words(text: string): readonly string[] {
-  return text.match(/\s*\S+\s*$|\s*\S+/g) ?? [];
 }

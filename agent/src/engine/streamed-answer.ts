@@ -10,6 +10,11 @@ const LONGEST_ERROR_TEXT = 500;
 
 const errorSchema = z.object({ error: z.union([z.string(), z.object({ message: z.string() })]) });
 const count = z.number().nonnegative();
+/** Log-probabilities of the piece's tokens: `content` of chats, and of llama-server's completions; else `token_logprobs`. */
+const logprobsSchema = z.object({
+  content: z.array(z.object({ logprob: z.number() })).nullish(),
+  token_logprobs: z.array(z.number().nullable()).nullish(),
+});
 const chunkSchema = z.object({
   choices: z
     .array(
@@ -17,6 +22,7 @@ const chunkSchema = z.object({
         text: z.string().nullish(),
         delta: z.object({ content: z.string().nullish() }).nullish(),
         finish_reason: z.string().nullish(),
+        logprobs: logprobsSchema.nullish(),
       }),
     )
     .default([]),
@@ -33,6 +39,7 @@ export class StreamedAnswer {
   #firstAt: number | undefined;
   #lastAt = this.#startedAt;
   #pieces = 0;
+  #logProb = { sum: 0, tokens: 0 };
   #finishReason: 'stop' | 'length' | undefined;
   #usage: Chunk['usage'];
   #timings: Chunk['timings'];
@@ -61,12 +68,14 @@ export class StreamedAnswer {
   result(cancelled: 'cancelled' | undefined): GenerateResult {
     if (cancelled === undefined) this.#answer.flush();
     const firstAt = this.#firstAt ?? this.#lastAt;
+    const { sum, tokens } = this.#logProb;
     return {
       finishReason: cancelled ?? (this.#answer.stopped ? 'stop' : (this.#finishReason ?? 'stop')),
       promptTokens: this.#usage?.prompt_tokens ?? this.#timings?.prompt_n ?? 0,
       outputTokens: this.#usage?.completion_tokens ?? this.#timings?.predicted_n ?? this.#pieces,
       prefill: milliseconds(this.#timings?.prompt_ms ?? firstAt - this.#startedAt),
       decode: milliseconds(this.#timings?.predicted_ms ?? this.#lastAt - firstAt),
+      ...(tokens === 0 ? {} : { meanLogProb: Math.min(0, sum / tokens) }),
     };
   }
 
@@ -74,6 +83,12 @@ export class StreamedAnswer {
     this.#usage = chunk.usage ?? this.#usage;
     this.#timings = chunk.timings ?? this.#timings;
     const choice = chunk.choices[0];
+    const { content, token_logprobs } = choice?.logprobs ?? {};
+    for (const logProb of content?.map(({ logprob }) => logprob) ?? token_logprobs ?? []) {
+      if (logProb === null) continue;
+      this.#logProb.sum += logProb;
+      this.#logProb.tokens++;
+    }
     const text = choice?.delta?.content ?? choice?.text ?? '';
     if (text !== '') {
       this.#lastAt = performance.now();

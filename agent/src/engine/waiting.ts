@@ -15,6 +15,16 @@ export async function pause(clock: Clock, duration: Milliseconds, signal: AbortS
   });
 }
 
+/** What `promise` resolves with, or undefined when `signal` aborts first. */
+export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    const end = (): void => resolve(undefined);
+    signal.addEventListener('abort', end, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', end));
+    if (signal.aborted) end();
+  });
+}
+
 /** Aborts its signal when nothing restarts it for a while. End it when done. */
 export class SilenceDeadline {
   readonly #controller = new AbortController();

@@ -3,19 +3,14 @@ import { FleetError } from '@fleetgate/shared/errors';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import type { Job, JobUsage } from '@fleetgate/shared/protocol/job';
-import type { PowerSource } from '@fleetgate/shared/protocol/twin';
 import { toMessageError } from '@fleetgate/shared/protocol/version';
-import { type Joules, milliseconds, type UnixMs } from '@fleetgate/shared/units/quantity';
+import { milliseconds, type UnixMs } from '@fleetgate/shared/units/quantity';
 
-import type { Engine } from '../engine/engine.js';
+import type { Engine, GenerateResult, MixStep } from '../engine/engine.js';
+import { EnergyAccount, type JobEnergy } from './job-energy.js';
 import type { QueuedJob } from './job-queue.js';
-import type { JobStream } from './job-stream.js';
-
-/** Accounts for the energy above idle of whatever uses the engine between `start` and `stop`. */
-export interface JobEnergy {
-  start(id: string): void;
-  stop(id: string): { readonly energy: Joules; readonly source: PowerSource };
-}
+import { type JobStream, scoredOut } from './job-stream.js';
+import { MixTurn } from './mix-turn.js';
 
 /** How long an aborted job may take to stop before it is told to have ended. */
 const STOPPING = milliseconds(2000);
@@ -45,10 +40,11 @@ export class ActiveJob {
   readonly #listener: JobListener;
   readonly #arrivedAt: UnixMs;
   readonly #abort = new AbortController();
+  readonly #energy: EnergyAccount;
+  readonly #turn: MixTurn;
   /** Why it was told to stop; decides how it ends. */
   #stopped: 'cancelled' | 'expired' | 'shutdown' | undefined;
   #startedAt: UnixMs | undefined;
-  #usedEnergy: ReturnType<JobEnergy['stop']> | undefined;
   #cancelTimer: () => void;
 
   /** Its time runs from now on. */
@@ -58,27 +54,36 @@ export class ActiveJob {
     this.#stream = stream;
     this.#listener = listener;
     this.#arrivedAt = arrivedAt;
+    this.#energy = new EnergyAccount(around.energy, job.jobId);
+    this.#turn = new MixTurn(around.clock);
     this.#cancelTimer = around.clock.after(milliseconds(job.timeoutMs), () => this.stop('expired'));
   }
 
   /** Runs it on the engine. Never rejects. */
   async run(): Promise<void> {
-    const { clock, energy, serves } = this.#around;
-    const { jobId, variantId } = this.job;
+    const { clock, serves } = this.#around;
+    const { variantId } = this.job;
     this.#startedAt = clock.now();
     if (!serves(variantId)) {
       this.#end({ error: unloaded(variantId) });
       return;
     }
-    energy.start(jobId);
+    this.#energy.start();
     try {
-      if (this.job.kind === 'mix') throw new FleetError('engine.unavailable', 'this agent does not answer by steps');
-      await (this.job.kind === 'score' ? this.#score(this.job) : this.#generate(this.job));
+      await this.#work(this.job);
     } catch (error) {
       this.#end({ error });
     } finally {
-      this.#stopEnergy();
+      this.#turn.end();
+      this.#energy.pause();
     }
+  }
+
+  /** Goes on with a mixed answer whose step waits for its token; any other step is ignored. */
+  proceed(step: number, token: number): void {
+    if (!this.#turn.take(step, token)) return;
+    this.#energy.start();
+    this.#listener.onTokens(1);
   }
 
   /** Ends it before its time: at once while it waits, else with the usage that the engine tells soon. */
@@ -95,13 +100,45 @@ export class ActiveJob {
     this.#cancelTimer = this.#around.clock.after(STOPPING, () => this.#end({}));
   }
 
-  async #score({ variantId, prompt, completion }: Job & { readonly kind: 'score' }): Promise<void> {
+  #work(job: Job): Promise<void> {
+    switch (job.kind) {
+      case 'score':
+        return this.#score(job);
+      case 'mix':
+        return this.#mix(job);
+      case 'chat':
+      case 'complete':
+        return this.#generate(job);
+    }
+  }
+
+  async #score({ variantId, prompt, completion, detail }: Job & { readonly kind: 'score' }): Promise<void> {
     const { engine } = this.#around;
-    const result = await engine.score(variantId, prompt, completion, this.#abort.signal);
-    const { bits, bytes, promptTokens, scoredTokens, duration } = result;
+    const wanted = detail === true ? 'tokens' : undefined;
+    const result = await engine.score(variantId, prompt, completion, this.#abort.signal, wanted);
+    const { bits, bytes, promptBits, tokenBits, promptTokens, scoredTokens, duration } = result;
     const usage = this.#usage({ promptTokens, outputTokens: scoredTokens, prefillMs: duration, decodeMs: 0 });
     if (this.#stopped !== undefined) this.#end({ usage });
-    else this.#finish(() => this.#stream.end({ kind: 'scored', bits, bytes, usage }));
+    else this.#finish(() => this.#stream.end(scoredOut({ bits, bytes, usage }, promptBits, tokenBits)));
+  }
+
+  async #mix({ variantId, input, topK, maxTokens, stop }: Job & { readonly kind: 'mix' }): Promise<void> {
+    const options = { input, topK, maxTokens, stop };
+    try {
+      const choose = (step: MixStep) => this.#choose(step);
+      const result = await this.#around.engine.mix(variantId, options, choose, this.#abort.signal);
+      if (result.text !== '') this.#stream.text(result.text, 1);
+      this.#endDone(result);
+    } catch (error) {
+      this.#end({ error, usage: this.#usage(this.#counted()) });
+    }
+  }
+
+  /** Waiting for the controller is no use of the engine. */
+  #choose(step: MixStep): Promise<number> {
+    this.#energy.pause();
+    this.#stream.next(step);
+    return this.#turn.wait(step.step);
   }
 
   async #generate(job: Job & { readonly kind: 'chat' | 'complete' }): Promise<void> {
@@ -114,13 +151,19 @@ export class ActiveJob {
       this.#stream.text(text, tokens);
     };
     const { engine } = this.#around;
-    const result = await engine.generate(job.variantId, input, job.sampling, onText, this.#abort.signal);
-    const { finishReason, promptTokens, outputTokens, prefill, decode } = result;
+    const wanted = job.logProbs === true ? 'confidence' : undefined;
+    this.#endDone(await engine.generate(job.variantId, input, job.sampling, onText, this.#abort.signal, wanted));
+  }
+
+  #endDone({ finishReason, promptTokens, outputTokens, prefill, decode, meanLogProb }: GenerateResult): void {
     const usage = this.#usage({ promptTokens, outputTokens, prefillMs: prefill, decodeMs: decode });
     if (this.#stopped !== undefined) this.#end({ usage });
     // The engine ended it by itself.
-    else if (finishReason === 'cancelled') this.#end({ usage, error: unloaded(job.variantId) });
-    else this.#finish(() => this.#stream.end({ kind: 'done', finishReason, usage }));
+    else if (finishReason === 'cancelled') this.#end({ usage, error: unloaded(this.job.variantId) });
+    else {
+      const sure = meanLogProb === undefined ? {} : { meanLogProb };
+      this.#finish(() => this.#stream.end({ kind: 'done', finishReason, usage, ...sure }));
+    }
   }
 
   /** Ends a job that did not run to its end: as it was stopped, else as the error says. */
@@ -155,15 +198,10 @@ export class ActiveJob {
   }
 
   #usage(counts: TokenCounts): JobUsage {
-    const used = this.#stopEnergy();
+    const used = this.#energy.total();
     const startedAt = this.#startedAt ?? this.#around.clock.now();
     const queueMs = Math.max(0, startedAt - this.#arrivedAt);
     return { ...counts, energyJ: Math.max(0, used.energy), energySource: used.source, queueMs };
-  }
-
-  #stopEnergy(): ReturnType<JobEnergy['stop']> {
-    this.#usedEnergy ??= this.#around.energy.stop(this.job.jobId);
-    return this.#usedEnergy;
   }
 }
 

@@ -4,7 +4,7 @@ import type { DesiredVariant, Measurement } from '@fleetgate/shared/protocol/twi
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { Engine, GenerateResult, LoadedModel } from '../engine/engine.js';
-import type { JobEnergy } from './active-job.js';
+import type { JobEnergy } from './job-energy.js';
 
 /** Ends the benchmark of a big model on a slow board; what was measured by then counts. */
 const DEADLINE = milliseconds(30_000);

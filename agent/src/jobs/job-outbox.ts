@@ -56,7 +56,7 @@ export class JobOutbox {
       if (isEnd(out)) this.#given.delete(jobId);
       return;
     }
-    const size = out.kind === 'tokens' ? 100 + out.text.length * 3 : 400;
+    const size = sizeOf(out);
     const entry: Entry = { jobId, out, size, isSent: false };
     this.#entries.push(entry);
     this.#bytes += size;
@@ -116,6 +116,13 @@ export class JobOutbox {
     this.#bytes = 0;
     this.#options.onGiveUp();
   }
+}
+
+/** About how many bytes it has as JSON, at most. */
+function sizeOf(out: JobOut): number {
+  if (out.kind === 'tokens') return 100 + out.text.length * 3;
+  if (out.kind === 'next') return 200 + out.text.length * 3 + out.ids.length * 18;
+  return 400 + (out.kind === 'scored' ? (out.tokenBits?.length ?? 0) * 10 : 0);
 }
 
 function isEnd(out: JobOut): boolean {

@@ -81,6 +81,11 @@ export class JobRunner {
     refuse(this.#stream(jobId), error);
   }
 
+  /** The token chosen for a step of a mixed answer; unknown ids are ignored (it may have ended just now). */
+  proceed(jobId: JobId, step: number, token: number): void {
+    this.#jobs.get(jobId)?.proceed(step, token);
+  }
+
   /** Ends a job as cancelled; unknown ids are ignored (it may have ended just now). */
   cancel(jobId: JobId): void {
     this.#jobs.get(jobId)?.stop('cancelled');

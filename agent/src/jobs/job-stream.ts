@@ -4,14 +4,28 @@ import type { JobOut, JobUsage } from '@fleetgate/shared/protocol/job';
 import { type MessageError, PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
+import type { MixStep } from '../engine/engine.js';
+
 /** Between two messages of text: a reader sees no difference, the broker carries a fraction of the messages. */
 const GAP = milliseconds(25);
 /** Characters of text in one message: at most a quarter of what the broker takes, even if each becomes four bytes. */
 const MOST_CHARACTERS = 16_384;
 
 export type JobEnd =
-  | { readonly kind: 'done'; readonly finishReason: 'stop' | 'length' | 'cancelled'; readonly usage: JobUsage }
-  | { readonly kind: 'scored'; readonly bits: number; readonly bytes: number; readonly usage: JobUsage }
+  | {
+      readonly kind: 'done';
+      readonly finishReason: 'stop' | 'length' | 'cancelled';
+      readonly usage: JobUsage;
+      readonly meanLogProb?: number;
+    }
+  | {
+      readonly kind: 'scored';
+      readonly bits: number;
+      readonly bytes: number;
+      readonly usage: JobUsage;
+      readonly promptBits?: number;
+      readonly tokenBits?: number[];
+    }
   | { readonly kind: 'failed'; readonly error: MessageError; readonly usage?: JobUsage };
 
 /**
@@ -56,6 +70,23 @@ export class JobStream {
     else this.#cancelFlush ??= this.#clock.after(GAP, () => this.#flush());
   }
 
+  /** A step of a mixed answer; its text goes along. */
+  next({ step, next, promptBits, text }: MixStep): void {
+    if (this.#ended) return;
+    this.#outputTokens = step;
+    const { ids, logProbs, restProb } = next;
+    this.#emit({
+      ...this.#head(),
+      kind: 'next',
+      step,
+      ids: [...ids],
+      logProbs: logProbs.map(rounded),
+      restProb: Number(restProb.toPrecision(6)),
+      text,
+      ...(promptBits === undefined ? {} : { promptBits: rounded(promptBits) }),
+    });
+  }
+
   /** Ends the job; later ends are ignored. Returns whether this was the first. */
   end(end: JobEnd): boolean {
     if (this.#ended) return false;
@@ -81,6 +112,26 @@ export class JobStream {
   #head() {
     return { v: PROTOCOL_VERSION, jobId: this.#jobId, seq: this.#seq++ } as const;
   }
+}
+
+/** The end of a scored job: bits of tokens as they go over the wire. */
+export function scoredOut(
+  score: { readonly bits: number; readonly bytes: number; readonly usage: JobUsage },
+  promptBits: number | undefined,
+  tokenBits: readonly number[] | undefined,
+): JobEnd {
+  return {
+    kind: 'scored',
+    ...score,
+    ...(promptBits === undefined ? {} : { promptBits: Math.max(0, rounded(promptBits)) }),
+    // Single precision may put a sure token a hair below 0.
+    ...(tokenBits === undefined ? {} : { tokenBits: tokenBits.map((bits) => Math.max(0, rounded(bits))) }),
+  };
+}
+
+/** To 1e-4: far below what a model's own arithmetic tells apart, and half the bytes. */
+function rounded(value: number): number {
+  return Math.round(value * 1e4) / 1e4;
 }
 
 function* pieces(text: string): Iterable<string> {

@@ -1,0 +1,33 @@
+import type { NextTokens } from '@fleetgate/shared/mixture/next-token';
+
+import type { GenerateInput } from './engine.js';
+
+/** Token of a scripted answer that ends it; the words of the script are 1, 2, 3, ... */
+export const END_TOKEN = 0;
+
+/** What a scripted model says of the token of `step`: the script's next word, `sureness` sure, or else the end. */
+export function offered(step: number, words: number, sureness: number, topK: number): NextTokens {
+  const likely = step < words ? step + 1 : END_TOKEN;
+  if (topK === 1 || likely === END_TOKEN)
+    return { ids: [likely], logProbs: [Math.log(sureness)], restProb: 1 - sureness };
+  const [ids, probs] =
+    sureness >= 0.5
+      ? [
+          [likely, END_TOKEN],
+          [sureness, 1 - sureness],
+        ]
+      : [
+          [END_TOKEN, likely],
+          [1 - sureness, sureness],
+        ];
+  return { ids, logProbs: probs.map((p) => Math.log(p)), restProb: 0 };
+}
+
+export function promptOf(input: GenerateInput): string {
+  return input.kind === 'complete' ? input.prompt : input.messages.map(({ content }) => content).join('\n');
+}
+
+/** Words with the spaces before them: joined, they give the text again. */
+export function words(text: string): readonly string[] {
+  return text.match(/\s*\S+\s*$|\s*\S+/g) ?? [];
+}
