@@ -13,7 +13,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Database } from '../platform/database.js';
 import { openDatabase } from '../platform/sqlite-database.js';
 import { type OpenCatalogue, openCatalogue } from './disk-catalogue.js';
-import { aRegisteredExpert } from './expert.fixture.js';
+import { aRegisteredExpert, FACTS } from './expert.fixture.js';
 import { type ExpertStore, MemoryExpertStore } from './expert-store.js';
 import { expertSchemaOfDatabase, SqliteExpertStore } from './sqlite-expert-store.js';
 
@@ -72,6 +72,13 @@ describe.each(['memory', 'sqlite'] as const)('ExpertStore in %s', (kind) => {
     await stored.rememberArtefact(read);
     expect(await stored.artefact('/a')).toEqual(read);
     expect(await stored.artefact('/b')).toBeUndefined();
+  });
+
+  it('gives back experts that an earlier release kept, whose facts do not name the tokenizer', async () => {
+    const { tokenizer: _, ...facts } = FACTS;
+    const added = aRegisteredExpert('law', { facts });
+    await stored.keep(added);
+    expect(await stored.added()).toEqual([added]);
   });
 });
 
@@ -147,6 +154,22 @@ describe('experts added by a user', () => {
     rmSync(join(folder, 'artefacts', kept[0] ?? ''));
     expect(names(await open())).toEqual(['code', 'math']);
     expect(excluded).toMatchObject([{ code: 'artefact.unavailable', what: 'law' }]);
+  });
+
+  it('get their tokenizer from the file when an earlier release kept them without, once', async () => {
+    const first = await open();
+    await first.additions.add({ source: file('Law-Q8_0.gguf', another()), name: 'law' });
+    const tokenizerOf = ({ registry }: OpenCatalogue, id: string) =>
+      [...registry.experts.values()].find((expert) => expert.id === id)?.variants[0]?.facts.tokenizer;
+    expect(tokenizerOf(first, 'law')).toBe(tokenizerOf(first, 'math'));
+    const [kept] = await store.added();
+    const variants = kept?.expert.variants.map((variant) => ({ ...variant, facts: { ...variant.facts } }));
+    for (const { facts } of variants ?? []) delete facts.tokenizer;
+    if (kept !== undefined) await store.keep({ ...kept, expert: { ...kept.expert, variants: variants ?? [] } });
+    expect((await store.added())[0]?.expert.variants[0]?.facts).not.toHaveProperty('tokenizer');
+    expect(tokenizerOf(await open(), 'law')).toMatch(/^[0-9a-f]{64}$/);
+    expect((await store.added())[0]?.expert.variants[0]?.facts).toHaveProperty('tokenizer');
+    expect(await store.added()).toHaveLength(1);
   });
 
   it.each([

@@ -1,7 +1,9 @@
 import { stat } from 'node:fs/promises';
 
+import type { Variant } from '@fleetgate/shared/catalogue/expert';
 import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
+import { readModelFacts } from '@fleetgate/shared/gguf/disk-gguf';
 import type { Logger } from '@fleetgate/shared/logger';
 
 import { DiskArtefactShelf } from './disk-artefact-shelf.js';
@@ -38,13 +40,13 @@ export async function openCatalogue(
     log.error('expert.excluded', { what, code: error.code, reason: error.message });
   const bundled = await readBundledExperts(files.expertsDir, store);
   for (const { folder, error } of bundled.faults) exclude(folder, error);
-  for (const expert of [...bundled.experts, ...(await store.added())]) {
+  for (const found of [...bundled.experts, ...(await store.added())]) {
     try {
-      await checkFiles(expert);
-      registry.add(expert);
+      await checkFiles(found);
+      registry.add(bundled.experts.includes(found) ? found : await withTokenizers(found, store));
     } catch (error) {
       if (!isFleetError(error)) throw error;
-      exclude(expert.expert.id, error);
+      exclude(found.expert.id, error);
     }
   }
   const shelf = new DiskArtefactShelf(files.artefactsDir);
@@ -67,4 +69,21 @@ async function checkFiles({ expert, paths }: RegisteredExpert): Promise<void> {
       throw new FleetError('artefact.corrupt', `${path} has ${size} bytes, expected ${variant.sizeBytes}`);
     }
   }
+}
+
+/** Facts kept by an earlier release do not name the tokenizer: it is read from the file, once. */
+async function withTokenizers(found: RegisteredExpert, store: ExpertStore): Promise<RegisteredExpert> {
+  const { expert, paths } = found;
+  let changed = false;
+  const variants: Variant[] = [];
+  for (const variant of expert.variants) {
+    const known = variant.facts.tokenizer !== undefined;
+    const { tokenizer } = known ? variant.facts : await readModelFacts(paths.get(variant.id) ?? '');
+    changed ||= !known && tokenizer !== undefined;
+    variants.push(tokenizer === undefined ? variant : { ...variant, facts: { ...variant.facts, tokenizer } });
+  }
+  if (!changed) return found;
+  const complete = { expert: { ...expert, variants }, paths };
+  await store.keep(complete);
+  return complete;
 }

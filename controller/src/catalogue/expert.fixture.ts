@@ -17,6 +17,7 @@ export const FACTS: ModelFacts = {
   quantisation: 'Q8_0',
   fileBytes: 1_000_000,
   memoryBytes: 4_000_000,
+  tokenizer: 'b'.repeat(64),
 };
 
 /** A variant of one megabyte; its digest follows from its name. */

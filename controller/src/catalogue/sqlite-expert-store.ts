@@ -73,7 +73,7 @@ export class SqliteExpertStore implements ExpertStore {
     if (row === null) return undefined;
     // Facts of an earlier release may lack what is asked of them now: the file is read again.
     const facts = modelFactsSchema.safeParse(JSON.parse(row.facts));
-    return facts.success ? { ...row, facts: facts.data } : undefined;
+    return facts.success && facts.data.tokenizer !== undefined ? { ...row, facts: facts.data } : undefined;
   }
 
   async rememberArtefact(artefact: ReadArtefact): Promise<void> {

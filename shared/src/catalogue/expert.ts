@@ -25,6 +25,11 @@ export const modelFactsSchema = z.object({
   fileBytes: z.number().int().positive(),
   /** Estimated resident memory when serving one full-length sequence: weights + KV cache + compute buffers, bytes. */
   memoryBytes: z.number().int().positive(),
+  /**
+   * Digest of the tokenizer: variants with the same one can answer together, token by token. Absent where the file has no
+   * vocabulary, and in facts read by an earlier release.
+   */
+  tokenizer: sha256Schema.optional(),
 });
 export type ModelFacts = z.infer<typeof modelFactsSchema>;
 

@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -26,6 +26,24 @@ describe('readGguf', () => {
       hasChatTemplate: true,
       fileBytes: 3_588_928,
     });
+  });
+
+  it('finds one tokenizer in all bundled models, and another one where a token, a merge or a special id is another', async () => {
+    const names = ['big', 'code', 'dialogue', 'finance', 'generalist', 'math', 'medical', 'moe', 'story'];
+    const files = names.map((name) => BIG.replaceAll('big', name));
+    const tokenizers = await Promise.all(files.map(async (path) => (await readModelFacts(path)).tokenizer));
+    expect(tokenizers[0]).toMatch(/^[0-9a-f]{64}$/);
+    expect(new Set(tokenizers).size).toBe(1);
+    const { metadata } = await readGguf(BIG);
+    const content = await readFile(BIG);
+    const changed = join(directory, 'changed.gguf');
+    for (const key of ['tokens', 'merges', 'eos_token_id']) {
+      const { offset, byteLength } = metadata.get(`tokenizer.ggml.${key}`) ?? { offset: 0, byteLength: 0 };
+      const other = Buffer.from(content);
+      other[offset + byteLength - 1] = (other[offset + byteLength - 1] ?? 0) ^ 1;
+      await writeFile(changed, other);
+      expect((await readModelFacts(changed)).tokenizer).not.toBe(tokenizers[0]);
+    }
   });
 
   it('finds a file cut off in its tensors, and one cut off in its header', async () => {

@@ -29,6 +29,7 @@ function header(
     dataOffset: 128,
     expectedFileBytes: 2128,
     fileBytes: 2128,
+    tokenizer: undefined,
   };
 }
 

@@ -29,6 +29,7 @@ export function modelFacts(header: GgufHeader, where: string): ModelFacts {
     quantisation: commonestType(header),
     fileBytes: header.fileBytes,
     memoryBytes: estimateMemory(header, contextTokens, 1, where),
+    ...(header.tokenizer === undefined ? {} : { tokenizer: header.tokenizer }),
   };
 }
 

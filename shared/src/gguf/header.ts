@@ -1,6 +1,7 @@
 import { FleetError } from '../errors.js';
 import { Cursor, NeedBytes } from './cursor.js';
 import { type GgmlType, ggmlType } from './ggml-type.js';
+import { tokenizerDigest } from './tokenizer-digest.js';
 
 export type GgufScalar = string | number | bigint | boolean;
 export type GgufElementType = (typeof ELEMENT_TYPES)[number];
@@ -43,6 +44,8 @@ export interface GgufHeader {
   /** Length that the file must have at least to hold its tensors. */
   readonly expectedFileBytes: number;
   readonly fileBytes: number;
+  /** See `tokenizerDigest`. */
+  readonly tokenizer: string | undefined;
 }
 
 /** Arrays up to this many elements are kept. */
@@ -102,7 +105,8 @@ export function parseGgufHeader(
 ): GgufHeader | { readonly need: number } {
   const cursor = new Cursor(bytes, fileBytes, where);
   try {
-    return parse(cursor, fileBytes, where);
+    const header = parse(cursor, fileBytes, where);
+    return { ...header, tokenizer: tokenizerDigest(bytes, header.metadata) };
   } catch (error) {
     if (!(error instanceof NeedBytes)) throw error;
     if (error.length > MAX_HEADER_BYTES) {
@@ -112,7 +116,7 @@ export function parseGgufHeader(
   }
 }
 
-function parse(cursor: Cursor, fileBytes: number, where: string): GgufHeader {
+function parse(cursor: Cursor, fileBytes: number, where: string): Omit<GgufHeader, 'tokenizer'> {
   const version = readVersion(cursor, where);
   const tensorCount = cursor.count('number of tensors', 32);
   const entryCount = cursor.count('number of metadata entries', 13);
