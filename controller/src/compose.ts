@@ -143,13 +143,16 @@ function startGate(
   { config, log, closers }: Surroundings,
   experts: OpenCatalogue['registry']['experts'],
 ): { readonly live: LiveGate; readonly gate: () => Gate | undefined } {
-  const live = new LiveGate();
+  const live = new LiveGate((error) => log.error('gate.failed', { error: messageOf(error) }));
   const known = withUnknownExperts(live, () => experts.values());
   const abort = new AbortController();
   let isOpen = false;
   const files = { gatePath: join(config.dataDir, 'gate.json'), outcomesPath: config.outcomesPath };
   const opening = openGate(live, files, log, abort.signal)
-    .catch((error: unknown) => log.error('gate.not-opened', { reason: messageOf(error) }))
+    .catch((error: unknown) => {
+      log.error('gate.not-opened', { reason: messageOf(error) });
+      live.abandonTraining(`the gate cannot be opened: ${messageOf(error)}`);
+    })
     .finally(() => {
       isOpen = true;
     });

@@ -92,6 +92,7 @@ async function composeApp(
     brokerConnected: connected.value,
     liveFeedClients: parts?.feed.size ?? 0,
     planObjective: parts?.planner.plans.active()?.solution.objective ?? undefined,
+    gateDegraded: parts?.gate.state === 'degraded',
   }));
   const composed = await compose({
     ...surroundings,
@@ -117,7 +118,12 @@ async function composeApp(
       version,
       startedAtMs,
       brokerConnected: connected.value,
-      gate: { state: gate.state, experts: gate.experts.length, trainedOn: gate.trainedOn },
+      gate: {
+        state: gate.state,
+        why: gate.why ?? null,
+        experts: gate.experts.length,
+        trainedOn: gate.trainedOn,
+      },
       devices: fleet.view.values(),
       activePlanId: planner.plans.active()?.id ?? null,
       mqttUrl,
@@ -129,7 +135,7 @@ async function composeApp(
     planner,
     ledger,
     status,
-    statusChanges$: merge(connected),
+    statusChanges$: merge(connected, gate.changes$),
   };
   const feed = new LiveFeed(() => liveSnapshot(sources), clock);
   const telling = tellLiveFeed(feed, sources);
@@ -202,6 +208,7 @@ function deviceFigures({ id, presence, last, reported }: Device): DeviceFigures 
 const MOST_COUNTED = 1000;
 
 function observe(metrics: Metrics, record: RequestView): void {
+  if (record.abstained !== undefined) metrics.countAbstained();
   const { actual, expertId, deviceId, endedAtMs, receivedAtMs, state } = record;
   metrics.observeRequest({
     state,

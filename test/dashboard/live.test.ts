@@ -40,7 +40,7 @@ const STATUS: StatusView = {
   ready: true,
   startedAtMs: NOW,
   broker: 'connected',
-  gate: { state: 'ready', experts: 9, trainedOn: 10 },
+  gate: { state: 'ready', why: null, experts: 9, trainedOn: 10 },
   devices: { total: 2, online: 2 },
   activePlanId: 'p1',
   mqttUrl: 'mqtt://127.0.0.1:1883',

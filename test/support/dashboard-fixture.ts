@@ -213,7 +213,7 @@ class Fixture implements DashboardFixture {
       ready: true,
       startedAtMs: this.#startedAtMs,
       broker: 'connected',
-      gate: { state: 'ready', experts: EXPERTS.length, trainedOn: 1800 },
+      gate: { state: 'ready', why: null, experts: EXPERTS.length, trainedOn: 1800 },
       devices: { total: this.#devices.size, online: this.#devices.size },
       activePlanId: this.#plans.find((plan) => plan.state === 'active')?.id ?? null,
       mqttUrl: 'mqtt://127.0.0.1:1883',

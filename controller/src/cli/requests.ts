@@ -49,6 +49,7 @@ async function show(id: string, options: RequestsOptions): Promise<void> {
   if (options.json === true) return printJson(record);
   printLine(`${styled('bold', record.id)}  ${record.state}, model ${record.model}, plan ${record.planId ?? '-'}`);
   printLine(record.why);
+  if (record.novelty !== undefined) printLine(`novelty    ${record.novelty.toFixed(2)} (0: like the training data)`);
   const { predicted, actual, error } = record;
   if (predicted !== null)
     printLine(`predicted  ${showNumber(predicted.latencyMs, 'ms', 0)}, ${showNumber(predicted.energyJ, 'J', 2)}`);

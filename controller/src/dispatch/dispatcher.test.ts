@@ -6,6 +6,7 @@ import { SeededRandom } from '@fleetgate/shared/random';
 import { joules, unixMs } from '@fleetgate/shared/units/quantity';
 import { describe, expect, it } from 'vitest';
 
+import type { Gate } from '../gating/gate.js';
 import { WorkloadModel } from '../telemetry/workload-model.js';
 import { DISPATCH_DEFAULTS, type DispatchConfig } from './dispatch-config.js';
 import {
@@ -38,10 +39,11 @@ function world(
   const costs = new FixtureCosts({ a: aCost(100, 1), b: aCost(200, 2) });
   const demand: string[] = [];
   const placed = { policy: aPolicy(devices) as ReturnType<typeof aPolicy> | undefined };
+  const scoring = { gate: aGate({ math: 0.5, code: 0.4 }) as Gate | undefined };
   const dispatcher = new Dispatcher({
     fleet,
     catalogue: () => catalogue,
-    gate: () => aGate({ math: 0.5, code: 0.4 }),
+    gate: () => scoring.gate,
     costs,
     workloads,
     policy: () => placed.policy,
@@ -53,7 +55,7 @@ function world(
     onDemand: (id) => demand.push(id),
     config: { ...DISPATCH_DEFAULTS, ...config },
   });
-  return { clock, fleet, link, ledger, costs, workloads, demand, dispatcher, placed };
+  return { clock, fleet, link, ledger, costs, workloads, demand, dispatcher, placed, scoring };
 }
 
 /** What a request has said so far, kept up to date as a client would read it. */
@@ -114,6 +116,26 @@ describe('Dispatcher', () => {
     // What the gate expected, against what came.
     expect(workloads.answerFactor(classId('any'))).not.toBe(1);
     expectIdle(dispatcher);
+  });
+
+  it('says in the record why nothing was predicted for a prompt, where the gate chose', async () => {
+    const { dispatcher, ledger, scoring } = world();
+    const gate = aGate({ math: 0.5, code: 0.4 });
+    const reason = 'prompt is unlike the training data (novelty 0.83)';
+    const knowledge = { novelty: 0.83, abstained: { reason } };
+    scoring.gate = { ...gate, score: (prompt) => ({ ...gate.score(prompt), ...knowledge }) };
+    const chosen = await ledger.get(dispatcher.accept(aPrompt()).id);
+    expect(chosen).toMatchObject({ novelty: 0.83, abstained: reason });
+    expect(chosen?.why).toMatch(
+      /^Prompt is unlike the training data \(novelty 0\.83\): answered by the expert that is best in general\. math on a/,
+    );
+    const named = await ledger.get(dispatcher.accept(aPrompt('math')).id);
+    expect(named?.abstained).toBeUndefined();
+    expect(named?.why).toMatch(/^math on/);
+    scoring.gate = undefined;
+    const blind = await ledger.get(dispatcher.accept(aPrompt()).id);
+    expect(blind?.abstained).toBe('no gate is in use yet');
+    await dispatcher.close();
   });
 
   it('tries another device when one is lost before its first token', async () => {

@@ -1,3 +1,4 @@
+import type { RequestView } from '@fleetgate/shared/api/operations';
 import { messageOf } from '@fleetgate/shared/errors';
 import type { RequestId } from '@fleetgate/shared/ids';
 
@@ -28,11 +29,21 @@ export function openRequest(parts: DispatcherParts, prompt: Prompt): Request {
     events: new RequestEvents(),
     deadlines: new Deadlines(clock),
     tried: new Set(),
-    record: { ...record, classId: score?.classId ?? null },
+    record: { ...record, classId: score?.classId ?? null, ...(target?.kind === 'any' ? knowledgeOf(score) : {}) },
     run: undefined,
     firstTokenAt: undefined,
     stopAbort: () => {},
     ended: false,
+  };
+}
+
+/** How much the gate knew of a prompt that it chose the expert for. */
+function knowledgeOf(score: GateScore | undefined): Pick<RequestView, 'novelty' | 'abstained'> {
+  if (score === undefined) return { abstained: 'no gate is in use yet' };
+  const { novelty, abstained } = score;
+  return {
+    ...(novelty === undefined ? {} : { novelty: Number(novelty.toPrecision(6)) }),
+    ...(abstained === undefined ? {} : { abstained: abstained.reason }),
   };
 }
 

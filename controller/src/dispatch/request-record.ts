@@ -60,7 +60,7 @@ export function recordDecision(record: RequestView, selection: Selection): Reque
   return {
     ...record,
     candidates,
-    why: whyChosen(selection, record.attempts.length + 1),
+    why: whyChosen(selection, record.attempts.length + 1, record.abstained),
     predicted:
       chosen.cost === undefined
         ? null

@@ -1,8 +1,11 @@
 import type { Candidate } from './candidates.js';
 import type { Ranked, Selection } from './select.js';
 
-/** One sentence for a person: who was chosen, at what price, and who would have been next. */
-export function whyChosen({ chosen, ranked, prices }: Selection, attempt: number): string {
+/**
+ * One sentence for a person: who was chosen, at what price, and who would have been next; before it why nothing was
+ * predicted for the prompt, if so.
+ */
+export function whyChosen({ chosen, ranked, prices }: Selection, attempt: number, abstained?: string): string {
   if (chosen === undefined) return 'nothing could be chosen';
   const eligible = ranked.filter(({ candidate }) => candidate.excluded === undefined);
   const weighed =
@@ -10,13 +13,17 @@ export function whyChosen({ chosen, ranked, prices }: Selection, attempt: number
       ? 'highest predicted quality'
       : 'best quality for its energy and latency';
   const again = attempt > 1 ? `attempt ${attempt}: ` : '';
+  const blind =
+    abstained === undefined ? '' : `${capitalised(abstained)}: answered by the expert that is best in general. `;
   const next = eligible[1];
   const others =
     next === undefined
       ? 'the only candidate that may be asked'
       : `${weighed} of ${eligible.length} candidates, before ${name(next.candidate)} (${terms(next)})`;
-  return `${again}${name(chosen.candidate)}: ${others}; predicted ${terms(chosen)}.`;
+  return `${blind}${again}${name(chosen.candidate)}: ${others}; predicted ${terms(chosen)}.`;
 }
+
+const capitalised = (text: string): string => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
 
 const name = ({ expertId, deviceId }: Candidate): string => `${expertId} on ${deviceId ?? 'no device'}`;
 

@@ -60,7 +60,11 @@ describe('opening the gate', () => {
 
   test('goes on untrained without outcomes, or with bad ones, and with the old gate if there is one', async () => {
     await writeFile(outcomesPath, 'not gzip');
-    expect((await open()).state).toBe('untrained');
+    const untrained = await open();
+    expect([untrained.state, untrained.why]).toEqual([
+      'degraded',
+      expect.stringMatching(/^training failed: .*outcomes/),
+    ]);
     await writeGateFile(gatePath, trainGate(syntheticOutcomes(30)));
     const live = await open();
     expect([live.state, live.trainedOn]).toEqual(['ready', 30]);
@@ -68,12 +72,13 @@ describe('opening the gate', () => {
     expect((await open()).trainedOn).toBe(30);
     await rm(gatePath);
     const none = await open();
-    expect([none.state, none.classes, none.score('hi').experts.size]).toEqual(['untrained', ['general'], 0]);
+    expect([none.state, none.classes, none.score('hi').experts.size]).toEqual(['degraded', ['general'], 0]);
+    expect(none.why).toBe('there are no outcomes to train a gate on');
   });
 
   test('stops when it is told to', async () => {
     const live = await open(AbortSignal.abort());
-    expect(live.state).toBe('untrained');
+    expect(live.trainedOn).toBe(0);
     expect(await readdir(folder)).toEqual(['outcomes.jsonl.gz']);
   });
 });

@@ -29,16 +29,19 @@ export async function openGate(live: LiveGate, files: GateFiles, logger: Logger,
   const current = stored !== undefined && putInUse(live, stored, logger);
   const outcomesSha256 = await fileSha256(files.outcomesPath);
   if (outcomesSha256 === undefined) {
-    if (!current) logger.warn('gate.untrained', { reason: `no outcome file ${files.outcomesPath}` });
+    if (!current) {
+      logger.warn('gate.untrained', { reason: `no outcome file ${files.outcomesPath}` });
+      live.abandonTraining('there are no outcomes to train a gate on');
+    }
     return;
   }
   if (current && stored.outcomesSha256 === outcomesSha256) return;
   live.startTraining();
   try {
     const model = await trainGateInProcess({ ...files, signal });
-    if (!putInUse(live, model, logger)) live.abandonTraining();
+    if (!putInUse(live, model, logger)) live.abandonTraining('its experts are none of the fleet');
   } catch (error) {
-    live.abandonTraining();
+    live.abandonTraining(`training failed: ${messageOf(error)}`);
     if (isFleetError(error, 'job.cancelled')) return;
     logger.error('gate.training-failed', { reason: messageOf(error), outcomes: files.outcomesPath });
   }

@@ -29,6 +29,10 @@ export interface GateScore {
   readonly experts: ReadonlyMap<ExpertId, ExpertScore>;
   /** Where the prompt lies: a unit vector of a few dimensions; absent while the gate makes none. */
   readonly embedding?: ArrayLike<number>;
+  /** 0 for a prompt like those trained on, up to 1 for one that shares nothing with them; absent without training. */
+  readonly novelty?: number;
+  /** Why the experts' scores are not about this prompt but what they are in general; absent where they are. */
+  readonly abstained?: { readonly reason: string };
 }
 
 /** Scores every expert it was trained on for one prompt. Pure, synchronous; well under a millisecond. */

@@ -1,13 +1,13 @@
 import { FleetError } from '@fleetgate/shared/errors';
 import { type ClassId, type ExpertId, expertIdSchema } from '@fleetgate/shared/ids';
 
+import { MOST_NOVELTY } from './abstention.js';
 import { posterior } from './blend-predictions.js';
 import { FeatureExtractor, weighted } from './features.js';
 import { type ExpertScore, type Gate, type GateScore, OTHER_CLASS } from './gate.js';
 import { columnsOf, type GateModel } from './gate-model.js';
 
-/** A prompt of more novelty, or whose likeliest class is less likely than this, counts as none of the classes. */
-const MOST_NOVELTY = 0.5;
+/** A prompt whose likeliest class is less likely than this, or that is too novel, counts as none of the classes. */
 const LEAST_PROBABILITY = 0.5;
 
 /** What a gate says of one prompt, by the names of the outcome file; arrays in the order of the model's experts. */
@@ -145,7 +145,7 @@ class LinearGate implements Gate {
     const isClear =
       score.novelty <= MOST_NOVELTY && (score.classProbabilities[score.classIndex] ?? 0) >= LEAST_PROBABILITY;
     const trained = isClear ? this.#scorer.model.classes[score.classIndex] : undefined;
-    return { classId: trained?.id ?? OTHER_CLASS, promptTokens: score.promptTokens, experts };
+    return { classId: trained?.id ?? OTHER_CLASS, promptTokens: score.promptTokens, experts, novelty: score.novelty };
   }
 
   /** What scores are for a prompt of full novelty. */

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { classId, expertId } from '@fleetgate/shared/ids';
 
 import type { ExpertScore, Gate } from './gate.js';
-import { untrainedGate } from './live-gate.js';
+import { uniformGate } from './live-gate.js';
 import { type ExpertProfile, scoreFromCard, withUnknownExperts } from './unknown-expert.js';
 
 const law = classId('law');
@@ -71,7 +71,7 @@ describe('a gate with unknown experts', () => {
 
   test('follows the catalogue as experts come and go', () => {
     const profiles: ExpertProfile[] = [];
-    const gate = withUnknownExperts(untrainedGate(), () => profiles);
+    const gate = withUnknownExperts(uniformGate('nothing is known'), () => profiles);
     expect(gate.score('hello').experts.size).toBe(0);
     profiles.push(profile('new', []));
     expect([...gate.score('hello').experts.keys()]).toEqual(['new']);

@@ -80,7 +80,7 @@ export interface StatusFacts {
 export function statusView(facts: StatusFacts): StatusView {
   const devices = [...facts.devices];
   const online = devices.filter((device) => device.presence === 'online').length;
-  const ready = facts.brokerConnected && facts.gate.state === 'ready' && facts.activePlanId !== null && online > 0;
+  const ready = facts.brokerConnected && facts.gate.state !== 'training' && facts.activePlanId !== null && online > 0;
   return {
     fleet: facts.fleet,
     version: facts.version,

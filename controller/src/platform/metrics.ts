@@ -30,6 +30,8 @@ export interface FleetFigures {
   readonly liveFeedClients: number;
   /** 0..1000 of the active plan. */
   readonly planObjective: number | undefined;
+  /** Every expert counts by what it does in general, whatever the prompt. */
+  readonly gateDegraded: boolean;
 }
 
 const LATENCY_BUCKETS_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
@@ -51,6 +53,8 @@ export class Metrics {
   readonly #brokerConnected: Gauge;
   readonly #liveFeedClients: Gauge;
   readonly #planObjective: Gauge;
+  readonly #gateDegraded: Gauge;
+  readonly #abstained: Counter;
   readonly #figures: () => FleetFigures;
 
   constructor(figures: () => FleetFigures) {
@@ -126,6 +130,16 @@ export class Metrics {
       help: 'Objective of the active plan, 0 to 1000.',
       registers,
     });
+    this.#gateDegraded = new Gauge({
+      name: 'fleetgate_gate_degraded',
+      help: '1 while experts are compared by what they are in general, whatever the prompt.',
+      registers,
+    });
+    this.#abstained = new Counter({
+      name: 'fleetgate_gate_abstained_total',
+      help: 'Requests whose prompts the gate made no prediction for.',
+      registers,
+    });
   }
 
   get contentType(): string {
@@ -138,6 +152,11 @@ export class Metrics {
 
   countPlan(status: string): void {
     this.#plans.inc({ status });
+  }
+
+  /** One request that ended, without a prediction for its prompt. */
+  countAbstained(): void {
+    this.#abstained.inc();
   }
 
   observeRequest(request: RequestFigures): void {
@@ -153,7 +172,7 @@ export class Metrics {
 
   /** The text that Prometheus reads. */
   async render(): Promise<string> {
-    const { devices, brokerConnected, liveFeedClients, planObjective } = this.#figures();
+    const { devices, brokerConnected, liveFeedClients, planObjective, gateDegraded } = this.#figures();
     // Removed devices must not linger with their last values.
     for (const gauge of Object.values(this.#gauges)) gauge.reset();
     for (const figures of devices) {
@@ -164,6 +183,7 @@ export class Metrics {
     }
     this.#brokerConnected.set(brokerConnected ? 1 : 0);
     this.#liveFeedClients.set(liveFeedClients);
+    this.#gateDegraded.set(gateDegraded ? 1 : 0);
     if (planObjective !== undefined) this.#planObjective.set(planObjective);
     return this.#registry.metrics();
   }

@@ -246,6 +246,10 @@ export interface RequestView {
   }[];
   /** One sentence for a person. */
   readonly why: string;
+  /** How unlike the training data the prompt is, 0..1; absent without a gate. */
+  readonly novelty?: number;
+  /** Why experts were compared by what they are in general, not by predictions for this prompt; absent where they were not. */
+  readonly abstained?: string;
   readonly candidates: readonly CandidateView[];
   readonly predicted: CostView | null;
   readonly actual:
@@ -302,7 +306,9 @@ export interface StatusView {
   readonly startedAtMs: number;
   readonly broker: 'connected' | 'disconnected';
   readonly gate: {
-    readonly state: 'ready' | 'training' | 'untrained';
+    /** `degraded`: experts count by what they are in general, whatever the prompt; `why` says why. */
+    readonly state: 'ready' | 'training' | 'degraded';
+    readonly why: string | null;
     readonly experts: number;
     readonly trainedOn: number;
   };

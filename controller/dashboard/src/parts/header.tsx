@@ -1,5 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 
+import { gateNotice } from '../fleet/gate-notice.js';
 import { usePage } from '../page.js';
 import { Icon, type IconName } from './icon.js';
 
@@ -25,6 +26,7 @@ export function Header({ sections }: { readonly sections: readonly NavEntry[] })
           </a>
         ))}
       </nav>
+      <GatePill />
       <LinkPill phase={store.connection.value.phase} />
     </header>
   );
@@ -33,6 +35,16 @@ export function Header({ sections }: { readonly sections: readonly NavEntry[] })
 function FleetName() {
   const status = usePage().store.fleet.value.status;
   return status === null ? null : <span class="brand-fleet">{status.fleet}</span>;
+}
+
+function GatePill() {
+  const notice = gateNotice(usePage().store.fleet.value.status);
+  return notice === null ? null : (
+    <span class={`pill tone-${notice.tone}`} role="status" data-gate={notice.tone} title={notice.title}>
+      <i class="dot" aria-hidden="true" />
+      {notice.word}
+    </span>
+  );
 }
 
 const PILLS = {
