@@ -34,11 +34,11 @@ describe('fleetgate outcomes', () => {
 
   const texts = async (content: string): Promise<void> =>
     writeFile(join(root, 'texts', 'math.train.jsonl.gz'), gzipSync(content));
-  const run = async (): Promise<void> => {
+  const run = async (...more: string[]): Promise<void> => {
     const program = new Command().exitOverride();
     registerOutcomes(program);
     const places = ['--experts', join(root, 'experts'), '--texts', join(root, 'texts'), '--out', join(root, 'out.gz')];
-    await program.parseAsync(['outcomes', ...places, '--per-domain', '5', '--json'], { from: 'user' });
+    await program.parseAsync(['outcomes', ...places, '--per-domain', '5', '--json', ...more], { from: 'user' });
   };
 
   it('measures every expert and leaves out what does not fit', async () => {
@@ -58,6 +58,33 @@ describe('fleetgate outcomes', () => {
       expect(y['math']).toBeCloseTo(2 ** -(bpb['math'] ?? 0), 3);
     }
     expect(JSON.parse(printed)).toMatchObject({ prompts: 2, skipped: 1 });
+  });
+
+  it('measures the experts together, and how sure each is of its own answer', async () => {
+    await texts(line('What is 3 plus 4?') + line('Janet has 3 apples and buys 4. How many?'));
+    await run('--ensemble', '--answers', '12');
+    const lines = gunzipSync(await readFile(join(root, 'out.gz')))
+      .toString()
+      .trimEnd()
+      .split('\n')
+      .map((text) => JSON.parse(text) as Record<'bpb' | 'conf' | 'out_tok', Record<string, number>>);
+    expect(lines).toHaveLength(2);
+    for (const { bpb, conf, out_tok } of lines) {
+      expect(Object.keys(bpb)).toEqual(['math', 'story', 'ensemble']);
+      expect(bpb['ensemble']).toBeLessThan(Math.min(bpb['math'] ?? 0, bpb['story'] ?? 0) + 0.1);
+      expect(Object.keys(conf)).toEqual(['math', 'story']);
+      for (const sureness of Object.values(conf)) expect(sureness).toBeLessThan(0);
+      expect(out_tok['math']).toBeLessThanOrEqual(12);
+    }
+    expect(JSON.parse(printed)).toMatchObject({ meanBitsPerByte: { ensemble: expect.any(Number) as number } });
+  });
+
+  it.each([
+    ['math,law', 'there is no expert law'],
+    ['math', 'one expert is none'],
+  ])('refuses the ensemble %s', async (names, reason) => {
+    await texts(line('a'));
+    await expect(run('--ensemble', names)).rejects.toThrow(`--ensemble: ${reason}`);
   });
 
   it('says which line is wrong, and where nothing is', async () => {

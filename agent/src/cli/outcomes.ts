@@ -10,13 +10,16 @@ import { check } from '@fleetgate/shared/check';
 import { systemClock } from '@fleetgate/shared/clock';
 import { FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
 import { readModelFacts } from '@fleetgate/shared/gguf/disk-gguf';
+import type { VariantId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { SeededRandom } from '@fleetgate/shared/random';
 import { elapsed, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { Engine } from '../engine/engine.js';
 import { createLlamaEngine } from '../engine/llama-engine.js';
+import { ensembleOf } from './outcome-ensemble.js';
 import {
+  ENSEMBLE,
   type Outcome,
   type ScoredAnswer,
   type TextPair,
@@ -32,6 +35,9 @@ interface OutcomeOptions {
   readonly out: string;
   readonly threads: number;
   readonly json?: boolean;
+  readonly answers?: number;
+  /** Names, separated by commas; true for all that have the same tokenizer. */
+  readonly ensemble?: string | true;
 }
 
 interface Sample {
@@ -56,6 +62,15 @@ export function registerOutcomes(program: Command): void {
     .option('--per-domain <n>', 'prompts of each domain, spread over its file (seed 1)', positiveInteger, 200)
     .requiredOption('--out <file>', 'outcome file to write (.jsonl.gz)')
     .option('--threads <n>', 'threads of the engine', positiveInteger, 1)
+    .option(
+      '--answers <n>',
+      'also let every expert answer, up to n tokens: how sure it was (conf), its length (out_tok)',
+      positiveInteger,
+    )
+    .option(
+      '--ensemble [names]',
+      'also measure these experts answering together: names with commas, or all of one tokenizer',
+    )
     .option('--json', 'print a summary as JSON')
     .action(async (options: OutcomeOptions) => measureOutcomes(options));
 }
@@ -64,6 +79,8 @@ async function measureOutcomes(options: OutcomeOptions): Promise<void> {
   const startedAt = systemClock.now();
   const folders = await listExpertCards(options.experts);
   if (folders.length === 0) throw new FleetError('outcomes.invalid', `${options.experts}: no expert cards in it`);
+  const experts = folders.map(({ card }) => card.name);
+  const ensemble = options.ensemble === undefined ? [] : await ensembleOf(folders, options.ensemble);
   const samples = await readSamples(options.texts, options.perDomain);
   const engine = createLlamaEngine({
     threads: options.threads,
@@ -74,15 +91,18 @@ async function measureOutcomes(options: OutcomeOptions): Promise<void> {
     clock: systemClock,
   });
   try {
-    for (const folder of folders) await scoreAll(engine, folder, samples);
+    for (const folder of folders) {
+      const detail = ensemble.includes(folder.card.name) ? 'tokens' : undefined;
+      await scoreAll(engine, folder, samples, { detail, answers: options.answers });
+    }
   } finally {
     await engine.close();
   }
-  const experts = folders.map(({ card }) => card.name);
-  const outcomes = samples.flatMap(({ id, pair, scores }) => toOutcome(id, pair, scores, experts) ?? []);
+  const outcomes = samples.flatMap(({ id, pair, scores }) => toOutcome(id, pair, scores, experts, ensemble) ?? []);
   await writeOutcomes(options.out, outcomes);
   const seconds = elapsed(startedAt, systemClock.now()) / 1000;
-  printSummary(options, experts, outcomes, samples.length - outcomes.length, seconds);
+  const columns = ensemble.length === 0 ? experts : [...experts, ENSEMBLE];
+  printSummary(options, columns, outcomes, samples.length - outcomes.length, seconds);
 }
 
 async function readSamples(directory: string, perDomain: number): Promise<readonly Sample[]> {
@@ -115,17 +135,27 @@ function readPair(line: string, where: string): TextPair {
   return check(textPairSchema, value, 'outcomes.invalid', where);
 }
 
+interface Wanted {
+  readonly detail: 'tokens' | undefined;
+  /** Most tokens of the expert's own answer. */
+  readonly answers: number | undefined;
+}
+
 /** Scores every sample with the expert's first variant. A prompt that its context cannot hold stays without a score. */
-async function scoreAll(engine: Engine, { card, paths }: ExpertFolder, samples: readonly Sample[]): Promise<void> {
+async function scoreAll(
+  engine: Engine,
+  { card, paths }: ExpertFolder,
+  samples: readonly Sample[],
+  wanted: Wanted,
+): Promise<void> {
   const [variantId, path] = [...paths][0] ?? [];
   if (variantId === undefined || path === undefined) return;
   const { signal } = new AbortController();
   const { contextTokens } = await readModelFacts(path);
   await engine.load({ variantId, path, contextTokens, stop: card.stop }, signal);
-  for (const [i, sample] of samples.entries()) {
+  for (const [i, { pair, scores }] of samples.entries()) {
     try {
-      const { pair, scores } = sample;
-      scores.set(card.name, await engine.score(variantId, pair.prompt, pair.completion, signal));
+      scores.set(card.name, await measured(engine, variantId, pair, wanted));
     } catch (error) {
       if (!isFleetError(error, 'request.invalid')) throw error;
     }
@@ -133,6 +163,21 @@ async function scoreAll(engine: Engine, { card, paths }: ExpertFolder, samples: 
     if (done % PROGRESS_EVERY === 0 || done === samples.length) tell(`${card.name}: ${done} of ${samples.length}\n`);
   }
   await engine.unload(variantId);
+}
+
+async function measured(
+  engine: Engine,
+  variantId: VariantId,
+  { prompt, completion }: TextPair,
+  { detail, answers }: Wanted,
+): Promise<ScoredAnswer> {
+  const { signal } = new AbortController();
+  const score = await engine.score(variantId, prompt, completion, signal, detail);
+  if (answers === undefined) return score;
+  const input = { kind: 'chat' as const, messages: [{ role: 'user' as const, content: prompt }] };
+  const greedy = { maxTokens: answers, temperature: 0, topP: 1, stop: [] };
+  const answer = await engine.generate(variantId, input, greedy, () => {}, signal, 'confidence');
+  return { ...score, own: { tokens: answer.outputTokens, meanLogProb: answer.meanLogProb } };
 }
 
 async function writeOutcomes(file: string, outcomes: readonly Outcome[]): Promise<void> {
