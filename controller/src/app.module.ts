@@ -92,7 +92,7 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
   const models = { catalogue: () => registry, policy, since: Math.floor(startedAtMs / 1000) };
   return {
     module: AppModule,
-    imports: [dispatchModule({ dispatcher: parts.dispatcher, models, clock })],
+    imports: [dispatchModule({ collaborator: parts.collaborator, models, clock })],
     controllers: [
       HealthController,
       EnrolmentController,

@@ -13,6 +13,7 @@ import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantit
 import { type OpenCatalogue, openCatalogue } from './catalogue/disk-catalogue.js';
 import { expertSchemaOfDatabase, SqliteExpertStore } from './catalogue/sqlite-expert-store.js';
 import { databasePath } from './config/config.js';
+import { COLLABORATION_DEFAULTS, Collaborator } from './dispatch/collaboration/collaborator.js';
 import { DISPATCH_DEFAULTS } from './dispatch/dispatch-config.js';
 import type { DispatchPolicy } from './dispatch/dispatch-policy.js';
 import { Dispatcher } from './dispatch/dispatcher.js';
@@ -22,6 +23,7 @@ import { Fleet } from './fleet/fleet.js';
 import { MqttFleetLink } from './fleet/mqtt-fleet-link.js';
 import { fleetSchema, SqliteFleetStore } from './fleet/sqlite-fleet-store.js';
 import { openGate } from './gating/disk-gate-opening.js';
+import { ConfidenceModel } from './gating/confidence.js';
 import type { Gate } from './gating/gate.js';
 import type { GateLearning } from './gating/gate-learning.js';
 import { LiveGate } from './gating/live-gate.js';
@@ -57,7 +59,7 @@ export interface ControllerParts extends OpenCatalogue, OpenBroker {
   readonly learning: GateLearning;
   readonly planner: Planner;
   readonly policy: () => DispatchPolicy | undefined;
-  readonly dispatcher: Dispatcher;
+  readonly collaborator: Collaborator;
   readonly ledger: SqliteLedger;
   readonly telemetry: TelemetryStore;
 }
@@ -118,6 +120,19 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   });
   await dispatcher.start();
   closers.add('dispatcher', () => dispatcher.close());
+  const collaborator = new Collaborator({
+    ...COLLABORATION_DEFAULTS,
+    dispatcher,
+    catalogue: planning.catalogue,
+    costs: kept.costs,
+    confidence: new ConfidenceModel(),
+    ledger,
+    clock,
+    random: surroundings.random,
+    log,
+    requestTimeout: DISPATCH_DEFAULTS.requestTimeout,
+  });
+  closers.add('collaborator', () => collaborator.close());
   await planner.start();
   closers.add('planner', () => planner.stop());
   startRollout(surroundings, fleet, catalogue, planner, broker);
@@ -132,7 +147,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     learning,
     planner,
     policy,
-    dispatcher,
+    collaborator,
     ledger,
     telemetry,
   };

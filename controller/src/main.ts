@@ -207,18 +207,27 @@ function deviceFigures({ id, presence, last, reported }: Device): DeviceFigures 
 /** Ended requests that may still be put again. */
 const MOST_COUNTED = 1000;
 
+/** What several experts have used together counts with their calls, who answered the request with the request. */
 function observe(metrics: Metrics, record: RequestView): void {
   if (record.abstained !== undefined) metrics.countAbstained();
   const { actual, expertId, deviceId, endedAtMs, receivedAtMs, state } = record;
-  metrics.observeRequest({
-    state,
+  const used = record.collaboration === undefined ? actual : null;
+  const use = {
     expert: expertId ?? '',
     device: deviceId ?? '',
+    energyJ: used?.energyJ ?? 0,
+    promptTokens: used?.promptTokens ?? 0,
+    outputTokens: used?.outputTokens ?? 0,
+  };
+  if (record.callOf !== undefined) {
+    metrics.observeUse(use);
+    return;
+  }
+  metrics.observeRequest({
+    ...use,
+    state,
     durationS: ((endedAtMs ?? receivedAtMs) - receivedAtMs) / 1000,
     firstTokenS: actual?.ttftMs === null || actual === null ? undefined : actual.ttftMs / 1000,
-    energyJ: actual?.energyJ ?? 0,
-    promptTokens: actual?.promptTokens ?? 0,
-    outputTokens: actual?.outputTokens ?? 0,
   });
 }
 

@@ -2,7 +2,7 @@ import type { Clock } from '@fleetgate/shared/clock';
 import type { DynamicModule } from '@nestjs/common';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 
-import { Dispatcher } from './dispatcher.js';
+import { Collaborator } from './collaboration/collaborator.js';
 import { ChatCompletionsController } from './openai/chat-completions.controller.js';
 import { parseJsonBody } from './openai/json-body.js';
 import { ModelsController } from './openai/models.controller.js';
@@ -16,13 +16,13 @@ export const MAX_BODY_BYTES = 1024 * 1024;
 class DispatchModule {}
 
 /**
- * The OpenAI-compatible API over a dispatcher.
+ * The OpenAI-compatible API over a collaborator and its dispatcher.
  *
- * The application makes the `Dispatcher` (and calls `start` on it before listening, `close` when it ends), imports
+ * The application makes both (and calls `start` on the dispatcher before listening, `close` on both when it ends), imports
  * `dispatchModule(...)`, installs `ErrorFilter` as its global filter and calls `readJsonBodies(app)` before `app.init()`.
  */
 export function dispatchModule(parts: {
-  readonly dispatcher: Dispatcher;
+  readonly collaborator: Collaborator;
   readonly models: ModelsSource;
   readonly clock: Clock;
 }): DynamicModule {
@@ -30,11 +30,10 @@ export function dispatchModule(parts: {
     module: DispatchModule,
     controllers: [ChatCompletionsController, ModelsController, ScoreController],
     providers: [
-      { provide: Dispatcher, useValue: parts.dispatcher },
+      { provide: Collaborator, useValue: parts.collaborator },
       { provide: MODELS_SOURCE, useValue: parts.models },
       { provide: CLOCK, useValue: parts.clock },
     ],
-    exports: [Dispatcher],
   };
 }
 

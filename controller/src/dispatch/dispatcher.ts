@@ -24,6 +24,14 @@ export interface DispatchedRequest {
   readonly events: AsyncIterable<RequestEvent>;
   /** The decision record as it is now. */
   readonly record: () => RequestView;
+  /** Chooses the token of a step of a `mix` prompt. */
+  readonly proceed: (step: number, token: number) => void;
+}
+
+/** A request as it would be answered now; nothing was sent. */
+export interface Consideration {
+  readonly request: Request;
+  readonly decision: Decision | FleetError;
 }
 
 /**
@@ -50,6 +58,7 @@ export class Dispatcher {
       { ...parts, stats: this.stats },
       {
         tokens: (run, text, tokens) => this.#onTokens(run, text, tokens),
+        next: (run, out) => this.#onNext(run, out),
         ended: (run, out) => this.#onEnded(run, out),
         failed: (run, error, when) => this.#onJobFailed(run, error, when),
         usage: (run, usage) => this.#onUsage(run, usage),
@@ -95,7 +104,22 @@ export class Dispatcher {
       if (signal !== undefined) this.#endOnAbort(request, signal);
       this.#next(request, undefined);
     }
-    return { id: request.id, events: request.events, record: () => request.record };
+    return {
+      id: request.id,
+      events: request.events,
+      record: () => request.record,
+      proceed: (step, token) => {
+        if (request.run !== undefined) this.#runs.proceed(request.run, step, token);
+      },
+    };
+  }
+
+  /** What would be decided of a prompt; counts as demand, for it is answered by calls of its own. */
+  consider(prompt: Prompt): Consideration {
+    const request = openRequest(this.#parts, prompt);
+    const unknown = request.target === undefined ? unknownModelError(prompt.model) : undefined;
+    const refused = this.#closed ? shuttingDownError() : unknown;
+    return { request, decision: refused ?? this.#decide(request) };
   }
 
   /** Fails what is under way, tells the devices, and waits for the ledger. Idempotent. */
@@ -178,11 +202,16 @@ export class Dispatcher {
     request.events.push({ kind: 'tokens', text, tokens });
   }
 
+  #onNext({ request, heardAt }: JobRun, out: JobOut & { readonly kind: 'next' }): void {
+    request.firstTokenAt ??= heardAt;
+    request.events.push({ kind: 'next', out });
+  }
+
   #onEnded({ request, choice }: JobRun, out: JobOut & { readonly kind: 'done' | 'scored' }): void {
     const { clock, costs } = this.#parts;
     const { usage } = out;
-    // A scored job has no decoding: it would teach the estimator nothing about answers.
-    if (out.kind === 'done') {
+    // A scored job has no decoding and a mixed one waits for others: they would teach nothing about answers.
+    if (out.kind === 'done' && request.prompt.input.kind !== 'mix') {
       const sentAt = request.record.attempts.at(-1)?.startedAtMs;
       const latency = sentAt === undefined ? undefined : elapsed(unixMs(sentAt), clock.now());
       costs.observeJob(choice.deviceId, choice.variantId, usage, latency);
@@ -198,8 +227,16 @@ export class Dispatcher {
     };
     const event: RequestEvent =
       out.kind === 'done'
-        ? { kind: 'done', choice, finishReason, usage }
-        : { kind: 'scored', choice, bits: out.bits, bytes: out.bytes, usage };
+        ? { kind: 'done', choice, finishReason, usage, meanLogProb: out.meanLogProb }
+        : {
+            kind: 'scored',
+            choice,
+            bits: out.bits,
+            bytes: out.bytes,
+            usage,
+            promptBits: out.promptBits,
+            tokenBits: out.tokenBits,
+          };
     this.#end(request, 'succeeded', event);
   }
 

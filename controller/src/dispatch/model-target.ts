@@ -1,15 +1,34 @@
 import type { ExpertId, VariantId } from '@fleetgate/shared/ids';
 
 import type { Catalogue } from '../catalogue/catalogue.js';
-import type { Mode } from './prompt.js';
+import type { Collaboration, Mode, Prompt } from './prompt.js';
+
+interface VirtualModel {
+  readonly mode: Mode;
+  readonly collaboration?: Collaboration;
+  readonly title: string;
+}
 
 /** Models that are a way of choosing rather than an expert. */
-export const VIRTUAL_MODELS: ReadonlyMap<string, { readonly mode: Mode; readonly title: string }> = new Map([
+export const VIRTUAL_MODELS: ReadonlyMap<string, VirtualModel> = new Map<string, VirtualModel>([
   ['auto', { mode: 'auto', title: 'best expert at the prices of the active plan' }],
   ['auto:eco', { mode: 'eco', title: 'prefers experts and devices that need little energy' }],
   ['auto:fast', { mode: 'fast', title: 'prefers experts and devices that answer soon' }],
   ['auto:best', { mode: 'best', title: 'best predicted answer, whatever it costs' }],
+  [
+    'cascade',
+    { mode: 'auto', collaboration: 'cascade', title: 'a cheap expert first, a better one where it is unsure' },
+  ],
+  ['ensemble', { mode: 'auto', collaboration: 'ensemble', title: 'several experts together, token by token' }],
+  ['vote', { mode: 'auto', collaboration: 'vote', title: 'several experts answer, weighted majority wins' }],
+  ['brief', { mode: 'auto', collaboration: 'brief', title: 'an expert writes background, a larger model answers' }],
 ]);
+
+/** How several experts are to answer a prompt; undefined for one. */
+export function collaborationOf({ collaboration, model, callOf }: Prompt): Collaboration | undefined {
+  if (callOf !== undefined) return undefined;
+  return collaboration ?? VIRTUAL_MODELS.get(model)?.collaboration;
+}
 
 /** Which experts and variants a model name stands for. */
 export type ModelTarget =

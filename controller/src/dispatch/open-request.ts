@@ -29,7 +29,12 @@ export function openRequest(parts: DispatcherParts, prompt: Prompt): Request {
     events: new RequestEvents(),
     deadlines: new Deadlines(clock),
     tried: new Set(),
-    record: { ...record, classId: score?.classId ?? null, ...(target?.kind === 'any' ? knowledgeOf(score) : {}) },
+    record: {
+      ...record,
+      classId: score?.classId ?? null,
+      ...(target?.kind === 'any' ? knowledgeOf(score) : {}),
+      ...(prompt.callOf === undefined ? {} : { callOf: prompt.callOf }),
+    },
     run: undefined,
     firstTokenAt: undefined,
     stopAbort: () => {},
@@ -50,7 +55,8 @@ function knowledgeOf(score: GateScore | undefined): Pick<RequestView, 'novelty' 
 function scoreOf({ gate, log, onDemand }: DispatcherParts, id: RequestId, prompt: Prompt): GateScore | undefined {
   try {
     const score = gate()?.score(gateText(prompt.input));
-    if (score !== undefined) onDemand(score.classId);
+    // The request that this is a call of has been counted.
+    if (score !== undefined && prompt.callOf === undefined) onDemand(score.classId);
     return score;
   } catch (error) {
     // A gate that fails must not take prompts down with it: the experts' cards are the fallback.

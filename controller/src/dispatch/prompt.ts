@@ -1,4 +1,4 @@
-import type { JobId, VariantId } from '@fleetgate/shared/ids';
+import type { JobId, RequestId, VariantId } from '@fleetgate/shared/ids';
 import type { ChatMessage, Job, Sampling } from '@fleetgate/shared/protocol/job';
 import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
 import type { Joules, Milliseconds } from '@fleetgate/shared/units/quantity';
@@ -7,10 +7,20 @@ import type { Joules, Milliseconds } from '@fleetgate/shared/units/quantity';
 export const MODES = ['auto', 'eco', 'fast', 'best'] as const;
 export type Mode = (typeof MODES)[number];
 
-export type PromptInput =
+/** Ways in which several experts answer one prompt; `collaboration/` says how. */
+export const COLLABORATIONS = ['cascade', 'ensemble', 'vote', 'brief'] as const;
+export type Collaboration = (typeof COLLABORATIONS)[number];
+
+export type AnswerInput =
   | { readonly kind: 'chat'; readonly messages: readonly ChatMessage[] }
-  | { readonly kind: 'complete'; readonly prompt: string }
-  | { readonly kind: 'score'; readonly prompt: string; readonly completion: string };
+  | { readonly kind: 'complete'; readonly prompt: string };
+
+export type PromptInput =
+  | AnswerInput
+  /** With `detail`, the bits of every token are answered as well. */
+  | { readonly kind: 'score'; readonly prompt: string; readonly completion: string; readonly detail?: boolean }
+  /** An answer whose tokens are chosen here, from the likeliest `topK` of each step. */
+  | { readonly kind: 'mix'; readonly input: AnswerInput; readonly topK: number };
 
 /** One request of a client, read and checked, before anything is decided about it. */
 export interface Prompt {
@@ -19,19 +29,28 @@ export interface Prompt {
   readonly model: string;
   /** What the client asked for besides the model; undefined leaves it to the model's name. */
   readonly mode: Mode | undefined;
+  /** As the client asked; absent leaves it to the model's name. */
+  readonly collaboration?: Collaboration;
+  /** The request that several experts answer, where this is what one of them is asked. */
+  readonly callOf?: RequestId;
   readonly input: PromptInput;
   readonly sampling: Sampling;
   readonly limits: PromptLimits;
+  /** Asks how sure the model was of its answer. */
+  readonly logProbs?: boolean;
 }
 
 /** The most a client wants to spend on one request. */
 export interface PromptLimits {
   readonly energy: Joules | undefined;
   readonly latency: Milliseconds | undefined;
+  /** Experts asked, each call counted; absent is the fleet's own limit. */
+  readonly calls?: number;
 }
 
 /** What the gate scores: the last thing the user said, for that is what the answer has to be good at. */
 export function gateText(input: PromptInput): string {
+  if (input.kind === 'mix') return gateText(input.input);
   if (input.kind !== 'chat') return input.prompt;
   const asked = input.messages.findLast((message) => message.role === 'user' && message.content.trim() !== '');
   return (asked ?? input.messages.at(-1))?.content ?? '';
@@ -46,11 +65,14 @@ export function promptChars(input: PromptInput): number {
       return input.prompt.length;
     case 'score':
       return input.prompt.length + input.completion.length;
+    case 'mix':
+      return promptChars(input.input);
   }
 }
 
 /** The prompt as text, for a ledger that has been told to keep it. */
 export function promptText(input: PromptInput): string {
+  if (input.kind === 'mix') return promptText(input.input);
   return input.kind === 'chat'
     ? input.messages.map(({ role, content }) => `${role}: ${content}`).join('\n')
     : input.prompt;
@@ -60,13 +82,24 @@ export function promptText(input: PromptInput): string {
 export function jobOf(prompt: Prompt, jobId: JobId, variantId: VariantId, timeout: Milliseconds): Job {
   const base = { v: PROTOCOL_VERSION, jobId, variantId, timeoutMs: Math.max(1, Math.floor(timeout)) } as const;
   const { input, sampling } = prompt;
+  const logProbs = prompt.logProbs === true ? { logProbs: true } : {};
   switch (input.kind) {
     case 'chat':
-      return { ...base, kind: 'chat', messages: [...input.messages], sampling };
+      return { ...base, kind: 'chat', messages: [...input.messages], sampling, ...logProbs };
     case 'complete':
-      return { ...base, kind: 'complete', prompt: input.prompt, sampling };
-    case 'score':
-      return { ...base, kind: 'score', prompt: input.prompt, completion: input.completion };
+      return { ...base, kind: 'complete', prompt: input.prompt, sampling, ...logProbs };
+    case 'score': {
+      const detail = input.detail === true ? { detail: true } : {};
+      return { ...base, kind: 'score', prompt: input.prompt, completion: input.completion, ...detail };
+    }
+    case 'mix': {
+      const { maxTokens, stop } = sampling;
+      const from =
+        input.input.kind === 'chat'
+          ? { kind: 'chat' as const, messages: [...input.input.messages] }
+          : { kind: 'complete' as const, prompt: input.input.prompt };
+      return { ...base, kind: 'mix', input: from, topK: input.topK, maxTokens, stop };
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 import type { FleetError } from '@fleetgate/shared/errors';
 import type { DeviceId, ExpertId, PlanId, VariantId } from '@fleetgate/shared/ids';
-import type { JobUsage } from '@fleetgate/shared/protocol/job';
+import type { JobOut, JobUsage } from '@fleetgate/shared/protocol/job';
 
 /** Who answers. */
 export interface Choice {
@@ -10,15 +10,21 @@ export interface Choice {
   readonly planId: PlanId;
 }
 
-/** What a client's request sees: chosen (again after a device was lost), tokens, then exactly one of done, scored, failed. */
+/**
+ * What a client's request sees: chosen (again after a device was lost), tokens, or steps of a `mix` prompt, then exactly
+ * one of done, scored, failed.
+ */
 export type RequestEvent =
   | { readonly kind: 'chosen'; readonly choice: Choice }
   | { readonly kind: 'tokens'; readonly text: string; readonly tokens: number }
+  | { readonly kind: 'next'; readonly out: JobOut & { readonly kind: 'next' } }
   | {
       readonly kind: 'done';
       readonly choice: Choice;
       readonly finishReason: 'stop' | 'length';
       readonly usage: JobUsage;
+      /** Where it was asked for and the engine tells it. */
+      readonly meanLogProb?: number | undefined;
     }
   | {
       readonly kind: 'scored';
@@ -26,6 +32,8 @@ export type RequestEvent =
       readonly bits: number;
       readonly bytes: number;
       readonly usage: JobUsage;
+      readonly promptBits?: number | undefined;
+      readonly tokenBits?: readonly number[] | undefined;
     }
   | { readonly kind: 'failed'; readonly error: FleetError };
 

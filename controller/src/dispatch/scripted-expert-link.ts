@@ -26,12 +26,21 @@ export class ScriptedJob {
     this.#say({ ...this.#head(), kind: 'tokens', text, tokens });
   }
 
-  done(finishReason: 'stop' | 'length' | 'cancelled' = 'stop', usage: Partial<JobUsage> = {}): void {
-    this.#say({ ...this.#head(), kind: 'done', finishReason, usage: { ...USAGE, ...usage } });
+  done(
+    finishReason: 'stop' | 'length' | 'cancelled' = 'stop',
+    usage: Partial<JobUsage> = {},
+    meanLogProb?: number,
+  ): void {
+    const sureness = meanLogProb === undefined ? {} : { meanLogProb };
+    this.#say({ ...this.#head(), kind: 'done', finishReason, usage: { ...USAGE, ...usage }, ...sureness });
   }
 
-  scored(bits: number, bytes: number): void {
-    this.#say({ ...this.#head(), kind: 'scored', bits, bytes, usage: USAGE });
+  scored(
+    bits: number,
+    bytes: number,
+    detail: { readonly promptBits?: number; readonly tokenBits?: number[] } = {},
+  ): void {
+    this.#say({ ...this.#head(), kind: 'scored', bits, bytes, usage: USAGE, ...detail });
   }
 
   /** A step of a mixed answer: probabilities of tokens by id; what is missing to 1 is the rest. */

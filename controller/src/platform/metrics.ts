@@ -1,15 +1,18 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 /** One finished request, in base units. */
-export interface RequestFigures {
-  readonly state: string;
+export interface UseFigures {
   readonly device: string;
   readonly expert: string;
-  readonly durationS: number;
-  readonly firstTokenS: number | undefined;
   readonly energyJ: number;
   readonly promptTokens: number;
   readonly outputTokens: number;
+}
+
+export interface RequestFigures extends UseFigures {
+  readonly state: string;
+  readonly durationS: number;
+  readonly firstTokenS: number | undefined;
 }
 
 /** A device as it is at the time of a scrape, in base units; what is not known is left out. */
@@ -160,14 +163,19 @@ export class Metrics {
   }
 
   observeRequest(request: RequestFigures): void {
-    const { device, expert, state } = request;
+    const { expert, state } = request;
     this.#requests.inc({ state, expert });
-    this.#energy.inc({ device, expert }, request.energyJ);
-    this.#tokens.inc({ device, expert, type: 'input' }, request.promptTokens);
-    this.#tokens.inc({ device, expert, type: 'output' }, request.outputTokens);
+    this.observeUse(request);
     if (state !== 'succeeded') return;
     this.#durations.observe({ expert }, request.durationS);
     if (request.firstTokenS !== undefined) this.#firstTokens.observe({ expert }, request.firstTokenS);
+  }
+
+  /** What an expert has used without answering a request by itself: a call of several. */
+  observeUse({ device, expert, energyJ, promptTokens, outputTokens }: UseFigures): void {
+    this.#energy.inc({ device, expert }, energyJ);
+    this.#tokens.inc({ device, expert, type: 'input' }, promptTokens);
+    this.#tokens.inc({ device, expert, type: 'output' }, outputTokens);
   }
 
   /** The text that Prometheus reads. */

@@ -264,6 +264,34 @@ export interface RequestView {
     | null;
   readonly finishReason: string | null;
   readonly error: { readonly code: string; readonly message: string } | null;
+  /** Of a request that several experts answered. Its own `actual` sums theirs. */
+  readonly collaboration?: CollaborationView;
+  /** Of what one of several experts was asked: the request that they answered. */
+  readonly callOf?: string;
+}
+export interface CollaborationView {
+  readonly how: 'cascade' | 'ensemble' | 'vote' | 'brief';
+  /** Predicted for the answer that was given, 0..1. */
+  readonly quality: number | null;
+  readonly calls: readonly CallView[];
+}
+export interface CallView {
+  readonly requestId: string;
+  /** What it was asked for. */
+  readonly role: 'first' | 'escalation' | 'member' | 'voter' | 'background' | 'answer';
+  readonly expertId: string;
+  readonly variantId: string;
+  readonly deviceId: string | null;
+  /** Predicted before the call. */
+  readonly quality: number;
+  /** Share in the answer: of the mixture at its end, or of the votes. */
+  readonly weight: number | null;
+  /** How sure the expert was of its answer: mean natural log-probability of a token. */
+  readonly meanLogProb: number | null;
+  readonly latencyMs: number | null;
+  readonly energyJ: number | null;
+  /** `running`, `succeeded`, or the code of its failure. */
+  readonly outcome: string;
 }
 export interface CostView {
   readonly latencyMs: number;

@@ -62,6 +62,7 @@ export function explanation(record: RequestView): object {
     actual,
     attempts,
     candidates,
+    ...(record.collaboration === undefined ? {} : { collaboration: record.collaboration }),
   };
 }
 

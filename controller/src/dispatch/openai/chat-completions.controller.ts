@@ -2,7 +2,7 @@ import type { Clock } from '@fleetgate/shared/clock';
 import { Body, Controller, HttpCode, Inject, Post, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 
-import { Dispatcher } from '../dispatcher.js';
+import { Collaborator } from '../collaboration/collaborator.js';
 import { respond } from './respond.js';
 import { parseChat, parseCompletion } from './schema.js';
 import { CLOCK } from './tokens.js';
@@ -11,7 +11,7 @@ import { CLOCK } from './tokens.js';
 @Controller('v1')
 export class ChatCompletionsController {
   constructor(
-    @Inject(Dispatcher) readonly dispatcher: Dispatcher,
+    @Inject(Collaborator) readonly collaborator: Collaborator,
     @Inject(CLOCK) readonly clock: Clock,
   ) {}
 

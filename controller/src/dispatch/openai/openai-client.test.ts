@@ -15,6 +15,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { httpError } from '../../platform/error-body.js';
 import { ErrorFilter } from '../../platform/error-filter.js';
+import { ConfidenceModel } from '../../gating/confidence.js';
 import { WorkloadModel } from '../../telemetry/workload-model.js';
 import { DISPATCH_DEFAULTS } from '../dispatch-config.js';
 import {
@@ -28,6 +29,7 @@ import {
   FixtureFleet,
 } from '../dispatch-fixtures.js';
 import { dispatchModule, readJsonBodies } from '../dispatch.module.js';
+import { COLLABORATION_DEFAULTS, Collaborator } from '../collaboration/collaborator.js';
 import { Dispatcher } from '../dispatcher.js';
 import { MemoryLedger } from '../memory-ledger.js';
 import { type ScriptedJob, ScriptedExpertLink } from '../scripted-expert-link.js';
@@ -49,6 +51,7 @@ const devices = [aDevice('jetson', ['math-q8_0', 'code-q8_0']), aDevice('pi', ['
 
 let app: NestFastifyApplication;
 let dispatcher: Dispatcher;
+let collaborator: Collaborator;
 let link: ScriptedExpertLink;
 let fleet: FixtureFleet;
 let ledger: MemoryLedger;
@@ -76,8 +79,20 @@ beforeEach(async () => {
     onDemand: () => {},
     config: { ...DISPATCH_DEFAULTS, lossGrace: milliseconds(1) },
   });
-  const module = dispatchModule({
+  collaborator = new Collaborator({
+    ...COLLABORATION_DEFAULTS,
     dispatcher,
+    catalogue: () => catalogue,
+    costs: new FixtureCosts(),
+    confidence: new ConfidenceModel(),
+    ledger,
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLogger,
+    requestTimeout: DISPATCH_DEFAULTS.requestTimeout,
+  });
+  const module = dispatchModule({
+    collaborator,
     models: { catalogue: () => catalogue, policy: () => policy, since: 1_700_000_000 },
     clock: systemClock,
   });
@@ -104,6 +119,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  await collaborator.close();
   await dispatcher.close();
   await app.close();
 });
@@ -137,7 +153,14 @@ describe('the openai client', () => {
   it('lists and retrieves models', async () => {
     const ids: string[] = [];
     for await (const model of client.models.list()) ids.push(model.id);
-    expect(ids).toEqual(['auto', 'auto:eco', 'auto:fast', 'auto:best', 'math', 'code', 'math-q8_0', 'code-q8_0']);
+    expect(ids).toEqual([
+      ...['auto', 'auto:eco', 'auto:fast', 'auto:best'],
+      ...['cascade', 'ensemble', 'vote', 'brief'],
+      'math',
+      'code',
+      'math-q8_0',
+      'code-q8_0',
+    ]);
     expect(await client.models.retrieve('auto:eco')).toMatchObject({
       id: 'auto:eco',
       object: 'model',

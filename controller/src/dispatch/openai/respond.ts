@@ -3,7 +3,8 @@ import { FleetError } from '@fleetgate/shared/errors';
 import type { FastifyReply } from 'fastify';
 
 import { errorFrame } from '../../platform/error-body.js';
-import type { DispatchedRequest, Dispatcher } from '../dispatcher.js';
+import type { Collaborator } from '../collaboration/collaborator.js';
+import type { DispatchedRequest } from '../dispatcher.js';
 import type { Choice, RequestEvent } from '../request-events.js';
 import {
   answerBody,
@@ -24,12 +25,12 @@ import { EventStream, KEEP_ALIVE } from './sse.js';
  * frame of the stream. When the client goes away, the device stops.
  */
 export async function respond(
-  parts: { readonly dispatcher: Dispatcher; readonly clock: Clock },
+  parts: { readonly collaborator: Pick<Collaborator, 'accept'>; readonly clock: Clock },
   kind: AnswerKind,
   request: ParsedRequest,
   reply: FastifyReply,
 ): Promise<void> {
-  const dispatched = parts.dispatcher.accept(request.prompt, clientGone(reply));
+  const dispatched = parts.collaborator.accept(request.prompt, clientGone(reply));
   void reply.header('x-request-id', dispatched.id);
   if (request.stream) await stream(parts.clock, kind, request, dispatched, reply);
   else await whole(parts.clock, kind, request, dispatched, reply);

@@ -3,7 +3,8 @@ import type { ChatMessage, Sampling } from '@fleetgate/shared/protocol/job';
 import { joules, milliseconds } from '@fleetgate/shared/units/quantity';
 import { z } from 'zod';
 
-import { type Mode, MODES, type Prompt, type PromptInput } from '../prompt.js';
+import { VIRTUAL_MODELS } from '../model-target.js';
+import { COLLABORATIONS, MODES, type Prompt, type PromptInput } from '../prompt.js';
 
 /** Longest answer when a chat client names no limit, tokens; a device's time is not the client's to leave open. */
 const DEFAULT_CHAT_TOKENS = 512;
@@ -12,6 +13,8 @@ const DEFAULT_COMPLETION_TOKENS = 16;
 /** Beyond every context that a device could hold. */
 const MOST_TOKENS = 131_072;
 const MOST_STOPS = 16;
+/** Experts that one request may ask, by its own wish. */
+const MOST_CALLS = 32;
 
 /** A read request: what to dispatch, and how the client wants to be answered. */
 export interface ParsedRequest {
@@ -29,12 +32,18 @@ const limit = z.number().int().min(1, 'expected at least 1').nullish();
 const mode = z
   .string()
   .transform((value) => value.replace(/^auto:/, ''))
-  .pipe(z.enum(MODES, `expected one of ${MODES.join(', ')}`));
+  .pipe(z.enum([...MODES, ...COLLABORATIONS], `expected one of ${[...MODES, ...COLLABORATIONS].join(', ')}`));
 
 const fleetgate = z
   .object({
     energyJ: z.number().positive('expected more than 0 J').nullish(),
     latencyMs: z.number().positive('expected more than 0 ms').nullish(),
+    maxCalls: z
+      .number()
+      .int()
+      .min(1, 'expected at least 1')
+      .max(MOST_CALLS, `expected at most ${MOST_CALLS}`)
+      .nullish(),
     mode: mode.nullish(),
     explain: z.boolean().nullish(),
   })
@@ -121,23 +130,31 @@ type SharedFields = z.infer<z.ZodObject<typeof shared>>;
 
 function parsed(endpoint: string, request: SharedFields, input: PromptInput, maxTokens: number): ParsedRequest {
   const wishes = request.fleetgate ?? {};
-  const modeAsked: Mode | undefined = wishes.mode ?? undefined;
   return {
     prompt: {
       endpoint,
       model: request.model,
-      mode: modeAsked,
+      ...modeOf(request.model, wishes.mode ?? undefined),
       input,
       sampling: samplingOf(request, maxTokens),
       limits: {
         energy: wishes.energyJ == null ? undefined : joules(wishes.energyJ),
         latency: wishes.latencyMs == null ? undefined : milliseconds(wishes.latencyMs),
+        ...(wishes.maxCalls == null ? {} : { calls: wishes.maxCalls }),
       },
     },
     stream: request.stream === true,
     includeUsage: request.stream_options?.include_usage === true,
     explain: wishes.explain === true,
   };
+}
+
+/** Throws `request.invalid` for a way of answering together that would have only one expert to ask. */
+function modeOf(model: string, asked: z.infer<typeof mode> | undefined): Pick<Prompt, 'mode' | 'collaboration'> {
+  const collaboration = COLLABORATIONS.find((one) => one === asked);
+  if (collaboration === undefined) return { mode: MODES.find((one) => one === asked) };
+  if (VIRTUAL_MODELS.has(model)) return { mode: undefined, collaboration };
+  throw invalid('fleetgate.mode', `${collaboration} asks several experts: use it with model auto, not ${model}`);
 }
 
 function samplingOf(request: SharedFields, maxTokens: number): Sampling {

@@ -2,19 +2,19 @@ import { FleetError } from '@fleetgate/shared/errors';
 import { Body, Controller, HttpCode, Inject, Post, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 
-import { Dispatcher } from '../dispatcher.js';
+import { Collaborator } from '../collaboration/collaborator.js';
 import { clientGone } from './respond.js';
 import { parseScore } from './schema.js';
 
 /** Log-likelihood of a given answer, for evaluation: how good an expert is, measured on the device that serves it. */
 @Controller('api/v1/score')
 export class ScoreController {
-  constructor(@Inject(Dispatcher) private readonly dispatcher: Dispatcher) {}
+  constructor(@Inject(Collaborator) private readonly collaborator: Collaborator) {}
 
   @Post()
   @HttpCode(200)
   async score(@Body() body: unknown, @Res() reply: FastifyReply): Promise<void> {
-    const dispatched = this.dispatcher.accept(parseScore(body), clientGone(reply));
+    const dispatched = this.collaborator.accept(parseScore(body), clientGone(reply));
     void reply.header('x-request-id', dispatched.id);
     for await (const event of dispatched.events) {
       if (event.kind === 'failed') throw event.error;

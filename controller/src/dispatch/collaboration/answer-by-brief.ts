@@ -1,0 +1,73 @@
+import type { Variant } from '@fleetgate/shared/catalogue/expert';
+
+import { type AnswerInput, gateText } from '../prompt.js';
+import { jointOf, nobodyError } from './answer-by-cascade.js';
+import type { AnswerRoom, JointAnswer } from './answer-room.js';
+import { type Background, backgroundFrom, briefed, MOST_CHARACTERS } from './brief.js';
+import type { Member } from './members.js';
+
+/** Tokens of background that the domain expert may write. */
+const BACKGROUND_TOKENS = 96;
+/** Characters of a token, as `promptTokens` takes them. */
+const CHARS_PER_TOKEN = 3.5;
+
+/** The expert of the matter writes background; the largest model that may be asked answers with it. */
+export async function answerByBrief(room: AnswerRoom, members: readonly Member[]): Promise<JointAnswer> {
+  const { variants } = room.parts.catalogue();
+  const sizeOf = ({ variantId }: Member): number => variants.get(variantId)?.facts.parameters ?? 0;
+  const larger = members.toSorted((a, b) => sizeOf(b) - sizeOf(a) || b.quality - a.quality)[0];
+  if (larger === undefined) throw nobodyError();
+  const writer = members.filter((member) => member !== larger).toSorted((a, b) => b.quality - a.quality)[0];
+  const input = room.prompt.input;
+  if (writer === undefined || input.kind === 'score' || input.kind === 'mix') {
+    const answer = await room.ask(larger, { role: 'answer', input, streamed: true });
+    return jointOf(room, answer, larger.quality, `${larger.expertId} alone: nobody else may be asked`);
+  }
+  const background = await backgroundOf(room, writer, input, spareCharacters(room, variants.get(larger.variantId)));
+  const question = background === undefined || background.text === '' ? input : withBackground(input, background.text);
+  const answer = await room.ask(larger, { role: 'answer', input: question, streamed: true });
+  return jointOf(room, answer, larger.quality, whyOf(writer, larger, background));
+}
+
+/** Undefined where the writer could not be asked: the larger model answers all the same. */
+async function backgroundOf(
+  room: AnswerRoom,
+  writer: Member,
+  input: AnswerInput,
+  mostCharacters: number,
+): Promise<Background | undefined> {
+  // The last call is the larger model's.
+  if (mostCharacters <= 0 || room.allowance().calls < 2) return undefined;
+  try {
+    const { text } = await room.ask(writer, { role: 'background', input, maxTokens: BACKGROUND_TOKENS });
+    return backgroundFrom(gateText(input), text, mostCharacters);
+  } catch (error) {
+    if (room.signal.aborted) throw error;
+    return undefined;
+  }
+}
+
+/** What the larger model's context leaves for background besides the prompt and as long an answer. */
+function spareCharacters({ request }: AnswerRoom, variant: Variant | undefined): number {
+  const context = variant?.facts.contextTokens ?? 0;
+  const spare = (context - 2 * request.promptTokens) / 2;
+  return Math.max(0, Math.min(MOST_CHARACTERS, Math.floor(spare * CHARS_PER_TOKEN)));
+}
+
+/** The last question of the user with its background before it. */
+function withBackground(input: AnswerInput, background: string): AnswerInput {
+  if (input.kind === 'complete') return { ...input, prompt: briefed(input.prompt, background) };
+  const asked = gateText(input);
+  const at = input.messages.findLastIndex(({ content }) => content === asked);
+  const messages = input.messages.map((message, index) =>
+    index === at ? { ...message, content: briefed(asked, background) } : message,
+  );
+  return { ...input, messages };
+}
+
+function whyOf({ expertId: writer }: Member, { expertId: larger }: Member, background: Background | undefined): string {
+  if (background === undefined) return `${larger} alone: ${writer} could not write background`;
+  const { keptSentences: kept, droppedSentences: dropped } = background;
+  if (kept === 0) return `${larger} alone: nothing that ${writer} wrote was relevant (${dropped} sentences dropped)`;
+  return `${larger} with background of ${writer}: ${kept} of ${kept + dropped} sentences kept`;
+}

@@ -1,0 +1,84 @@
+import { canonicalAnswer, finalAnswer } from '../../gating/final-answer.js';
+import { type Ballot, Poll, vote, voteWeight } from '../../gating/vote.js';
+import { jointOf, nobodyError } from './answer-by-cascade.js';
+import type { Answer, AnswerRoom, JointAnswer } from './answer-room.js';
+import { affordable, type Member } from './members.js';
+
+/** More voters cost more than they add: the log-odds of the sixth best are seldom decisive. */
+const MOST_VOTERS = 5;
+
+interface VoterAnswer {
+  readonly member: Member;
+  readonly answer: Answer;
+  readonly at: number;
+}
+
+/**
+ * Several experts answer in full; the answer with the most weight behind it is given, as its best supporter wrote it.
+ *
+ * As many are asked at once as could settle it, then one after the other until the rest can no longer change the
+ * outcome. Answers that hold no short answer to compare leave the best expert's.
+ */
+export async function answerByVote(room: AnswerRoom, members: readonly Member[]): Promise<JointAnswer> {
+  const allowance = room.allowance();
+  const voters = affordable(members, { ...allowance, calls: Math.min(MOST_VOTERS, allowance.calls) });
+  if (voters.length === 0) throw nobodyError();
+  const poll = new Poll();
+  const answers: VoterAnswer[] = [];
+  let failure: unknown;
+  const waiting = [...voters];
+  while (waiting.length > 0) {
+    const rest = waiting.reduce((sum, { quality }) => sum + voteWeight(quality), 0);
+    if (answers.length > 0 && poll.isSettled(rest)) break;
+    const wave = waiting.splice(0, answers.length === 0 ? Math.ceil((voters.length + 1) / 2) : 1);
+    const asked = await Promise.allSettled(wave.map((member) => askVoter(room, member)));
+    for (const result of asked) {
+      if (result.status === 'rejected') {
+        failure = result.reason;
+        continue;
+      }
+      answers.push(result.value);
+      poll.add(keyOf(result.value.answer.text), voteWeight(result.value.member.quality));
+    }
+  }
+  if (answers.length === 0) throw failure;
+  return settle(room, answers);
+}
+
+async function askVoter(room: AnswerRoom, member: Member): Promise<VoterAnswer> {
+  const at = room.calls.length;
+  const answer = await room.ask(member, { role: 'voter', input: room.prompt.input });
+  return { member, answer, at };
+}
+
+function settle(room: AnswerRoom, answers: readonly VoterAnswer[]): JointAnswer {
+  const ballots = answers.map(({ member, answer }): Ballot => {
+    return { expert: member.expertId, text: answer.text, weight: voteWeight(member.quality) };
+  });
+  const outcome = vote(ballots);
+  const winner = answers.find(({ member }) => member.expertId === outcome?.expert);
+  if (outcome === undefined || winner === undefined) throw nobodyError();
+  const all = ballots.reduce((sum, { weight }) => sum + weight, 0);
+  answers.forEach(({ at }, index) => {
+    const weight = ballots[index]?.weight ?? 0;
+    room.change(at, { weight: all > 0 ? weight / all : 1 / answers.length });
+  });
+  room.request.events.push({ kind: 'chosen', choice: winner.answer.done.choice });
+  room.tell(winner.answer.text, winner.answer.done.usage.outputTokens);
+  const { supporters, share, isComparable } = outcome;
+  const percent = Math.round(100 * share);
+  const why = isComparable
+    ? `${supporters.length} of ${answers.length} experts agree, with ${percent} % of the weight: ${supporters.join(', ')}`
+    : `${outcome.expert} is the best of ${answers.length}: their answers cannot be compared`;
+  return jointOf(
+    room,
+    winner.answer,
+    isComparable ? Math.max(share, winner.member.quality) : winner.member.quality,
+    why,
+  );
+}
+
+function keyOf(text: string): string | undefined {
+  const answer = finalAnswer(text);
+  return answer === undefined ? undefined : canonicalAnswer(answer);
+}

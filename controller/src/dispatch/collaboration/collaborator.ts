@@ -1,0 +1,186 @@
+import type { RequestView } from '@fleetgate/shared/api/operations';
+import type { Clock } from '@fleetgate/shared/clock';
+import { FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
+import type { Logger } from '@fleetgate/shared/logger';
+import type { Random } from '@fleetgate/shared/random';
+import type { Milliseconds } from '@fleetgate/shared/units/quantity';
+
+import type { Catalogue } from '../../catalogue/catalogue.js';
+import type { ConfidenceModel } from '../../gating/confidence.js';
+import type { CostEstimator } from '../../telemetry/cost.js';
+import type { Decision } from '../decide.js';
+import type { Consideration, DispatchedRequest, Dispatcher } from '../dispatcher.js';
+import type { Ledger } from '../ledger.js';
+import { collaborationOf } from '../model-target.js';
+import type { Collaboration, Prompt } from '../prompt.js';
+import { cancelledError, fullError } from '../refusal.js';
+import type { RequestEvent } from '../request-events.js';
+import { actualCost, recordDecision, recordEnd } from '../request-record.js';
+import { AnswerRoom, type JointAnswer, type Scored } from './answer-room.js';
+import { answerByBrief } from './answer-by-brief.js';
+import { answerByCascade } from './answer-by-cascade.js';
+import { answerByEnsemble } from './answer-by-ensemble.js';
+import { answerByVote } from './answer-by-vote.js';
+import { type Member, membersOf } from './members.js';
+import { scoreByEnsemble } from './score-by-ensemble.js';
+
+export interface CollaboratorParts {
+  readonly dispatcher: Pick<Dispatcher, 'accept' | 'consider'>;
+  readonly catalogue: () => Catalogue;
+  readonly costs: CostEstimator;
+  readonly confidence: ConfidenceModel;
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  /** Calls that one request may make, whatever the client allows. */
+  readonly maxCalls: number;
+  /** Requests that several experts answer at once; the next one is answered 429. */
+  readonly maxInFlight: number;
+  /** From a request's arrival to its end. */
+  readonly requestTimeout: Milliseconds;
+}
+
+export const COLLABORATION_DEFAULTS = Object.freeze({ maxCalls: 8, maxInFlight: 32 });
+
+/**
+ * Answers prompts with several experts: takes the same requests as the dispatcher, hands on what one expert answers, and
+ * makes of the rest calls of its own, each an ordinary request. However a request ends, its calls end with it.
+ */
+export class Collaborator {
+  readonly #parts: CollaboratorParts;
+  readonly #open = new Map<AbortController, Promise<void>>();
+
+  constructor(parts: CollaboratorParts) {
+    this.#parts = parts;
+  }
+
+  /** As `Dispatcher.accept`. */
+  accept(prompt: Prompt, signal?: AbortSignal): DispatchedRequest {
+    const how = collaborationOf(prompt);
+    if (how === undefined) return this.#parts.dispatcher.accept(prompt, signal);
+    const { request, decision } = this.#parts.dispatcher.consider(prompt);
+    request.record = { ...request.record, mode: how, collaboration: { how, quality: null, calls: [] } };
+    if (decision instanceof FleetError) this.#refuse(request, decision);
+    else {
+      request.record = recordDecision(request.record, decision.selection);
+      if (decision.kind === 'refused') this.#refuse(request, decision.error);
+      else if (this.#open.size >= this.#parts.maxInFlight) this.#refuse(request, fullError(this.#parts.maxInFlight));
+      else if (signal?.aborted === true) this.#refuse(request, cancelledError());
+      else this.#start(how, request, decision, signal);
+    }
+    return { id: request.id, events: request.events, record: () => request.record, proceed: () => {} };
+  }
+
+  /** Ends what is under way and waits for it. */
+  async close(): Promise<void> {
+    for (const abort of this.#open.keys()) abort.abort();
+    await Promise.all(this.#open.values());
+  }
+
+  #start(
+    how: Collaboration,
+    request: Consideration['request'],
+    { selection, choice }: Decision & { readonly kind: 'chosen' },
+    signal?: AbortSignal,
+  ): void {
+    const { clock, ledger, requestTimeout } = this.#parts;
+    const abort = new AbortController();
+    const end = (): void => abort.abort();
+    signal?.addEventListener('abort', end, { once: true });
+    let late = false;
+    const cancelTimer = clock.after(requestTimeout, () => {
+      late = true;
+      abort.abort();
+    });
+    request.record = { ...request.record, state: 'running', planId: choice.planId };
+    ledger.put(request.record);
+    const room = new AnswerRoom(this.#parts, request, choice.planId, abort.signal);
+    const work = answerBy(how, room, membersOf(selection))
+      .then((event) => this.#succeed(request, event))
+      .catch((error: unknown) => this.#fail(request, late ? lateError(requestTimeout) : errorOf(error), abort.signal))
+      .finally(() => {
+        cancelTimer();
+        signal?.removeEventListener('abort', end);
+        abort.abort();
+        this.#open.delete(abort);
+      });
+    this.#open.set(abort, work);
+  }
+
+  #succeed(request: Consideration['request'], joint: Joint): void {
+    const { choice, why, quality, event } = joint;
+    const { record } = request;
+    const finishReason = event.kind === 'done' ? event.finishReason : null;
+    request.record = {
+      ...record,
+      ...{ expertId: choice.expertId, variantId: choice.variantId, deviceId: choice.deviceId, planId: choice.planId },
+      why,
+      finishReason,
+      actual: actualCost(event.usage, { ...request, record: { ...record, actual: null } }, this.#parts.clock.now()),
+      ...(record.collaboration === undefined ? {} : { collaboration: { ...record.collaboration, quality } }),
+    };
+    this.#end(request, 'succeeded', event);
+  }
+
+  #fail(request: Consideration['request'], error: FleetError, signal: AbortSignal): void {
+    const isCancelled = signal.aborted && error.code === 'job.cancelled';
+    request.record = { ...request.record, error: { code: error.code, message: error.message } };
+    this.#end(request, isCancelled ? 'cancelled' : 'failed', { kind: 'failed', error });
+  }
+
+  #refuse(request: Consideration['request'], error: FleetError): void {
+    const { code, message } = error;
+    request.record = { ...request.record, why: `refused: ${message}`, error: { code, message } };
+    this.#end(request, code === 'job.cancelled' ? 'cancelled' : 'refused', { kind: 'failed', error });
+  }
+
+  #end(request: Consideration['request'], state: RequestView['state'], event: RequestEvent): void {
+    const { clock, ledger, log } = this.#parts;
+    request.ended = true;
+    request.record = recordEnd(request.record, state, clock.now());
+    ledger.put(request.record);
+    request.events.push(event);
+    log.debug('request.ended', { requestId: request.id, state, mode: request.record.mode });
+  }
+}
+
+/** A joint answer with the event that ends it. */
+type Joint = Pick<JointAnswer, 'choice' | 'why' | 'quality'> & {
+  readonly event: (RequestEvent & { readonly kind: 'done' }) | Scored;
+};
+
+async function answerBy(how: Collaboration, room: AnswerRoom, members: readonly Member[]): Promise<Joint> {
+  if (room.prompt.input.kind === 'score') {
+    if (how === 'ensemble') return scoreByEnsemble(room, members);
+    throw new FleetError('request.invalid', `model: ${how} has no log-likelihood of a given answer`, {
+      hint: 'score with ensemble, auto, or an expert',
+      context: { param: 'model' },
+    });
+  }
+  const joint = await answerTogether(how, room, members);
+  const { choice, finishReason, usage } = joint;
+  return { ...joint, event: { kind: 'done', choice, finishReason, usage } };
+}
+
+function answerTogether(how: Collaboration, room: AnswerRoom, members: readonly Member[]): Promise<JointAnswer> {
+  switch (how) {
+    case 'cascade':
+      return answerByCascade(room, members);
+    case 'ensemble':
+      return answerByEnsemble(room, members);
+    case 'vote':
+      return answerByVote(room, members);
+    case 'brief':
+      return answerByBrief(room, members);
+  }
+}
+
+function errorOf(error: unknown): FleetError {
+  if (isFleetError(error)) return error;
+  return new FleetError('internal.invariant', messageOf(error), { cause: error });
+}
+
+function lateError(waited: Milliseconds): FleetError {
+  return new FleetError('dispatch.deadline', `the request did not end within ${waited} ms`);
+}

@@ -1,0 +1,58 @@
+import { FleetError } from '@fleetgate/shared/errors';
+import { type MemberBits, mixtureBits } from '@fleetgate/shared/mixture/posterior-mixture';
+
+import { nobodyError } from './answer-by-cascade.js';
+import type { AnswerRoom, OpenCall, Scored } from './answer-room.js';
+import { mixable } from './mixable.js';
+import type { Member } from './members.js';
+
+interface MemberScore extends MemberBits {
+  readonly call: OpenCall;
+  readonly event: Scored;
+}
+
+/** Log-likelihood of a given answer under the mixture of all experts of one tokenizer that may be asked. */
+export async function scoreByEnsemble(
+  room: AnswerRoom,
+  members: readonly Member[],
+): Promise<{
+  readonly choice: Scored['choice'];
+  readonly quality: number;
+  readonly why: string;
+  readonly event: Scored;
+}> {
+  const { input } = room.prompt;
+  if (input.kind !== 'score') throw new FleetError('internal.invariant', `${input.kind} is no score`);
+  const taken = mixable(members, room.parts.catalogue().variants, room.allowance());
+  const asked = await Promise.allSettled(
+    taken.map((member) => scoreOf(room.begin(member, { role: 'member', input: { ...input, detail: true } }))),
+  );
+  const scores = asked.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  const failed = asked.find((result) => result.status === 'rejected');
+  const [first] = scores;
+  if (first === undefined) throw failed?.reason ?? nobodyError();
+  // Experts of one tokenizer may have unlike contexts, and cut a document at other places.
+  const alike = scores.filter(({ tokenBits }) => tokenBits.length === first.tokenBits.length);
+  const { bits, weights } = mixtureBits(alike);
+  alike.forEach(({ call }, at) => room.change(call.at, { weight: weights[at] ?? 0 }));
+  const heaviest = alike[weights.indexOf(Math.max(...weights))] ?? first;
+  const { choice, bytes, usage } = heaviest.event;
+  const event: Scored = { kind: 'scored', choice, bits, bytes, usage: room.usage(usage) };
+  const names = alike.map(({ event: { choice: by } }) => by.expertId).join(', ');
+  return { choice, quality: 2 ** -(bits / Math.max(1, bytes)), why: `mixture of ${names}`, event };
+}
+
+async function scoreOf(call: OpenCall): Promise<MemberScore> {
+  for await (const event of call.dispatched.events) {
+    if (event.kind === 'failed') throw call.failed(event.error);
+    if (event.kind !== 'scored') continue;
+    call.ended(event);
+    const { promptBits, tokenBits } = event;
+    if (promptBits !== undefined && tokenBits !== undefined) return { call, event, promptBits, tokenBits };
+    const { deviceId } = event.choice;
+    throw new FleetError('engine.unavailable', `the agent of ${deviceId} does not tell the bits of every token`, {
+      hint: 'update the agent',
+    });
+  }
+  throw new FleetError('internal.invariant', `the call ${call.dispatched.id} ended without an end`);
+}
