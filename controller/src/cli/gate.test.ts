@@ -48,7 +48,78 @@ describe('fleetgate gate', () => {
     ]);
     out = '';
     expect(await runCli(['gate', 'eval', file('gate.json'), file('outcomes.jsonl.gz'), '--json'])).toBe(0);
-    expect(JSON.parse(out)).toMatchObject({ prompts: 60, bestSingle: { model: 'generalist' } });
+    expect(JSON.parse(out)).toMatchObject({
+      prompts: 60,
+      bestSingle: { model: 'generalist' },
+      report: {
+        oracle: { references: [{ name: 'generalist' }, { name: 'a model at random' }] },
+        specialisation: [
+          { expert: 'code', home: 'code' },
+          { expert: 'generalist' },
+          { home: 'math' },
+          { home: 'story' },
+        ],
+        classes: [{ task: 'code', models: [{ model: 'code', chosen: 1 }, {}, {}, {}] }, {}, {}],
+      },
+    });
+  });
+
+  test('predict answers every prompt, whatever it holds', async () => {
+    await train();
+    const prompts = [
+      '',
+      ' \n\t ',
+      '\u0000\u0001\u001b[31m',
+      '\u{1f600}'.repeat(400),
+      'a '.repeat(100_000),
+      '\ud800',
+      '漢字',
+      '}{"\\',
+    ];
+    await writeJsonLines(
+      file('odd.jsonl.gz'),
+      prompts.map((prompt, id) => ({ id, prompt, task: 1, y: 'not looked at' })),
+    );
+    const predict = ['gate', 'predict', file('gate.json'), file('odd.jsonl.gz'), '--out', file('p.jsonl')];
+    expect(await runCli(predict)).toBe(0);
+    const lines = (await readFile(file('p.jsonl'), 'utf8')).trim().split('\n');
+    expect(lines).toHaveLength(prompts.length);
+    for (const line of lines) {
+      const { p, sd, out_tok } = JSON.parse(line) as Record<'p' | 'sd' | 'out_tok', Record<string, number>>;
+      for (const of of [p, sd, out_tok]) for (const value of Object.values(of)) expect(value).toBeGreaterThanOrEqual(0);
+      for (const value of Object.values(p)) expect(value).toBeLessThanOrEqual(1);
+    }
+  });
+
+  test('trains on models that were measured on few prompts only', async () => {
+    const outcomes = syntheticOutcomes(60).map((outcome, at) => ({
+      ...outcome,
+      y: at === 7 ? { ...outcome.y, once: 0.9 } : at % 2 === 0 ? { math: 0.4 } : outcome.y,
+    }));
+    await writeJsonLines(file('outcomes.jsonl.gz'), outcomes);
+    expect(await train()).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ models: ['code', 'generalist', 'math', 'once', 'story'] });
+    out = '';
+    expect(await runCli(['gate', 'eval', file('gate.json'), file('outcomes.jsonl.gz')])).toBe(0);
+    expect(out).not.toMatch(/NaN/);
+  });
+
+  test('drift compares two files as the gate sees them', async () => {
+    await train();
+    const only = syntheticOutcomes(60, 2).filter(({ task }) => task === 'math');
+    await writeJsonLines(file('later.jsonl'), only);
+    out = '';
+    const drift = ['gate', 'drift', file('gate.json'), file('outcomes.jsonl.gz'), file('later.jsonl')];
+    expect(await runCli([...drift, '--json'])).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({
+      before: { prompts: 60, verdict: 'same', psi: 0 },
+      after: { prompts: 20, verdict: 'different' },
+      models: [{ model: 'code' }, {}, {}, {}],
+    });
+    expect(await runCli(drift)).toBe(0);
+    expect(out).toMatch(/population stability index .*different/);
+    await writeFile(file('none.jsonl'), '');
+    expect(await runCli(['gate', 'drift', file('gate.json'), file('none.jsonl'), file('later.jsonl')])).toBe(2);
   });
 
   test('train reports held-out figures when asked to', async () => {
@@ -56,6 +127,7 @@ describe('fleetgate gate', () => {
     expect(await runCli(command)).toBe(0);
     expect(out).toMatch(/On prompts held out \(2 folds\)/);
     expect(out).toMatch(/captured/);
+    expect(out).toMatch(/model +home +DSI +GG +CDTR/);
     expect(err).toMatch(/fold 2 of 2/);
   });
 

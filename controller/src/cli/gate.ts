@@ -1,14 +1,14 @@
-import { FleetError } from '@fleetgate/shared/errors';
 import { type Command, InvalidArgumentError } from 'commander';
 
 import { crossValidate, predictionOf } from '../gating/cross-validate.js';
 import { readGateFile } from '../gating/disk-gate-store.js';
 import { readOutcomes, readPromptLines, writeJsonLines } from '../gating/disk-outcomes.js';
-import { evaluateGate, type GateEvaluation, type Prediction } from '../gating/evaluate-gate.js';
 import { LinearScorer } from '../gating/linear-gate.js';
 import type { Outcome } from '../gating/outcomes.js';
 import { trainGateInProcess } from '../gating/process-gate-training.js';
-import { printJson, printLine, printNote, printTable, showNumber } from './output.js';
+import { compareFiles, type Evaluated, evaluated, evaluateFile } from './gate-eval.js';
+import { printEvaluation } from './gate-evaluation.js';
+import { printJson, printLine, printNote } from './output.js';
 
 interface TrainOptions {
   readonly out: string;
@@ -17,7 +17,7 @@ interface TrainOptions {
   readonly json?: boolean;
 }
 
-/** `fleetgate gate train|predict|eval`: the gate on files, without a fleet. */
+/** `fleetgate gate train|predict|eval|drift`: the gate on files, without a fleet. */
 export function registerGate(program: Command): void {
   const gate = program
     .command('gate')
@@ -49,9 +49,15 @@ export function registerGate(program: Command): void {
     .argument('<gate>', 'gate file')
     .argument('<outcomes>', 'outcome file; prompts the gate was trained on flatter it')
     .option('--json', 'print one JSON document')
-    .action((file: string, outcomes: string, options: { readonly json?: boolean }) =>
-      evaluate(file, outcomes, options),
-    );
+    .action(evaluateFile);
+  gate
+    .command('drift')
+    .description('compare two files of prompts or outcomes, as a gate sees them: classes, novelty, predicted quality')
+    .argument('<gate>', 'gate file')
+    .argument('<before>', 'file with one prompt a line')
+    .argument('<after>', 'the same, later')
+    .option('--json', 'print one JSON document')
+    .action(compareFiles);
 }
 
 async function train(outcomesPath: string, options: TrainOptions): Promise<void> {
@@ -72,13 +78,13 @@ async function train(outcomesPath: string, options: TrainOptions): Promise<void>
       models: model.experts.map((expert) => expert.name),
       classes: model.classes.map((one) => one.label),
       seconds,
-      ...(heldOut === undefined ? {} : { heldOut }),
+      ...(heldOut === undefined ? {} : { heldOut: { ...heldOut.evaluation, report: heldOut.report ?? null } }),
     });
     return;
   }
   if (heldOut !== undefined) {
     printLine(`On prompts held out (${options.crossValidate} folds):`);
-    printEvaluation(heldOut);
+    printEvaluation(heldOut.evaluation, heldOut.report);
     printLine();
   }
   const { experts, classes, trainedOn } = model;
@@ -87,17 +93,17 @@ async function train(outcomesPath: string, options: TrainOptions): Promise<void>
   );
 }
 
-async function heldOutEvaluation(path: string, options: TrainOptions): Promise<GateEvaluation> {
+async function heldOutEvaluation(path: string, options: TrainOptions): Promise<Evaluated> {
   const outcomes: Outcome[] = [];
   for await (const outcome of readOutcomes(path)) outcomes.push(outcome);
   const folds = options.crossValidate ?? 2;
   const predictions = crossValidate(outcomes, folds, options.seed, (fold) =>
     printNote(`cross-validation: fold ${fold + 1} of ${folds}`),
   );
-  return evaluateGate(
+  return evaluated(
     outcomes.flatMap((outcome, at) => {
       const prediction = predictions[at];
-      return prediction === undefined ? [] : [{ truth: { task: outcome.task, y: outcome.y }, prediction }];
+      return prediction === undefined ? [] : [{ outcome, prediction }];
     }),
   );
 }
@@ -118,90 +124,6 @@ async function predict(
   const count = await writeJsonLines(options.out, lines());
   if (options.json === true) printJson({ out: options.out, predictions: count });
   else printLine(`${options.out}: ${count} predictions`);
-}
-
-async function evaluate(file: string, outcomesPath: string, options: { readonly json?: boolean }): Promise<void> {
-  const model = await readGateFile(file);
-  const scorer = new LinearScorer(model);
-  const pairs: { truth: { task: string | undefined; y: Outcome['y'] }; prediction: Prediction }[] = [];
-  for await (const outcome of readOutcomes(outcomesPath)) {
-    pairs.push({
-      truth: { task: outcome.task, y: outcome.y },
-      prediction: predictionOf(model, scorer, outcome.prompt),
-    });
-  }
-  if (pairs.length === 0) {
-    throw new FleetError('outcomes.invalid', `${outcomesPath}: expected at least one outcome, got none`);
-  }
-  const evaluation = evaluateGate(pairs);
-  if (options.json === true) printJson(evaluation);
-  else printEvaluation(evaluation);
-}
-
-function printEvaluation(evaluation: GateEvaluation): void {
-  printTable(
-    [
-      { title: 'model', value: (row) => row.model },
-      { title: 'outcomes', value: (row) => String(row.outcomes), align: 'right' },
-      { title: 'quality', value: (row) => showNumber(row.meanQuality, '', 3), align: 'right' },
-      { title: 'MAE', value: (row) => showNumber(row.meanAbsoluteError, '', 3), align: 'right' },
-      { title: 'bias', value: (row) => showNumber(row.bias, '', 3), align: 'right' },
-      { title: 'ECE', value: (row) => showNumber(row.ece, '', 3), align: 'right' },
-      { title: 'within sd', value: (row) => `${Math.round(100 * row.withinOneSd)} %`, align: 'right' },
-    ],
-    evaluation.models,
-  );
-  printLine();
-  printCalibration(evaluation);
-  printLine();
-  printConfusion(evaluation);
-  printLine();
-  const { bestSingle, capturedOverBestSingle } = evaluation;
-  printLine(`mean quality of the gate's choice  ${evaluation.choice.toFixed(4)}`);
-  printLine(`oracle (best model of each prompt) ${evaluation.oracle.toFixed(4)}`);
-  printLine(`best single model                  ${bestSingle.quality.toFixed(4)}  ${bestSingle.model}`);
-  printLine(`oracle's gain over it captured     ${percent(capturedOverBestSingle)}`);
-}
-
-function printCalibration(evaluation: GateEvaluation): void {
-  const bins = new Map<string, { count: number; predicted: number; actual: number }>();
-  for (const bin of evaluation.models.flatMap((one) => one.reliability)) {
-    const name = `${bin.from.toFixed(1)}-${bin.to.toFixed(1)}`;
-    const sum = bins.get(name) ?? { count: 0, predicted: 0, actual: 0 };
-    bins.set(name, {
-      count: sum.count + bin.count,
-      predicted: sum.predicted + bin.count * bin.predicted,
-      actual: sum.actual + bin.count * bin.actual,
-    });
-  }
-  printTable(
-    [
-      { title: 'predicted', value: ([name]) => name },
-      { title: 'count', value: ([, bin]) => String(bin.count), align: 'right' },
-      { title: 'mean predicted', value: ([, bin]) => (bin.predicted / bin.count).toFixed(3), align: 'right' },
-      { title: 'mean actual', value: ([, bin]) => (bin.actual / bin.count).toFixed(3), align: 'right' },
-    ],
-    [...bins].sort(([a], [b]) => (a < b ? -1 : 1)),
-  );
-}
-
-function printConfusion(evaluation: GateEvaluation): void {
-  const chosen = [...new Set(Object.values(evaluation.confusion).flatMap((row) => Object.keys(row)))].sort();
-  printTable(
-    [
-      { title: 'task \\ chosen', value: ([task]) => task },
-      ...chosen.map((model) => ({
-        title: model,
-        value: ([, row]: readonly [string, Readonly<Record<string, number>>]) => String(row[model] ?? 0),
-        align: 'right' as const,
-      })),
-    ],
-    Object.entries(evaluation.confusion).sort(([a], [b]) => (a < b ? -1 : 1)),
-  );
-}
-
-function percent(share: number | null): string {
-  return share === null ? '-' : `${(100 * share).toFixed(1)} %`;
 }
 
 function rounded(values: Readonly<Record<string, number>>, digits: number): Record<string, number> {

@@ -43,20 +43,37 @@ describe('outcome files', () => {
 
   test('prompts are read without looking at labels', async () => {
     const path = join(folder, 'p.jsonl');
-    await writeFile(path, '{"id":"x","prompt":"p","prompt_tok":3,"task":7,"y":"?"}\n');
-    expect(await all(readPromptLines(path))).toEqual([{ id: 'x', prompt: 'p', prompt_tok: 3 }]);
+    await writeFile(path, '{"id":"x","prompt":"p","prompt_tok":3,"task":7,"y":"?"}\n{"id":"x","prompt":"p"}\n');
+    expect(await all(readPromptLines(path))).toEqual([
+      { id: 'x', prompt: 'p', prompt_tok: 3 },
+      { id: 'x', prompt: 'p' },
+    ]);
   });
 
   test.each([
     ['not JSON', 'hello', /line 2.*expected one JSON object/],
-    ['NaN', '{"id":1,"prompt":"x","y":{"a":NaN}}', /line 2.*expected one JSON object/],
+    ['NaN', '{"id":2,"prompt":"x","y":{"a":NaN}}', /line 2.*expected one JSON object.*NaN and Infinity are not JSON/],
+    ['NaN as a text', '{"id":2,"prompt":"x","y":{"a":"NaN"}}', /line 2: y\.a/],
+    ['no figure', '{"id":2,"prompt":"x","y":{"a":null}}', /line 2: y\.a/],
+    ['infinite', '{"id":2,"prompt":"x","y":{"a":1e999}}', /line 2: y\.a/],
+    [
+      'other columns',
+      '{"id":2,"question":"x","score":{"a":1}}',
+      /line 2.*prompt.*; y.*its columns: id, question, score/,
+    ],
+    ['a table', 'id,prompt,y', /line 2.*got "id,prompt,y"/],
+    ['one figure for all models', '{"id":2,"prompt":"x","y":1}', /line 2: y: /],
+    ['a model without a name', '{"id":2,"prompt":"x","y":{"":1}}', /line 2: y/],
+    ['negative tokens', '{"id":2,"prompt":"x","y":{"a":1},"out_tok":{"a":-3}}', /line 2: out_tok\.a/],
+    ['an id that has been', good, /line 2: id "1" is that of line 1 too/],
+    ['an id that is no text', '{"id":null,"prompt":"x","y":{"a":1}}', /line 2: id/],
     ['no prompt', '{"id":1,"y":{"a":1}}', /line 2.*prompt/],
     ['a quality above 1', '{"id":1,"prompt":"x","y":{"a":3}}', /line 2.*y\.a/],
     ['no model', '{"id":1,"prompt":"x","y":{}}', /line 2.*at least one model/],
     ['an array', '[]', /line 2/],
   ])('%s is refused with file and line', async (_, line, message) => {
     const path = join(folder, 'bad.jsonl');
-    await writeFile(path, `${good}\n${line}\n${good}\n`);
+    await writeFile(path, `${good}\n${line}\n`);
     await expect(all(readOutcomes(path))).rejects.toThrow(invalid(message));
     await expect(all(readOutcomes(path))).rejects.toThrow(invalid(/bad\.jsonl/));
   });
@@ -72,9 +89,10 @@ describe('outcome files', () => {
 
   test('stopping early closes the file; a failed write leaves nothing behind', async () => {
     const path = join(folder, 'many.jsonl');
-    await writeFile(path, `${good}\n`.repeat(20_000));
+    const lines = Array.from({ length: 20_000 }, (_, at) => good.replace('1', String(at)));
+    await writeFile(path, lines.join('\n'));
     for await (const outcome of readOutcomes(path)) {
-      expect(outcome.id).toBe('1');
+      expect(outcome.id).toBe('0');
       break;
     }
     function* failing() {

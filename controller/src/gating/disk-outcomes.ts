@@ -11,13 +11,21 @@ import { LONGEST_LINE, type Outcome, parseOutcome, parsePromptLine, type PromptL
 /**
  * Outcomes of a `.jsonl` or `.jsonl.gz` file, line by line; the file is never held whole.
  *
- * Throws `outcomes.invalid` for a file that is missing, not gzip although it is named so, or for the first bad line.
+ * Throws `outcomes.invalid` for a file that is missing, not gzip although it is named so, or for the first line that is
+ * bad or has the id of another: which of the two counts could not be told. Ids are held, nothing else.
  */
 export async function* readOutcomes(path: string, signal?: AbortSignal): AsyncGenerator<Outcome> {
-  for await (const { line, number } of linesOf(path, signal)) yield parseOutcome(line, path, number);
+  const seen = new Map<string, number>();
+  for await (const { line, number } of linesOf(path, signal)) {
+    const outcome = parseOutcome(line, path, number);
+    const first = seen.get(outcome.id);
+    if (first !== undefined) throw twice(path, outcome.id, first, number);
+    seen.set(outcome.id, number);
+    yield outcome;
+  }
 }
 
-/** As `readOutcomes`, reading only id, prompt and prompt_tok: labels and tasks are never looked at. */
+/** Reads only id, prompt and prompt_tok: labels and tasks are never looked at. An id may occur again. */
 export async function* readPromptLines(path: string, signal?: AbortSignal): AsyncGenerator<PromptLine> {
   for await (const { line, number } of linesOf(path, signal)) yield parsePromptLine(line, path, number);
 }
@@ -94,6 +102,13 @@ async function* linesOf(path: string, signal: AbortSignal | undefined): AsyncGen
   } finally {
     file.destroy();
   }
+}
+
+function twice(path: string, id: string, first: number, number: number): FleetError {
+  const shown = JSON.stringify(id.slice(0, 80));
+  return new FleetError('outcomes.invalid', `${path} line ${number}: id ${shown} is that of line ${first} too`, {
+    hint: 'one line per prompt, with the outcomes of all models',
+  });
 }
 
 function tooLong(path: string, number: number): FleetError {

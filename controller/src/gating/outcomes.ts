@@ -49,11 +49,14 @@ function parseLine<T>(schema: z.ZodType<T>, line: string, file: string, lineNumb
   try {
     value = JSON.parse(line);
   } catch (cause) {
-    throw invalid(file, lineNumber, `expected one JSON object, got ${excerpt(line)}`, columns, cause);
+    const notJson = /\b(?:NaN|Infinity)\b/.test(line)
+      ? '; NaN and Infinity are not JSON, leave out what was not measured'
+      : '';
+    throw invalid(file, lineNumber, `expected one JSON object, got ${excerpt(line)}${notJson}`, columns, cause);
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw invalid(file, lineNumber, faultsOf(parsed.error), columns);
+  throw invalid(file, lineNumber, `${faultsOf(parsed.error)}${columnsOf(value)}`, columns);
 }
 
 function invalid(file: string, lineNumber: number, what: string, columns: string, cause?: unknown): FleetError {
@@ -61,6 +64,13 @@ function invalid(file: string, lineNumber: number, what: string, columns: string
     hint: `every line is one JSON object with at least the columns ${columns}`,
     cause,
   });
+}
+
+/** A column that is missing is often there by another name. */
+function columnsOf(value: unknown): string {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return '';
+  const found = Object.keys(value).map((name) => name.slice(0, 40));
+  return `; its columns: ${found.slice(0, 12).join(', ') || 'none'}`;
 }
 
 function excerpt(line: string): string {
