@@ -7,6 +7,7 @@ import { toMessageError } from '@fleetgate/shared/protocol/version';
 import { milliseconds, type UnixMs } from '@fleetgate/shared/units/quantity';
 
 import type { Engine, GenerateResult, MixStep } from '../engine/engine.js';
+import type { Slots } from '../engine/slots.js';
 import { EnergyAccount, type JobEnergy } from './job-energy.js';
 import type { QueuedJob } from './job-queue.js';
 import { type JobStream, scoredOut } from './job-stream.js';
@@ -20,6 +21,8 @@ export interface JobSurroundings {
   /** Whether the variant is resident and not on its way out. */
   readonly serves: (variantId: VariantId) => boolean;
   readonly energy: JobEnergy;
+  /** Mixed answers use the engine one at a time: evaluations side by side would spin against each other. */
+  readonly turns: Slots<string>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -45,6 +48,7 @@ export class ActiveJob {
   /** Why it was told to stop; decides how it ends. */
   #stopped: 'cancelled' | 'expired' | 'shutdown' | undefined;
   #startedAt: UnixMs | undefined;
+  #held: string | undefined;
   #cancelTimer: () => void;
 
   /** Its time runs from now on. */
@@ -68,7 +72,7 @@ export class ActiveJob {
       this.#end({ error: unloaded(variantId) });
       return;
     }
-    this.#energy.start();
+    if (this.job.kind !== 'mix') this.#energy.start();
     try {
       await this.#work(this.job);
     } catch (error) {
@@ -81,9 +85,7 @@ export class ActiveJob {
 
   /** Goes on with a mixed answer whose step waits for its token; any other step is ignored. */
   proceed(step: number, token: number): void {
-    if (!this.#turn.take(step, token)) return;
-    this.#energy.start();
-    this.#listener.onTokens(1);
+    if (this.#turn.take(step, token)) this.#listener.onTokens(1);
   }
 
   /** Ends it before its time: at once while it waits, else with the usage that the engine tells soon. */
@@ -125,20 +127,37 @@ export class ActiveJob {
   async #mix({ variantId, input, topK, maxTokens, stop }: Job & { readonly kind: 'mix' }): Promise<void> {
     const options = { input, topK, maxTokens, stop };
     try {
+      await this.#takeEngine();
       const choose = (step: MixStep) => this.#choose(step);
       const result = await this.#around.engine.mix(variantId, options, choose, this.#abort.signal);
       if (result.text !== '') this.#stream.text(result.text, 1);
       this.#endDone(result);
     } catch (error) {
       this.#end({ error, usage: this.#usage(this.#counted()) });
+    } finally {
+      this.#giveEngine();
     }
   }
 
   /** Waiting for the controller is no use of the engine. */
-  #choose(step: MixStep): Promise<number> {
-    this.#energy.pause();
+  async #choose(step: MixStep): Promise<number> {
+    this.#giveEngine();
     this.#stream.next(step);
-    return this.#turn.wait(step.step);
+    const token = await this.#turn.wait(step.step);
+    await this.#takeEngine();
+    return token;
+  }
+
+  /** Without it when the job is stopped meanwhile: the engine sees that by itself. */
+  async #takeEngine(): Promise<void> {
+    this.#held = await this.#around.turns.acquire(this.#abort.signal);
+    if (this.#held !== undefined) this.#energy.start();
+  }
+
+  #giveEngine(): void {
+    this.#energy.pause();
+    if (this.#held !== undefined) this.#around.turns.release(this.#held);
+    this.#held = undefined;
   }
 
   async #generate(job: Job & { readonly kind: 'chat' | 'complete' }): Promise<void> {

@@ -48,6 +48,11 @@ export class JobQueue {
     return isNew;
   }
 
+  /** The one that `take` would give. */
+  get first(): QueuedJob | undefined {
+    return this.#waiting[0];
+  }
+
   take(): QueuedJob | undefined {
     return this.#waiting.shift();
   }

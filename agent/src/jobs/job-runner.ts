@@ -4,14 +4,16 @@ import type { Job, JobOut } from '@fleetgate/shared/protocol/job';
 import { toMessageError } from '@fleetgate/shared/protocol/version';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
+import { Slots } from '../engine/slots.js';
 import { ActiveJob, type JobSurroundings } from './active-job.js';
 import { JobQueue } from './job-queue.js';
 import { JobStream } from './job-stream.js';
+import { mayStart } from './places.js';
 
 /** Longest wait for a variant's jobs before it is unloaded under them. */
 const DRAINING = milliseconds(120_000);
 
-export interface JobRunnerOptions extends JobSurroundings {
+export interface JobRunnerOptions extends Omit<JobSurroundings, 'turns'> {
   /** Jobs on the engine at once. */
   readonly concurrency: number;
   /** Jobs that may wait besides. */
@@ -26,6 +28,7 @@ export class JobRunner {
   /** Waiting and running. */
   readonly #jobs = new Map<JobId, ActiveJob>();
   readonly #running = new Set<ActiveJob>();
+  readonly #turns = new Slots<string>(['the engine']);
   readonly #idleWaiters = new Set<() => void>();
   #outputTokens = 0;
   #stopped = false;
@@ -49,8 +52,8 @@ export class JobRunner {
   }
 
   accept(job: Job): void {
-    const { clock, concurrency } = this.#options;
-    const busy = this.#running.size >= concurrency;
+    const { clock } = this.#options;
+    const busy = this.#queue.length > 0 || !this.#mayStart(job);
     const admission = this.#queue.offer(job, clock.now(), busy);
     if (admission.kind === 'duplicate') return;
     const stream = this.#stream(job.jobId);
@@ -65,10 +68,15 @@ export class JobRunner {
       refuse(stream, new FleetError('job.rejected', what, { retryable: true }));
       return;
     }
-    const active = new ActiveJob(admission.queued, stream, this.#options, {
-      onTokens: (tokens) => (this.#outputTokens += tokens),
-      onEnd: () => this.#onEnd(job.jobId),
-    });
+    const active = new ActiveJob(
+      admission.queued,
+      stream,
+      { ...this.#options, turns: this.#turns },
+      {
+        onTokens: (tokens) => (this.#outputTokens += tokens),
+        onEnd: () => this.#onEnd(job.jobId),
+      },
+    );
     this.#jobs.set(job.jobId, active);
     stream.accepted(this.#running.size + admission.position);
     this.#fill();
@@ -127,9 +135,10 @@ export class JobRunner {
   }
 
   #fill(): void {
-    while (this.#running.size < this.#options.concurrency) {
-      const queued = this.#queue.take();
-      if (queued === undefined) return;
+    for (;;) {
+      const queued = this.#queue.first;
+      if (queued === undefined || !this.#mayStart(queued.job)) return;
+      this.#queue.take();
       const active = this.#jobs.get(queued.job.jobId);
       if (active === undefined) continue;
       this.#running.add(active);
@@ -138,6 +147,11 @@ export class JobRunner {
         this.#fill();
       });
     }
+  }
+
+  #mayStart(job: Job): boolean {
+    const running = [...this.#running].map((active) => active.job);
+    return mayStart(job, running, this.#options.concurrency);
   }
 
   #onEnd(jobId: JobId): void {

@@ -36,7 +36,7 @@ async function mixing(more: Partial<Job & { kind: 'mix' }> = {}) {
     engine,
     concurrency: 1,
     capacity: 2,
-    serves: (variant) => variant === MATH,
+    serves: (variant) => variant === MATH || variant === variantId('code-q8_0'),
     energy: meter,
     emit: (_, out) => outs.push(jobOutSchema.parse(out)),
     clock,
@@ -173,5 +173,44 @@ describe('what jobs may tell besides', () => {
     expect(ends[1]).toMatchObject({ bits: 5, promptBits: 1, tokenBits: [2, 3] });
     expect(ends[2]).not.toHaveProperty('meanLogProb');
     expect(ends[3]).toMatchObject({ meanLogProb: Math.log(0.9) });
+  });
+});
+
+describe('mixed answers on one device', () => {
+  const CODE = variantId('code-q8_0');
+  const input = { kind: 'complete' as const, prompt: 'eins zwei' };
+
+  async function sharing() {
+    const { runner, clock, outs, engine } = await mixing();
+    await engine.load({ variantId: CODE, path: '', contextTokens: 512, stop: [] }, new AbortController().signal);
+    const from = (id: string) => outs.filter(({ jobId: of }) => of === id).map(({ kind }) => kind);
+    return { runner, clock, outs, from };
+  }
+
+  it('share one place, so that the members of an ensemble do not wait for each other', async () => {
+    const { runner, clock, from } = await sharing();
+    runner.accept({ ...MIX, stop: [], jobId: jobId('2'), variantId: CODE, input });
+    await pass(clock, PREFILL);
+    expect(from('2')).toEqual(['accepted', 'next']);
+    runner.proceed(jobId('1'), 0, 1);
+    runner.proceed(jobId('2'), 0, 1);
+    await pass(clock, PER_TOKEN);
+    expect([from('1').length, from('2').length]).toEqual([3, 2]);
+    await pass(clock, PER_TOKEN);
+    expect([from('1').length, from('2').length]).toEqual([3, 3]);
+  });
+
+  it('let no other answer start beside them, and start behind those that came before', async () => {
+    const { runner, clock, from } = await sharing();
+    const sampling = { maxTokens: 2, temperature: 0, topP: 1, stop: [] };
+    const chat = { v: 1, kind: 'complete', variantId: CODE, timeoutMs: 100_000, prompt: 'eins', sampling } as const;
+    runner.accept({ ...chat, sampling: { ...sampling, stop: [] }, jobId: jobId('2') });
+    runner.accept({ ...MIX, stop: [], jobId: jobId('3'), variantId: CODE, input });
+    await pass(clock, 100);
+    expect([from('2'), from('3')]).toEqual([['accepted'], ['accepted']]);
+    runner.cancel(jobId('1'));
+    await pass(clock, 100);
+    expect(from('2').at(-1)).toBe('done');
+    expect(from('3').at(-1)).toBe('next');
   });
 });

@@ -2,7 +2,7 @@ import type { RequestView } from '@fleetgate/shared/api/operations';
 import { FleetError } from '@fleetgate/shared/errors';
 import { type Command, InvalidArgumentError } from 'commander';
 
-import { MODES } from '../dispatch/prompt.js';
+import { COLLABORATIONS, MODES } from '../dispatch/prompt.js';
 import { ApiClient, type ConnectOptions, withConnection } from './api-client.js';
 import { ChatStreamReader } from './chat-stream.js';
 import { printJson, printLine, showNumber, styled } from './output.js';
@@ -14,6 +14,7 @@ interface ChatOptions extends ConnectOptions {
   readonly temperature?: number;
   readonly energy?: number;
   readonly latency?: number;
+  readonly maxCalls?: number;
   readonly json?: boolean;
 }
 
@@ -29,8 +30,17 @@ export function registerChat(program: Command): void {
     .command('chat')
     .description('send one prompt through the fleet and show the answer as it comes, who gave it, and what it cost')
     .argument('<prompt>', 'the prompt')
-    .option('--model <id>', 'auto, auto:eco, auto:fast, auto:best, or the name of an expert or variant', 'auto')
-    .option('--mode <mode>', `how quality is weighed against energy and latency: ${MODES.join(', ')}`)
+    .option(
+      '--model <id>',
+      `auto, auto:eco, auto:fast, auto:best, ${COLLABORATIONS.join(', ')}, or the name of an expert or variant`,
+      'auto',
+    )
+    .option(
+      '--mode <mode>',
+      `how quality is weighed against energy and latency (${MODES.join(', ')}), or how several experts answer ` +
+        `(${COLLABORATIONS.join(', ')})`,
+    )
+    .option('--max-calls <n>', 'experts that may be asked where several answer', positive)
     .option('--max-tokens <n>', 'longest answer, tokens', positive)
     .option('--temperature <t>', 'how much chance is in the answer, 0 to 2', amount)
     .option('--energy <joules>', 'refuse when no expert can answer with so little energy', positive)
@@ -73,7 +83,13 @@ function requestBody(prompt: string, options: ChatOptions): object {
     stream_options: { include_usage: true },
     max_tokens: options.maxTokens,
     temperature: options.temperature,
-    fleetgate: { explain: true, mode: options.mode, energyJ: options.energy, latencyMs: options.latency },
+    fleetgate: {
+      explain: true,
+      mode: options.mode,
+      energyJ: options.energy,
+      latencyMs: options.latency,
+      maxCalls: options.maxCalls,
+    },
   };
 }
 

@@ -33,6 +33,7 @@ async function list(options: ListOptions): Promise<void> {
       { title: 'request', value: (row) => row.id },
       { title: 'came', value: (row) => showAge(row.receivedAtMs, Date.now()) },
       { title: 'state', value: (row) => row.state },
+      { title: 'mode', value: (row) => (row.callOf === undefined ? row.mode : 'call') },
       { title: 'class', value: (row) => row.classId ?? '-' },
       { title: 'expert', value: (row) => row.expertId ?? '-' },
       { title: 'device', value: (row) => row.deviceId ?? '-' },
@@ -64,6 +65,7 @@ async function show(id: string, options: RequestsOptions): Promise<void> {
   for (const { deviceId, variantId, outcome } of record.attempts) {
     printLine(`attempt    ${variantId} on ${deviceId}: ${outcome}`);
   }
+  printCalls(record);
   if (record.candidates.length === 0) return;
   printLine();
   printTable(
@@ -78,6 +80,27 @@ async function show(id: string, options: RequestsOptions): Promise<void> {
       { title: 'excluded', value: (row) => row.excluded ?? '' },
     ],
     record.candidates,
+  );
+}
+
+/** What each of several experts was asked, and what it cost. */
+function printCalls({ collaboration, callOf }: RequestView): void {
+  if (callOf !== undefined) printLine(`one call of ${callOf}`);
+  if (collaboration === undefined) return;
+  printLine();
+  printTable(
+    [
+      { title: collaboration.how, value: (row) => row.role },
+      { title: 'variant', value: (row) => row.variantId },
+      { title: 'device', value: (row) => row.deviceId ?? '-' },
+      { title: 'quality', value: (row) => row.quality.toFixed(3), align: 'right' },
+      { title: 'weight', value: (row) => showNumber(row.weight, '', 3), align: 'right' },
+      { title: 'log-prob', value: (row) => showNumber(row.meanLogProb, '', 2), align: 'right' },
+      { title: 'latency', value: (row) => showNumber(row.latencyMs, 'ms', 0), align: 'right' },
+      { title: 'energy', value: (row) => showNumber(row.energyJ, 'J', 2), align: 'right' },
+      { title: 'outcome', value: (row) => row.outcome },
+    ],
+    collaboration.calls,
   );
 }
 

@@ -23,6 +23,7 @@ export async function answerByBrief(room: AnswerRoom, members: readonly Member[]
     const answer = await room.ask(larger, { role: 'answer', input, streamed: true });
     return jointOf(room, answer, larger.quality, `${larger.expertId} alone: nobody else may be asked`);
   }
+  room.expect([writer, larger], 'in-turn');
   const background = await backgroundOf(room, writer, input, spareCharacters(room, variants.get(larger.variantId)));
   const question = background === undefined || background.text === '' ? input : withBackground(input, background.text);
   const answer = await room.ask(larger, { role: 'answer', input: question, streamed: true });

@@ -20,6 +20,7 @@ export async function answerByEnsemble(room: AnswerRoom, members: readonly Membe
   const taken = mixable(members, room.parts.catalogue().variants, room.allowance());
   if (taken.length < 2 && members.length > 1) return answerByVote(room, members);
   if (taken.length === 0) throw nobodyError();
+  room.expect(taken, 'at-once');
   const joining = new JoiningMembers(room, taken);
   try {
     return await answerTogether(room, joining);

@@ -23,13 +23,15 @@ export async function answerByVote(room: AnswerRoom, members: readonly Member[])
   const allowance = room.allowance();
   const voters = affordable(members, { ...allowance, calls: Math.min(MOST_VOTERS, allowance.calls) });
   if (voters.length === 0) throw nobodyError();
+  room.expect(voters, 'at-once');
   const poll = new Poll();
   const answers: VoterAnswer[] = [];
   let failure: unknown;
   const waiting = [...voters];
   while (waiting.length > 0) {
     const rest = waiting.reduce((sum, { quality }) => sum + voteWeight(quality), 0);
-    if (answers.length > 0 && poll.isSettled(rest)) break;
+    // Where none of the first has a short answer, others have nothing to add to.
+    if (answers.length > 0 && (poll.leader === undefined || poll.isSettled(rest))) break;
     const wave = waiting.splice(0, answers.length === 0 ? Math.ceil((voters.length + 1) / 2) : 1);
     const asked = await Promise.allSettled(wave.map((member) => askVoter(room, member)));
     for (const result of asked) {

@@ -74,6 +74,14 @@ export class AnswerRoom {
     };
   }
 
+  /** Records what the calls that are about to be made are expected to cost: together, and as long as the longest. */
+  expect(members: readonly Member[], how: 'at-once' | 'in-turn'): void {
+    const energyJ = members.reduce((sum, { energy }) => sum + energy, 0);
+    const latencies = members.map(({ latency }): number => latency);
+    const latencyMs = how === 'at-once' ? Math.max(...latencies) : latencies.reduce((sum, one) => sum + one, 0);
+    this.request.record = { ...this.request.record, predicted: { energyJ, latencyMs } };
+  }
+
   /** Asks a member and waits for its whole answer. Throws its failure; `dispatch.over-budget` where nothing is left. */
   async ask(member: Member, question: Question): Promise<Answer> {
     const call = this.begin(member, question);

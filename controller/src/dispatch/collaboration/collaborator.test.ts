@@ -33,7 +33,7 @@ const mixing = (name: string, parameters = 1_000_000) => {
 };
 
 /** Three experts, one a device; `large` has the most parameters and the highest cost. */
-function world(behave: (job: ScriptedJob) => void, maxCalls = COLLABORATION_DEFAULTS.maxCalls) {
+function world(behave: (job: ScriptedJob) => void, maxCalls: number = COLLABORATION_DEFAULTS.maxCalls) {
   const catalogue = aCatalogue([mixing('small'), mixing('other'), mixing('large', 9_000_000)]);
   const devices = [
     aDevice('a', ['small-q8_0'], { concurrency: 8 }),

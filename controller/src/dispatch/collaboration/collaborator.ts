@@ -59,7 +59,9 @@ export class Collaborator {
   accept(prompt: Prompt, signal?: AbortSignal): DispatchedRequest {
     const how = collaborationOf(prompt);
     if (how === undefined) return this.#parts.dispatcher.accept(prompt, signal);
-    const { request, decision } = this.#parts.dispatcher.consider(prompt);
+    // Whoever asks for a cascade wants to save: joules have a price in it also where no budget binds.
+    const considered: Prompt = how === 'cascade' ? { ...prompt, mode: prompt.mode ?? 'eco' } : prompt;
+    const { request, decision } = this.#parts.dispatcher.consider(considered);
     request.record = { ...request.record, mode: how, collaboration: { how, quality: null, calls: [] } };
     if (decision instanceof FleetError) this.#refuse(request, decision);
     else {

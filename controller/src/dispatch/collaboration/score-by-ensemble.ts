@@ -24,6 +24,7 @@ export async function scoreByEnsemble(
   const { input } = room.prompt;
   if (input.kind !== 'score') throw new FleetError('internal.invariant', `${input.kind} is no score`);
   const taken = mixable(members, room.parts.catalogue().variants, room.allowance());
+  room.expect(taken, 'at-once');
   const asked = await Promise.allSettled(
     taken.map((member) => scoreOf(room.begin(member, { role: 'member', input: { ...input, detail: true } }))),
   );
