@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 
 import helmet from '@fastify/helmet';
 import fastifyStatic from '@fastify/static';
-import type { StatusView } from '@fleetgate/shared/api/operations';
+import type { GateView, RequestView, StatusView } from '@fleetgate/shared/api/operations';
 import type { Clock } from '@fleetgate/shared/clock';
 import type { Logger } from '@fleetgate/shared/logger';
 import { processEntry } from '@fleetgate/shared/process-entry';
@@ -22,6 +22,9 @@ import { GateLearning } from './gating/gate-learning.js';
 import { FeedbackController } from './operations/feedback.controller.js';
 import { FeedController } from './operations/feed.controller.js';
 import { BOARDS, CLOCK, FleetController, STATUS, TELEMETRY_STORE } from './operations/fleet.controller.js';
+import { expertCost } from './operations/expert-cost.js';
+import { GATE, GateController } from './operations/gate.controller.js';
+import { gateView } from './operations/gate-view.js';
 import { HealthController, OPENAPI } from './operations/health.controller.js';
 import { LEARNING, LearningController } from './operations/learning.controller.js';
 import { learningView } from './operations/learning-view.js';
@@ -101,6 +104,7 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
       PlanController,
       RequestController,
       FeedController,
+      GateController,
       FeedbackController,
       LearningController,
     ],
@@ -117,6 +121,7 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
       { provide: TELEMETRY_STORE, useValue: parts.telemetry },
       { provide: LEDGER, useValue: parts.ledger },
       { provide: GateLearning, useValue: parts.learning },
+      { provide: GATE, useValue: (requests: readonly RequestView[]) => viewOfGate(parts, requests) },
       { provide: LEARNING, useValue: () => learningView(parts.learning, parts.trainedGate(), clock.now()) },
       { provide: STATUS, useValue: parts.status },
       { provide: CLOCK, useValue: clock },
@@ -124,6 +129,17 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
       { provide: OPENAPI, useValue: () => describe.document() },
     ],
   };
+}
+
+function viewOfGate(parts: AppParts, requests: readonly RequestView[]): GateView {
+  const { gate: live, gateInUse, costs, workloads, registry: catalogue, policy } = parts;
+  const facts = { policy: policy(), catalogue, costs, workloads };
+  return gateView({
+    live,
+    gate: gateInUse(),
+    requests,
+    costOf: (expert, classId, outputTokens) => expertCost(facts, expert, classId, outputTokens),
+  });
 }
 
 /** Built when it is first asked for: the library takes a third of a second to load. */

@@ -45,8 +45,10 @@ import type { PlannedResidency } from './rollout/desired.js';
 import { MqttDesiredStateLink } from './rollout/mqtt-desired-state-link.js';
 import { Rollout } from './rollout/rollout.js';
 import type { Surroundings } from './surroundings.js';
+import type { CostEstimator } from './telemetry/cost.js';
 import { openSqliteTelemetryStore } from './telemetry/sqlite-telemetry-store.js';
 import type { TelemetryStore } from './telemetry/telemetry-store.js';
+import type { WorkloadEstimator } from './telemetry/workload-model.js';
 
 /** Everything that the HTTP API shows and acts on. */
 export interface ControllerParts extends OpenCatalogue, OpenBroker {
@@ -56,6 +58,10 @@ export interface ControllerParts extends OpenCatalogue, OpenBroker {
   readonly gate: LiveGate;
   /** Experts that the gate was not trained on included, corrections not. */
   readonly trainedGate: () => Gate | undefined;
+  /** The same with what was learned from use: what dispatch and planning go by. */
+  readonly gateInUse: () => Gate | undefined;
+  readonly costs: CostEstimator;
+  readonly workloads: WorkloadEstimator;
   readonly learning: GateLearning;
   readonly planner: Planner;
   readonly policy: () => DispatchPolicy | undefined;
@@ -144,6 +150,9 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     ...opened,
     gate: live,
     trainedGate,
+    gateInUse: gate,
+    costs: kept.costs,
+    workloads: kept.workloads,
     learning,
     planner,
     policy,

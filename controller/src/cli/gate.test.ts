@@ -106,14 +106,14 @@ describe('fleetgate gate', () => {
 
   test('drift compares two files as the gate sees them', async () => {
     await train();
-    const only = syntheticOutcomes(60, 2).filter(({ task }) => task === 'math');
+    const only = syntheticOutcomes(120, 2).filter(({ task }) => task === 'math');
     await writeJsonLines(file('later.jsonl'), only);
     out = '';
     const drift = ['gate', 'drift', file('gate.json'), file('outcomes.jsonl.gz'), file('later.jsonl')];
     expect(await runCli([...drift, '--json'])).toBe(0);
     expect(JSON.parse(out)).toMatchObject({
       before: { prompts: 60, verdict: 'same', psi: 0 },
-      after: { prompts: 20, verdict: 'different' },
+      after: { prompts: 40, verdict: 'different' },
       models: [{ model: 'code' }, {}, {}, {}],
     });
     expect(await runCli(drift)).toBe(0);

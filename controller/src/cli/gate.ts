@@ -6,8 +6,10 @@ import { readOutcomes, readPromptLines, writeJsonLines } from '../gating/disk-ou
 import { LinearScorer } from '../gating/linear-gate.js';
 import type { Outcome } from '../gating/outcomes.js';
 import { trainGateInProcess } from '../gating/process-gate-training.js';
+import { withConnection } from './api-client.js';
 import { compareFiles, type Evaluated, evaluated, evaluateFile } from './gate-eval.js';
 import { printEvaluation } from './gate-evaluation.js';
+import { showGate } from './gate-show.js';
 import { printJson, printLine, printNote } from './output.js';
 
 interface TrainOptions {
@@ -17,11 +19,11 @@ interface TrainOptions {
   readonly json?: boolean;
 }
 
-/** `fleetgate gate train|predict|eval|drift`: the gate on files, without a fleet. */
+/** `fleetgate gate train|predict|eval|drift`: the gate on files, without a fleet; `gate show`: that of a running one. */
 export function registerGate(program: Command): void {
   const gate = program
     .command('gate')
-    .description('train, apply and score a gate on outcome files (.jsonl or .jsonl.gz)');
+    .description('train, apply and score a gate on outcome files (.jsonl or .jsonl.gz), or look at a running one');
   gate
     .command('train')
     .description(
@@ -58,6 +60,9 @@ export function registerGate(program: Command): void {
     .argument('<after>', 'the same, later')
     .option('--json', 'print one JSON document')
     .action(compareFiles);
+  withConnection(
+    gate.command('show').description('the gate of a running controller: state, experts, classes, traffic'),
+  ).action(showGate);
 }
 
 async function train(outcomesPath: string, options: TrainOptions): Promise<void> {

@@ -27,7 +27,10 @@ describe('drift', () => {
     expect(drift.classes.find(({ classId }) => classId === 'other')).toEqual({ classId: 'other', before: 0, now: 0.3 });
   });
 
-  test('is unknown without prompts or without a reference', () => {
+  test('is unknown without prompts or without a reference, and judged on enough prompts only', () => {
+    const few = driftOf(before, prompts('law', 5));
+    expect(few.psi).toBeGreaterThan(0.25);
+    expect(few.verdict).toBeNull();
     expect(driftOf(before, [])).toMatchObject({ psi: null, verdict: null });
     expect(driftOf(new Map(), prompts('math', 3))).toMatchObject({ psi: null, verdict: null });
   });

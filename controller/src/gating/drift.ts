@@ -27,6 +27,7 @@ export interface Drift {
   readonly prompts: number;
   /** Population stability index of the class shares: sum of (now - before) ln(now / before); null without prompts. */
   readonly psi: number | null;
+  /** Null also where so few prompts would differ as much by chance. */
   readonly verdict: DriftVerdict | null;
   /** Share of prompts that the gate abstains from as unlike the training data; null where novelty is not known. */
   readonly novel: number | null;
@@ -49,10 +50,13 @@ export function driftOf(before: ReadonlyMap<string, number>, now: readonly SeenP
   }, 0);
   const novelties = now.flatMap(({ novelty }) => (novelty === undefined ? [] : [novelty]));
   const isKnown = now.length > 0 && before.size > 0;
+  const reference = [...before.values()].reduce((sum, count) => sum + count, 0);
+  // What the index is on average between two samples of one population.
+  const chance = (names.length - 1) * (1 / now.length + 1 / reference);
   return {
     prompts: now.length,
     psi: isKnown ? psi : null,
-    verdict: isKnown ? verdictOf(psi) : null,
+    verdict: isKnown && chance <= SOMEWHAT ? verdictOf(psi) : null,
     novel: meanOf(novelties.map((novelty) => (novelty > MOST_NOVELTY ? 1 : 0))),
     meanNovelty: meanOf(novelties),
     classes: names

@@ -44,4 +44,13 @@ export interface Gate {
   score(prompt: string): GateScore;
   /** Mean predicted quality of an expert on a class, from the training outcomes; undefined for an expert it does not know. */
   classQuality(classId: ClassId, expert: ExpertId): ExpertScore | undefined;
+  /** What is known of one of its classes beside that. */
+  describe?(classId: ClassId): ClassFacts | undefined;
+}
+
+export interface ClassFacts {
+  /** For a person. */
+  readonly label: string;
+  /** Prompts of the class that it was trained on. */
+  readonly prompts: number;
 }

@@ -4,7 +4,7 @@ import { type ClassId, type ExpertId, expertIdSchema } from '@fleetgate/shared/i
 import { MOST_NOVELTY } from './abstention.js';
 import { posterior } from './blend-predictions.js';
 import { FeatureExtractor, weighted } from './features.js';
-import { type ExpertScore, type Gate, type GateScore, OTHER_CLASS } from './gate.js';
+import { type ClassFacts, type ExpertScore, type Gate, type GateScore, OTHER_CLASS } from './gate.js';
 import { columnsOf, type GateModel } from './gate-model.js';
 
 /** A prompt whose likeliest class is less likely than this, or that is too novel, counts as none of the classes. */
@@ -146,6 +146,11 @@ class LinearGate implements Gate {
       score.novelty <= MOST_NOVELTY && (score.classProbabilities[score.classIndex] ?? 0) >= LEAST_PROBABILITY;
     const trained = isClear ? this.#scorer.model.classes[score.classIndex] : undefined;
     return { classId: trained?.id ?? OTHER_CLASS, promptTokens: score.promptTokens, experts, novelty: score.novelty };
+  }
+
+  describe(classId: ClassId): ClassFacts | undefined {
+    const own = this.#scorer.model.classes.find(({ id }) => id === classId);
+    return own === undefined ? undefined : { label: own.label, prompts: own.prompts };
   }
 
   /** What scores are for a prompt of full novelty. */

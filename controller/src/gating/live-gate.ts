@@ -3,7 +3,7 @@ import { type ClassId, classId, type ExpertId } from '@fleetgate/shared/ids';
 import { type Observable, Subject } from 'rxjs';
 
 import { abstaining, generalScores } from './abstention.js';
-import { type ExpertScore, type Gate, type GateScore, OTHER_CLASS } from './gate.js';
+import { type ClassFacts, type ExpertScore, type Gate, type GateScore, OTHER_CLASS } from './gate.js';
 
 /** `degraded`: every expert by what it does in general, or by its card, whatever the prompt. */
 export type GateState = 'ready' | 'training' | 'degraded';
@@ -127,6 +127,10 @@ export class LiveGate implements Gate {
 
   classQuality(classId: ClassId, expert: ExpertId): ExpertScore | undefined {
     return this.#gate.classQuality(classId, expert);
+  }
+
+  describe(classId: ClassId): ClassFacts | undefined {
+    return this.#gate.describe?.(classId);
   }
 
   #setFault(fault: string | undefined): void {

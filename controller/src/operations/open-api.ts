@@ -55,6 +55,7 @@ const OPERATIONS: readonly (readonly [method: string, path: string, summary: str
   ['post', '/api/v1/plans/rollback', 'Put the plan before this one in force again'],
   ['get', '/api/v1/budgets', 'Budgets'],
   ['put', '/api/v1/budgets', 'Set budgets', budgetsSchema],
+  ['get', '/api/v1/gate', 'The gate: state, qualities by class and expert, costs, drift of the traffic'],
   ['get', '/api/v1/requests', 'Decision records, newest first'],
   ['get', '/api/v1/requests/{id}', 'One decision record'],
   ['get', '/api/v1/events', 'Live feed (server-sent events)'],

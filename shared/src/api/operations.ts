@@ -436,3 +436,56 @@ export interface LearnedExpertView {
   /** Quality by class, as trained and as corrected; empty while no correction is in use. */
   readonly classes: readonly { readonly classId: string; readonly trained: number; readonly corrected: number }[];
 }
+
+/** GET /api/v1/gate: how the gate is, what it holds of experts and classes, and how the traffic compares with its training. */
+export interface GateView {
+  readonly state: StatusView['gate']['state'];
+  readonly why: string | null;
+  readonly trainedOn: number;
+  readonly experts: readonly GateExpertView[];
+  readonly classes: readonly GateClassView[];
+  readonly traffic: GateTrafficView;
+}
+/** How special an expert is: domain specialisation index, generalisation gap, cross-domain transfer ratio; null for one class alone. */
+export interface GateExpertView {
+  readonly id: string;
+  /** False for one that is scored from its card. */
+  readonly isTrained: boolean;
+  readonly home: string | null;
+  readonly dsi: number | null;
+  readonly gg: number | null;
+  readonly cdtr: number | null;
+}
+export interface GateClassView {
+  readonly id: string;
+  readonly label: string;
+  /** Share of the training prompts, and of the newest requests; null where there are none. */
+  readonly trainedShare: number | null;
+  readonly liveShare: number | null;
+  /** Best first. */
+  readonly experts: readonly {
+    readonly id: string;
+    readonly quality: number;
+    readonly sd: number;
+    /** Quality less that of the expert that is best in general, on this class. */
+    readonly gain: number;
+    /** Of a typical request of the class where it is cheapest to ask now; null where the plan serves the expert nowhere. */
+    readonly energyJ: number | null;
+    readonly latencyMs: number | null;
+    /** Newest requests of the class that it answered. */
+    readonly chosen: number;
+  }[];
+}
+export interface GateTrafficView {
+  /** The newest ones, which everything here is about. */
+  readonly requests: number;
+  readonly sinceMs: number | null;
+  /** Population stability index of class shares against the training prompts; null without either. */
+  readonly psi: number | null;
+  readonly verdict: string | null;
+  /** Share of prompts unlike the training data, and mean novelty, 0..1. */
+  readonly novel: number | null;
+  readonly meanNovelty: number | null;
+  /** Requests without a prediction for their prompt, for whatever reason. */
+  readonly abstained: number;
+}
