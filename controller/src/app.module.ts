@@ -18,6 +18,7 @@ import { dispatchModule, MAX_BODY_BYTES, readJsonBodies } from './dispatch/dispa
 import { EnrolmentController, FleetAddress } from './enrolment/enrolment.controller.js';
 import { Enrolment } from './enrolment/enrolment.js';
 import { Fleet } from './fleet/fleet.js';
+import { ExpertTrials } from './gating/expert-trials.js';
 import { GateLearning } from './gating/gate-learning.js';
 import { FeedbackController } from './operations/feedback.controller.js';
 import { FeedController } from './operations/feed.controller.js';
@@ -122,7 +123,8 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
       { provide: LEDGER, useValue: parts.ledger },
       { provide: GateLearning, useValue: parts.learning },
       { provide: GATE, useValue: (requests: readonly RequestView[]) => viewOfGate(parts, requests) },
-      { provide: LEARNING, useValue: () => learningView(parts.learning, parts.trainedGate(), clock.now()) },
+      { provide: LEARNING, useValue: () => learningView(parts, clock.now()) },
+      { provide: ExpertTrials, useValue: parts.trials },
       { provide: STATUS, useValue: parts.status },
       { provide: CLOCK, useValue: clock },
       { provide: AUDIT, useValue: parts.log },

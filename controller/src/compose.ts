@@ -9,6 +9,7 @@ import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
 import { messageOf } from '@fleetgate/shared/errors';
 import type { BoardId } from '@fleetgate/shared/ids';
 import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
+import { merge } from 'rxjs';
 
 import { type OpenCatalogue, openCatalogue } from './catalogue/disk-catalogue.js';
 import { expertSchemaOfDatabase, SqliteExpertStore } from './catalogue/sqlite-expert-store.js';
@@ -18,12 +19,14 @@ import { DISPATCH_DEFAULTS } from './dispatch/dispatch-config.js';
 import type { DispatchPolicy } from './dispatch/dispatch-policy.js';
 import { Dispatcher } from './dispatch/dispatcher.js';
 import { MqttExpertLink } from './dispatch/mqtt-expert-link.js';
+import type { Steering } from './dispatch/steering.js';
 import { dispatchSchema, LEDGER_DEFAULTS, SqliteLedger } from './dispatch/sqlite-ledger.js';
 import { Fleet } from './fleet/fleet.js';
 import { MqttFleetLink } from './fleet/mqtt-fleet-link.js';
 import { fleetSchema, SqliteFleetStore } from './fleet/sqlite-fleet-store.js';
 import { openGate } from './gating/disk-gate-opening.js';
 import { ConfidenceModel } from './gating/confidence.js';
+import type { ExpertTrials } from './gating/expert-trials.js';
 import type { Gate } from './gating/gate.js';
 import type { GateLearning } from './gating/gate-learning.js';
 import { LiveGate } from './gating/live-gate.js';
@@ -32,10 +35,12 @@ import { withUnknownExperts } from './gating/unknown-expert.js';
 import { openCosts } from './kept-costs.js';
 import { openLearning } from './kept-learning.js';
 import { type OpenBroker, openBroker } from './open-broker.js';
+import { openSteering, openTrials, type TrialSets } from './open-trials.js';
 import { Demand } from './planning/demand.js';
 import { type PlanRecord, poweredOn } from './planning/plan-record.js';
 import { Planner } from './planning/planner.js';
 import { planPolicy } from './planning/policy.js';
+import { plannedShares } from './planning/planned-shares.js';
 import { planningSchema, SqliteBudgetStore, SqlitePlanStore } from './planning/sqlite-plan-store.js';
 import { ProcessOptimiser } from './planning/process-optimiser.js';
 import type { BrokerLink } from './platform/broker-link.js';
@@ -49,6 +54,7 @@ import type { CostEstimator } from './telemetry/cost.js';
 import { openSqliteTelemetryStore } from './telemetry/sqlite-telemetry-store.js';
 import type { TelemetryStore } from './telemetry/telemetry-store.js';
 import type { WorkloadEstimator } from './telemetry/workload-model.js';
+import { openTrialHosting, type TrialHosting, withTrials } from './trial-hosting.js';
 
 /** Everything that the HTTP API shows and acts on. */
 export interface ControllerParts extends OpenCatalogue, OpenBroker {
@@ -63,6 +69,8 @@ export interface ControllerParts extends OpenCatalogue, OpenBroker {
   readonly costs: CostEstimator;
   readonly workloads: WorkloadEstimator;
   readonly learning: GateLearning;
+  readonly steering: Steering;
+  readonly trials: ExpertTrials;
   readonly planner: Planner;
   readonly policy: () => DispatchPolicy | undefined;
   readonly collaborator: Collaborator;
@@ -110,7 +118,14 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   const { learning, gate } = learned;
   const planning = { fleet, catalogue: () => registry, gate, costs: kept.costs, workloads: kept.workloads };
   const { planner, demand } = openPlanner(surroundings, planning, database);
-  const policy = byPlan(planner, planPolicy);
+  const sets: TrialSets = { trials: undefined };
+  const steering = await openSteering(surroundings, learned, sets);
+  const hosting = openTrialHosting(surroundings, fleet, registry, planner, sets);
+  const planned = byPlan(planner, (record) => ({
+    ...planPolicy(record),
+    shares: plannedShares(record, (id) => registry.variants.get(id)?.expertId),
+  }));
+  const policy = withTrials(planned, hosting);
   const ledger = openLedger(surroundings, database);
   const dispatcher = new Dispatcher({
     ...planning,
@@ -121,6 +136,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     random: surroundings.random,
     log,
     evidence: learning,
+    steering,
     onDemand: (classId) => demand.record(classId, clock.now()),
     config: { ...DISPATCH_DEFAULTS, storePrompts: config.storePrompts },
   });
@@ -139,9 +155,12 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     requestTimeout: DISPATCH_DEFAULTS.requestTimeout,
   });
   closers.add('collaborator', () => collaborator.close());
+  const trials = await openTrials(surroundings, learned, { live, fleet, catalogue: registry, dispatcher, policy });
+  sets.trials = trials;
+  closers.add('expert trials', () => trials.close());
   await planner.start();
   closers.add('planner', () => planner.stop());
-  startRollout(surroundings, fleet, catalogue, planner, broker);
+  startRollout(surroundings, fleet, catalogue, planner, broker, hosting);
   return {
     ...catalogue,
     boards,
@@ -154,6 +173,8 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     costs: kept.costs,
     workloads: kept.workloads,
     learning,
+    steering,
+    trials,
     planner,
     policy,
     collaborator,
@@ -214,17 +235,19 @@ function startRollout(
   { registry }: OpenCatalogue,
   planner: Planner,
   broker: BrokerLink,
+  hosting: TrialHosting,
 ): void {
-  const activePlan = byPlan(planner, (record): PlannedResidency => ({
+  const planned = byPlan(planner, (record): PlannedResidency => ({
     planId: record.id,
     placements: planPolicy(record).placements,
     poweredOn: poweredOn(record),
   }));
+  const activePlan = withTrials(planned, hosting);
   const rollout = new Rollout({
     fleet,
     catalogue: registry,
     activePlan,
-    planChanges$: planner.plans.active$,
+    planChanges$: merge(planner.plans.active$, hosting.changes$),
     link: new MqttDesiredStateLink(broker, config.fleet),
     settings: { telemetry: { sampleMs: config.telemetrySampleMs, batchMs: config.telemetryBatchMs } },
     clock,

@@ -6,6 +6,7 @@ import { withCorrections } from './gating/adapted-gate.js';
 import type { Gate } from './gating/gate.js';
 import { fingerprintOf } from './gating/gate-fingerprint.js';
 import { GateLearning } from './gating/gate-learning.js';
+import type { LearningStore } from './gating/learning-store.js';
 import { LearningWriter } from './gating/learning-writer.js';
 import type { LiveGate } from './gating/live-gate.js';
 import { SqliteLearningStore } from './gating/sqlite-learning-store.js';
@@ -13,6 +14,11 @@ import type { Database } from './platform/database.js';
 
 export interface OpenLearning {
   readonly learning: GateLearning;
+  readonly store: LearningStore;
+  readonly writer: LearningWriter;
+  /** The gate without corrections, and which one that is. */
+  readonly trained: () => Gate | undefined;
+  readonly fingerprint: () => string;
   /** `trained` with the corrections in use; undefined as long as that is. */
   readonly gate: () => Gate | undefined;
   /** Stops learning and writes what is left. */
@@ -34,6 +40,10 @@ export async function openLearning(
   let adapted: { readonly from: Gate; readonly gate: Gate } | undefined;
   return {
     learning,
+    store,
+    writer,
+    trained,
+    fingerprint,
     gate: () => {
       const from = trained();
       if (from === undefined) return undefined;

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 
-import type { ExpertAdditionView, ExpertView, ListBody } from '@fleetgate/shared/api/operations';
+import type { ExpertAdditionView, ExpertView, ListBody, TrialView } from '@fleetgate/shared/api/operations';
 import { ERROR_KINDS, type ErrorCode, FleetError } from '@fleetgate/shared/errors';
 import type { Command } from 'commander';
 
@@ -24,6 +24,12 @@ export function registerExperts(program: Command): void {
     list,
   );
   withConnection(experts.command('show').description('one expert in full').argument('<name>')).action(show);
+  withConnection(
+    experts
+      .command('enrol')
+      .description('score an expert anew on labelled prompts, as its devices have time')
+      .argument('<name>'),
+  ).action(enrol);
   withConnection(
     experts
       .command('add')
@@ -70,6 +76,13 @@ async function show(name: string, options: ExpertsOptions): Promise<void> {
     );
     printLine(`         sha256 ${sha256}`);
   }
+}
+
+async function enrol(name: string, options: ExpertsOptions): Promise<void> {
+  const view = await new ApiClient(options).post<TrialView>(`/api/v1/experts/${encodeURIComponent(name)}/enrol`, {});
+  if (options.json === true) return printJson(view);
+  printLine(`${view.expertId}: ${view.state}, ${view.done} of ${view.of} labelled prompts scored`);
+  if (view.reason !== null) printNote(view.reason);
 }
 
 async function add(source: string, options: AddOptions): Promise<void> {

@@ -28,6 +28,7 @@ export const EXCLUSIONS = [
   'over-latency-budget',
   'queue-full',
   'wait-too-long',
+  'on-trial',
 ] as const;
 export type Exclusion = (typeof EXCLUSIONS)[number];
 
@@ -39,6 +40,10 @@ export interface Candidate {
   readonly deviceId: DeviceId | undefined;
   readonly quality: number;
   readonly qualitySd: number;
+  /** How far the expert's mean quality may be off (sd); absent where enough is known of it. */
+  readonly doubt?: number | undefined;
+  /** Added to its value so that experts get the plan's share of requests; absent: 0. */
+  readonly bias?: number | undefined;
   /** On an idle device; undefined where it was not asked for. */
   readonly cost: CostEstimate | undefined;
   /** Predicted time before the job starts. */
@@ -69,6 +74,9 @@ export interface DispatchFacts {
   /** Devices that have failed this request. */
   readonly tried: ReadonlySet<DeviceId>;
   readonly unresponsive: ReadonlySet<DeviceId>;
+  /** Experts that are answered with only when they are asked for by name; absent: none. */
+  readonly onTrial?: ReadonlySet<ExpertId> | undefined;
+  readonly biasOf?: ((expert: ExpertId) => number) | undefined;
 }
 
 /** Assumed length of an answer where no gate predicts it, tokens. */
@@ -116,12 +124,14 @@ interface Quality {
   readonly sd: number;
   readonly outputTokens: number;
   readonly known: boolean;
+  readonly doubt?: number | undefined;
 }
 
 function qualityOf(expert: Expert | undefined, score: GateScore | undefined): Quality {
   const predicted = expert === undefined ? undefined : score?.experts.get(expert.id);
   if (predicted !== undefined) {
-    return { mean: predicted.quality, sd: predicted.sd, outputTokens: predicted.outputTokens, known: true };
+    const { quality: mean, sd, outputTokens, doubt } = predicted;
+    return { mean, sd, outputTokens, known: true, doubt };
   }
   const measured = Object.values(expert?.bitsPerByte ?? {});
   if (measured.length === 0) return { mean: 0, sd: 1, outputTokens: UNKNOWN_OUTPUT_TOKENS, known: false };
@@ -170,6 +180,8 @@ function assess(
     deviceId,
     quality: quality.mean,
     qualitySd: quality.sd,
+    doubt: quality.doubt,
+    bias: asked ? facts.biasOf?.(variant.expertId) : undefined,
     cost,
     wait,
     progress: resident?.progress,
@@ -177,8 +189,14 @@ function assess(
       ? 'not-asked-for'
       : facts.target.kind === 'any' && !quality.known
         ? 'quality-unknown'
-        : (deviceFault(facts, variant, deviceId, device) ?? budgetFault(facts, cost, load, concurrency, wait)),
+        : (deviceFault(facts, variant, deviceId, device) ??
+          budgetFault(facts, cost, load, concurrency, wait) ??
+          trialFault(facts, variant)),
   };
+}
+
+function trialFault({ onTrial, target }: DispatchFacts, { expertId }: Variant): Exclusion | undefined {
+  return target.kind === 'any' && onTrial?.has(expertId) === true ? 'on-trial' : undefined;
 }
 
 /** Waiting behind what is there: none while fewer jobs run than may at once. */

@@ -1,34 +1,49 @@
 import type { FleetError } from '@fleetgate/shared/errors';
-import type { DeviceId } from '@fleetgate/shared/ids';
+import type { DeviceId, PlanId } from '@fleetgate/shared/ids';
 import type { Milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { FleetSnapshot } from '../fleet/device.js';
-import { candidatesFor, type DispatchFacts } from './candidates.js';
+import { type Candidate, candidatesFor, type DispatchFacts } from './candidates.js';
 import { refusalFor } from './refusal.js';
 import type { Choice } from './request-events.js';
 import { pricesFor, select, type Selection } from './select.js';
 
-export type Decision =
-  | {
-      readonly kind: 'chosen';
-      readonly selection: Selection;
-      readonly choice: Choice;
-      /** Time that the job will occupy its device. */
-      readonly predicted: Milliseconds;
-    }
-  | { readonly kind: 'refused'; readonly selection: Selection; readonly error: FleetError };
+export interface Chosen {
+  readonly kind: 'chosen';
+  readonly selection: Selection;
+  readonly choice: Choice;
+  /** Time that the job will occupy its device. */
+  readonly predicted: Milliseconds;
+}
+export type Decision = Chosen | { readonly kind: 'refused'; readonly selection: Selection; readonly error: FleetError };
 
 /** Who answers a prompt for `model`, or why nobody can; the same facts give the same answer. */
 export function decide(facts: DispatchFacts, model: string): Decision {
   const candidates = candidatesFor(facts);
-  const selection = select(candidates, pricesFor(facts.target.mode, facts.policy, facts.score?.classId));
+  const prices = pricesFor(facts.target.mode, facts.policy, facts.score?.classId);
+  const selection = select(candidates, prices);
+  const { planId } = facts.policy;
+  // An expert that has yet to prove itself is better than no answer.
+  return (
+    chosenBy(selection, planId) ??
+    chosenBy(select(candidates.map(offTrial), prices), planId) ?? {
+      kind: 'refused',
+      selection,
+      error: refusalFor(candidates, facts.limits, model),
+    }
+  );
+}
+
+/** The decision for the selection's choice; undefined where nothing could be chosen. */
+export function chosenBy(selection: Selection, planId: PlanId): Chosen | undefined {
   const first = selection.chosen?.candidate;
-  if (first?.deviceId === undefined || first.cost === undefined) {
-    return { kind: 'refused', selection, error: refusalFor(candidates, facts.limits, model) };
-  }
+  if (first?.deviceId === undefined || first.cost === undefined) return undefined;
   const { expertId, variantId, deviceId, cost } = first;
-  const choice = { expertId, variantId, deviceId, planId: facts.policy.planId };
-  return { kind: 'chosen', selection, choice, predicted: cost.latency };
+  return { kind: 'chosen', selection, choice: { expertId, variantId, deviceId, planId }, predicted: cost.latency };
+}
+
+function offTrial(candidate: Candidate): Candidate {
+  return candidate.excluded === 'on-trial' ? { ...candidate, excluded: undefined } : candidate;
 }
 
 /** How far the device that fetches is which has come farthest; undefined while none fetches. */

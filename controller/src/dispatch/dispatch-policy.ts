@@ -1,6 +1,8 @@
 import type { ClassId, DeviceId, PlanId, VariantId } from '@fleetgate/shared/ids';
 import type { Joules, Milliseconds } from '@fleetgate/shared/units/quantity';
 
+import type { PlannedShares } from './balance.js';
+
 /** What dispatch needs of the active plan; planning makes it. */
 export interface DispatchPolicy {
   readonly planId: PlanId;
@@ -12,5 +14,7 @@ export interface DispatchPolicy {
   readonly qualityPerJoule: number;
   /** Quality that a second of latency has to earn, by class; 0 when the class's bound does not bind. */
   readonly qualityPerSecond: ReadonlyMap<ClassId, number>;
+  /** Shares of each class's requests that the plan gives each expert; absent where it says nothing of them. */
+  readonly shares?: PlannedShares;
   readonly limits: ReadonlyMap<ClassId, { readonly latencyMean: Milliseconds; readonly energy: Joules | undefined }>;
 }

@@ -14,6 +14,7 @@ import type { DispatchConfig } from './dispatch-config.js';
 import type { DispatchPolicy } from './dispatch-policy.js';
 import type { ExpertLink } from './expert-link.js';
 import type { Ledger } from './ledger.js';
+import type { Steering } from './steering.js';
 
 /** What the dispatcher decides from and acts through. */
 export interface DispatcherParts {
@@ -34,5 +35,7 @@ export interface DispatcherParts {
   readonly onDemand: (classId: ClassId) => void;
   /** Told what can be learned from; undefined: nothing is. */
   readonly evidence?: EvidenceSink;
+  /** How `auto` departs from the highest predicted value; undefined: it does not. */
+  readonly steering?: Steering;
   readonly config: DispatchConfig;
 }

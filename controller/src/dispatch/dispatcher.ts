@@ -5,6 +5,7 @@ import type { JobOut, JobUsage } from '@fleetgate/shared/protocol/job';
 import { elapsed, milliseconds, unixMs } from '@fleetgate/shared/units/quantity';
 import type { Subscription } from 'rxjs';
 
+import type { Device } from '../fleet/device.js';
 import { decide, type Decision, fetchProgress } from './decide.js';
 import type { DispatcherParts } from './dispatcher-parts.js';
 import { DispatchStats } from './dispatch-stats.js';
@@ -16,6 +17,7 @@ import { cancelledError, fullError, noPlanError, shuttingDownError, unknownModel
 import type { JobRun, Request } from './request.js';
 import type { Choice, RequestEvent } from './request-events.js';
 import { actualCost, recordDecision, recordEnd, withOutcome } from './request-record.js';
+import { leaningOf, steered } from './steer-request.js';
 
 /** A request that was taken. A refusal, too, comes as an event, its only one. */
 export interface DispatchedRequest {
@@ -81,6 +83,11 @@ export class Dispatcher {
     return this.#runs.size;
   }
 
+  /** Whether a device has nothing to do, as far as is known here. */
+  isIdle(device: Device): boolean {
+    return this.#runs.loadOf(device).occupied === 0;
+  }
+
   /** Ends in the ledger what a crash of the controller left running. To be called before the first request. */
   async start(): Promise<void> {
     const error = { code: 'internal.invariant', message: 'the controller ended while this request was under way' };
@@ -144,7 +151,8 @@ export class Dispatcher {
       this.#fail(request, lastError);
       return;
     }
-    const decision = this.#decide(request);
+    const { policy, steering } = this.#parts;
+    const decision = steered(steering, request, this.#decide(request), policy());
     if (decision instanceof FleetError) {
       this.#fail(request, lastError ?? decision);
     } else if (decision.kind === 'refused') {
@@ -176,6 +184,7 @@ export class Dispatcher {
         maxQueuedPerDevice: config.maxQueuedPerDevice,
         tried: request.tried,
         unresponsive: this.#runs.unresponsive(),
+        ...leaningOf(this.#parts.steering, request),
       },
       prompt.model,
     );
@@ -217,7 +226,9 @@ export class Dispatcher {
       costs.observeJob(choice.deviceId, choice.variantId, usage, latency);
       this.#learnLength(request, choice, usage);
       const { id: requestId, score } = request;
-      if (score !== undefined) this.#parts.evidence?.answered({ requestId, expert: choice.expertId, score });
+      const { expertId: expert } = choice;
+      const { meanLogProb } = out;
+      if (score !== undefined) this.#parts.evidence?.answered({ requestId, expert, score, meanLogProb });
     }
     const finishReason = out.kind === 'done' && out.finishReason === 'length' ? 'length' : 'stop';
     request.record = {

@@ -2,6 +2,7 @@ import type { ClassId } from '@fleetgate/shared/ids';
 
 import type { Candidate } from './candidates.js';
 import type { DispatchPolicy } from './dispatch-policy.js';
+import type { Exploring } from './explore.js';
 import type { Mode } from './prompt.js';
 
 /** What a candidate's quality has to pay. */
@@ -37,10 +38,11 @@ export function pricesFor(mode: Mode, policy: DispatchPolicy, classId: ClassId |
   }
 }
 
-/** Quality less priced energy and latency, predicted waiting included; undefined without a cost. */
-export function valueOf({ quality, cost, wait }: Candidate, prices: Prices): number | undefined {
+/** Quality, leant towards the plan's shares, less priced energy and latency, waiting included; undefined without a cost. */
+export function valueOf({ quality, bias = 0, cost, wait }: Candidate, prices: Prices): number | undefined {
   if (cost === undefined) return undefined;
-  return quality - prices.qualityPerJoule * cost.energy - (prices.qualityPerSecond * (cost.latency + wait)) / 1000;
+  const worth = quality + bias;
+  return worth - prices.qualityPerJoule * cost.energy - (prices.qualityPerSecond * (cost.latency + wait)) / 1000;
 }
 
 export interface Ranked {
@@ -54,6 +56,8 @@ export interface Selection {
   readonly ranked: readonly Ranked[];
   /** The first of `ranked` unless that one is excluded. */
   readonly chosen: Ranked | undefined;
+  /** Set where `chosen` is asked only to learn how good it is. */
+  readonly exploring?: Exploring;
 }
 
 /**

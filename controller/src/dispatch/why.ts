@@ -1,12 +1,18 @@
 import type { Candidate } from './candidates.js';
+import type { Exploring } from './explore.js';
 import type { Ranked, Selection } from './select.js';
 
 /**
  * One sentence for a person: who was chosen, at what price, and who would have been next; before it why nothing was
  * predicted for the prompt, if so.
  */
-export function whyChosen({ chosen, ranked, prices }: Selection, attempt: number, abstained?: string): string {
+export function whyChosen(
+  { chosen, exploring, ranked, prices }: Selection,
+  attempt: number,
+  abstained?: string,
+): string {
   if (chosen === undefined) return 'nothing could be chosen';
+  if (exploring !== undefined) return whyExplored(chosen, exploring);
   const eligible = ranked.filter(({ candidate }) => candidate.excluded === undefined);
   const weighed =
     prices.qualityPerJoule === 0 && prices.qualityPerSecond === 0
@@ -24,6 +30,16 @@ export function whyChosen({ chosen, ranked, prices }: Selection, attempt: number
 }
 
 const capitalised = (text: string): string => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
+
+function whyExplored(chosen: Ranked, { instead, spent, most }: Exploring): string {
+  const { doubt = 0 } = chosen.candidate;
+  const share = (part: number): string => `${(100 * part).toFixed(2)} %`;
+  return (
+    `${name(chosen.candidate)}: asked to learn how good it is (predicted ${terms(chosen)}, known to ±${doubt.toFixed(2)}) ` +
+    `instead of ${name(instead.candidate)} (${terms(instead)}); ` +
+    `exploring may have cost ${share(spent)} of the quality so far, at most ${share(most)}.`
+  );
+}
 
 const name = ({ expertId, deviceId }: Candidate): string => `${expertId} on ${deviceId ?? 'no device'}`;
 

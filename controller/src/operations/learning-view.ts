@@ -1,17 +1,28 @@
-import type { LearnedExpertView, LearningView } from '@fleetgate/shared/api/operations';
+import type { LearnedExpertView, LearningView, TrialView } from '@fleetgate/shared/api/operations';
+import type { UnixMs } from '@fleetgate/shared/units/quantity';
 
+import { EXPLORATION_SHARE } from '../dispatch/explore.js';
+import type { Steering } from '../dispatch/steering.js';
 import { corrected, correctionOf } from '../gating/adaptation.js';
 import { type Evidence, EVIDENCE_SOURCES, isHeldBack } from '../gating/evidence.js';
+import type { ExpertTrials, TrialView as Trial } from '../gating/expert-trials.js';
 import type { Gate } from '../gating/gate.js';
 import type { GateLearning } from '../gating/gate-learning.js';
 import { heldBackError } from '../gating/held-back.js';
 import type { ExpertLearning } from '../gating/learning-cycle.js';
-import type { UnixMs } from '@fleetgate/shared/units/quantity';
 
-type Learned = Pick<GateLearning, 'adaptation' | 'counts' | 'evidence' | 'events'>;
+export interface LearningParts {
+  readonly learning: Pick<GateLearning, 'adaptation' | 'counts' | 'evidence' | 'events'>;
+  readonly steering: Pick<Steering, 'account' | 'balance'>;
+  readonly trials: Pick<ExpertTrials, 'views'>;
+  /** The gate without corrections. */
+  readonly trainedGate: () => Gate | undefined;
+}
 
-/** What the gate has learned, as the operations API shows it. `trained` is the gate without corrections. */
-export function learningView(learning: Learned, trained: Gate | undefined, now: UnixMs): LearningView {
+/** What the gate has learned, as the operations API shows it. */
+export function learningView({ learning, steering, trainedGate, trials }: LearningParts, now: UnixMs): LearningView {
+  const trained = trainedGate();
+  const { charged, earned, explored, requests } = steering.account;
   const { adaptation, events } = learning;
   const { calibrations, experts, version } = adaptation;
   const own = learning.evidence.filter(({ gate }) => gate === adaptation.gate);
@@ -28,8 +39,17 @@ export function learningView(learning: Learned, trained: Gate | undefined, now: 
       errorWithout: heldBackError(judges, () => undefined, bench) ?? null,
     },
     experts: [...named].sort().map((id) => expertView(id, own, experts[id], trained)),
+    exploration: { requests, explored, spent: earned > 0 ? charged / earned : 0, most: EXPLORATION_SHARE },
+    biases: [...steering.balance].flatMap(([classId, { biases }]) =>
+      [...biases].flatMap(([expertId, bias]) => (bias === 0 ? [] : [{ classId, expertId, bias }])),
+    ),
+    trials: trials.views().map(trialView),
     events: events.map(({ at, expert, ...rest }) => ({ ...rest, atMs: at, expertId: expert })),
   };
+}
+
+export function trialView({ expert, reason, ...rest }: Trial): TrialView {
+  return { expertId: expert, ...rest, reason: reason ?? null };
 }
 
 function expertView(

@@ -44,6 +44,7 @@ const OPERATIONS: readonly (readonly [method: string, path: string, summary: str
   ['post', '/api/v1/experts', 'Add an expert', expertSchema],
   ['get', '/api/v1/experts/{id}', 'One expert'],
   ['get', '/api/v1/experts/{id}/addition', 'How an expert is being added'],
+  ['post', '/api/v1/experts/{id}/enrol', 'Score an expert anew on labelled prompts'],
   ['get', '/api/v1/gate/learning', 'What the gate has learned from use'],
   ['get', '/api/v1/variants', 'Variants'],
   ['get', '/api/v1/artefacts/{sha256}', 'A model file'],

@@ -415,6 +415,16 @@ export interface LearningView {
     readonly errorWithout: number | null;
   };
   readonly experts: readonly LearnedExpertView[];
+  /** What exploring may have cost so far, as a share of the quality of the answers given otherwise, and the most it may. */
+  readonly exploration: {
+    readonly requests: number;
+    readonly explored: number;
+    readonly spent: number;
+    readonly most: number;
+  };
+  /** What is added to the value of an expert so that it gets the plan's share of a class; those that are not 0. */
+  readonly biases: readonly { readonly classId: string; readonly expertId: string; readonly bias: number }[];
+  readonly trials: readonly TrialView[];
   /** Newest first. */
   readonly events: readonly {
     readonly kind: string;
@@ -427,6 +437,18 @@ export interface LearningView {
     readonly errorAfter: number;
     readonly reason: string;
   }[];
+}
+/** POST /api/v1/experts/{id}/enrol answers 202 with it: how an expert is enrolled. */
+export interface TrialView {
+  readonly expertId: string;
+  /** `enrolling`: answers only by name. `probation`: `auto` may explore with it. `serving`: like any other. */
+  readonly state: 'enrolling' | 'probation' | 'serving';
+  /** Labelled prompts that it was scored on, and how many there are for it. */
+  readonly done: number;
+  readonly of: number;
+  readonly energyJ: number;
+  /** What it waits for, or why it ended early; null while neither. */
+  readonly reason: string | null;
 }
 export interface LearnedExpertView {
   readonly expertId: string;
