@@ -76,7 +76,7 @@ const settledAt = (generation: number) =>
 
 const endOf = (id: string) =>
   controller.until(
-    () => controller.outsOf(id).find((out) => out.kind !== 'accepted' && out.kind !== 'tokens'),
+    () => controller.outsOf(id).find(({ kind }) => kind === 'done' || kind === 'scored' || kind === 'failed'),
     `end of job ${id}`,
   );
 
@@ -136,6 +136,23 @@ describe('an agent from enrolment to an answered prompt', () => {
 
     await agent.stop();
     expect(controller.presences.at(-1)).toMatchObject({ state: 'offline', reason: 'shutdown' });
+  });
+
+  it('answers with the tokens that the controller chooses', async () => {
+    await startAgent();
+    await controller.desire(NAME, desired(1, [variant('math-q8_0')]));
+    await settledAt(1);
+    const input = { kind: 'complete', prompt: 'one two three' };
+    const mix = { v: 1, kind: 'mix', jobId: 'job-1', variantId: 'math-q8_0', timeoutMs: 10_000, input };
+    await controller.sendJob(NAME, { ...mix, topK: 2, maxTokens: 8, stop: [] });
+    for (const [step, token] of [3, 2, 0].entries()) {
+      const asked = () => controller.outsOf('job-1').find((out) => out.kind === 'next' && out.step === step);
+      await controller.until(asked, `step ${step}`);
+      await controller.chooseToken(NAME, jobId('job-1'), step, token);
+    }
+    expect(await endOf('job-1')).toMatchObject({ kind: 'done', finishReason: 'stop', usage: { outputTokens: 2 } });
+    const text = controller.outsOf('job-1').map((out) => ('text' in out ? out.text : ''));
+    expect(text.join('')).toBe(' three two');
   });
 
   it('keeps its identity private, enrols once and keeps its measurements', async () => {

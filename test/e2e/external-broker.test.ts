@@ -8,8 +8,9 @@ import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import type { DeviceView, EnrolAnswer, StatusView } from '@fleetgate/shared/api/operations';
-import { deviceId, fleetId } from '@fleetgate/shared/ids';
-import { presenceTopic } from '@fleetgate/shared/protocol/topics';
+import { deviceId, fleetId, jobId, variantId } from '@fleetgate/shared/ids';
+import { type Job, type JobNext, type JobOut, jobOutSchema } from '@fleetgate/shared/protocol/job';
+import { jobNextTopic, jobOutTopic, jobsTopic, presenceTopic } from '@fleetgate/shared/protocol/topics';
 
 import { hasMosquitto, makeMosquitto, type Mosquitto, NO_MOSQUITTO } from '../support/mosquitto.ts';
 import { fleetgate, getJson, type RunningProcess, startFleetgate, until } from '../support/running-fleet.ts';
@@ -96,6 +97,38 @@ describe.skipIf(!hasMosquitto)(`a fleet on an external mosquitto${hasMosquitto ?
     expect(measurements.map(({ variantId }) => variantId).sort()).toEqual(['code-q8_0', 'math-q8_0']);
   }, 240_000);
 
+  it('carries an answer whose tokens the controller chooses', async () => {
+    const [pi, job] = [deviceId('pi'), jobId('mixed')];
+    const client = await mqtt.connectAsync(broker.url, {
+      username: 'controller',
+      password: readFileSync(join(folder, 'controller', 'broker-password'), 'utf8').trim(),
+      clientId: 'mixer',
+    });
+    const publish = (topic: string, message: object) => client.publishAsync(topic, JSON.stringify(message), { qos: 1 });
+    const outs: JobOut[] = [];
+    const ended = new Promise<void>((resolve) => {
+      client.on('message', (_topic, payload) => {
+        const out = jobOutSchema.parse(JSON.parse(payload.toString()));
+        outs.push(out);
+        if (out.kind === 'next') {
+          const next: JobNext = { v: 1, jobId: job, step: out.step, token: out.ids[0] ?? 0 };
+          void publish(jobNextTopic(home, pi, job), next);
+        } else if (out.kind !== 'accepted' && out.kind !== 'tokens') {
+          resolve();
+        }
+      });
+    });
+    await client.subscribeAsync(jobOutTopic(home, pi, job), { qos: 1 });
+    const input = { kind: 'chat' as const, messages: [{ role: 'user' as const, content: 'What is 3 + 4?' }] };
+    const base = { v: 1, jobId: job, variantId: variantId('math-q8_0'), timeoutMs: 30_000 } as const;
+    const mix: Job = { ...base, kind: 'mix', input, topK: 256, maxTokens: 40, stop: [] };
+    await publish(jobsTopic(home, pi), mix);
+    await ended;
+    expect(outs.at(-1)).toMatchObject({ kind: 'done', finishReason: 'length', usage: { outputTokens: 40 } });
+    expect(outs.filter(({ kind }) => kind === 'next')).toHaveLength(40);
+    client.end(true);
+  }, 60_000);
+
   it('takes in telemetry', async () => {
     await until(async () => ((await device('pi')).last.powerW ?? 0) > 0, 'its power is known');
   }, 60_000);
@@ -132,6 +165,8 @@ describe.skipIf(!hasMosquitto)(`a fleet on an external mosquitto${hasMosquitto ?
     expect(await answers()).toBe(true);
     expect(await isOnline('pi')).toBe(true);
     expect(heard.filter((topic) => !topic.startsWith('fleetgate/v1/home/prober/'))).toEqual([]);
+    const chosen = prober.publishAsync(jobNextTopic(home, deviceId('pi'), jobId('x')), '{}', { qos: 1 });
+    await expect(chosen).rejects.toThrow(/authorized/i);
     const closed = new Promise<void>((resolve) => prober.once('close', () => resolve()));
     expect((await fleetgate(['devices', 'remove', 'prober', '--url', url])).code).toBe(0);
     broker.reload();

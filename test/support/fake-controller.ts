@@ -8,7 +8,7 @@ import { deviceId, fleetId, type JobId, jobId } from '@fleetgate/shared/ids';
 import type { JobOut } from '@fleetgate/shared/protocol/job';
 import type { Presence } from '@fleetgate/shared/protocol/presence';
 import type { DeviceEvent, Telemetry } from '@fleetgate/shared/protocol/telemetry';
-import { desiredTopic, jobCancelTopic, jobsTopic, parseTopic } from '@fleetgate/shared/protocol/topics';
+import { desiredTopic, jobCancelTopic, jobNextTopic, jobsTopic, parseTopic } from '@fleetgate/shared/protocol/topics';
 import type { Desired, Reported } from '@fleetgate/shared/protocol/twin';
 
 export const TOKEN = 'join-token';
@@ -122,6 +122,10 @@ export class FakeController {
   cancelJob(name: string, id: JobId): Promise<void> {
     const cancel = { v: 1, jobId: id, reason: 'test' };
     return this.#publish(jobCancelTopic(FLEET, deviceId(name), id), cancel, false);
+  }
+
+  chooseToken(name: string, id: JobId, step: number, token: number): Promise<void> {
+    return this.#publish(jobNextTopic(FLEET, deviceId(name), id), { v: 1, jobId: id, step, token }, false);
   }
 
   outsOf(id: string): readonly JobOut[] {
