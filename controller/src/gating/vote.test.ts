@@ -66,11 +66,14 @@ describe('a vote', () => {
 
 describe('weights', () => {
   test('are log-odds between two answers, and more where wrong answers differ', () => {
-    expect(voteWeight(0.9)).toBeCloseTo(Math.log(9), 12);
-    expect(voteWeight(0.4)).toBe(0);
+    expect(voteWeight(0.9, 2)).toBeCloseTo(Math.log(9), 12);
+    expect(voteWeight(0.4, 2)).toBe(0);
     expect(voteWeight(0.4, 11)).toBeCloseTo(Math.log((0.4 / 0.6) * 10), 12);
     expect(voteWeight(1)).toBe(voteWeight(0.999));
     expect(voteWeight(0, 3)).toBe(0);
+    // Experts that are right less than half of the time have a say unless told otherwise.
+    expect(voteWeight(0.4)).toBeGreaterThan(voteWeight(0.3));
+    expect(voteWeight(0.3)).toBeGreaterThan(0);
   });
 });
 

@@ -4,6 +4,12 @@
  */
 import { canonicalAnswer, finalAnswer } from './final-answer.js';
 
+/**
+ * How many answers a prompt is taken to have, as far as wrong answers go: about one pair of wrong answers in five is the
+ * same on public data (GSM8K and CRUXEval 5 to 6 answers by this count, MATH 11; seven models of 2 to 9 billion parameters).
+ */
+export const USUAL_ALTERNATIVES = 6;
+
 /** Qualities are kept off 0 and 1: no prediction is so sure. */
 const LEAST_QUALITY = 0.02;
 
@@ -33,7 +39,7 @@ export interface VoteOutcome {
  *
  * Never below 0: an answer of an expert that is worse than a guess says nothing about the other answers.
  */
-export function voteWeight(quality: number, alternatives = 2): number {
+export function voteWeight(quality: number, alternatives = USUAL_ALTERNATIVES): number {
   const kept = Math.min(1 - LEAST_QUALITY, Math.max(LEAST_QUALITY, quality));
   return Math.max(0, Math.log(kept / (1 - kept)) + Math.log(Math.max(1, alternatives - 1)));
 }
@@ -51,7 +57,7 @@ export class Poll {
   readonly #answers: AnswerTally[] = [];
 
   /** `alternatives`: answers that a prompt could have; see `voteWeight`. */
-  constructor(alternatives = 2) {
+  constructor(alternatives = USUAL_ALTERNATIVES) {
     this.#alternatives = alternatives;
   }
 
