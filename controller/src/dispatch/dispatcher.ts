@@ -103,7 +103,7 @@ export class Dispatcher {
     const full = this.#requests.size >= config.maxInFlight;
     this.#requests.set(request.id, request);
     if (this.#closed) this.#fail(request, shuttingDownError());
-    else if (request.target === undefined) this.#fail(request, unknownModelError(prompt.model));
+    else if (request.target === undefined) this.#fail(request, unknownModelError(prompt));
     else if (full) this.#fail(request, fullError(config.maxInFlight));
     else if (signal?.aborted === true) this.#fail(request, cancelledError(), 'cancelled');
     else {
@@ -124,7 +124,7 @@ export class Dispatcher {
   /** What would be decided of a prompt; counts as demand, for it is answered by calls of its own. */
   consider(prompt: Prompt): Consideration {
     const request = openRequest(this.#parts, prompt);
-    const unknown = request.target === undefined ? unknownModelError(prompt.model) : undefined;
+    const unknown = request.target === undefined ? unknownModelError(prompt) : undefined;
     const refused = this.#closed ? shuttingDownError() : unknown;
     return { request, decision: refused ?? this.#decide(request) };
   }

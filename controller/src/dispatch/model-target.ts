@@ -32,14 +32,22 @@ export function collaborationOf({ collaboration, model, callOf }: Prompt): Colla
 
 /** Which experts and variants a model name stands for. */
 export type ModelTarget =
-  | { readonly kind: 'any'; readonly mode: Mode }
+  /** All experts, or those of `only`. */
+  | { readonly kind: 'any'; readonly mode: Mode; readonly only?: ReadonlySet<string> }
   | { readonly kind: 'expert'; readonly expertId: ExpertId; readonly mode: Mode }
   | { readonly kind: 'variant'; readonly variantId: VariantId; readonly mode: Mode };
 
-/** What `model` stands for, or undefined when the fleet knows no such model. Virtual names win, then experts, then variants. */
-export function resolveModel(model: string, mode: Mode | undefined, catalogue: Catalogue): ModelTarget | undefined {
+/** What `model` stands for, or undefined when the fleet knows no such model, or not all of `experts`. Virtual names win, then experts, then variants. */
+export function resolveModel(
+  { model, mode, experts }: Pick<Prompt, 'model' | 'mode' | 'experts'>,
+  catalogue: Catalogue,
+): ModelTarget | undefined {
   const virtual = VIRTUAL_MODELS.get(model);
-  if (virtual !== undefined) return { kind: 'any', mode: mode ?? virtual.mode };
+  if (virtual !== undefined) {
+    if (experts?.some((id) => !catalogue.experts.has(id as ExpertId)) === true) return undefined;
+    const only = experts === undefined ? {} : { only: new Set(experts) };
+    return { kind: 'any', mode: mode ?? virtual.mode, ...only };
+  }
   const expert = catalogue.experts.get(model as ExpertId);
   if (expert !== undefined) return { kind: 'expert', expertId: expert.id, mode: mode ?? 'auto' };
   const variant = catalogue.variants.get(model as VariantId);
@@ -51,7 +59,7 @@ export function resolveModel(model: string, mode: Mode | undefined, catalogue: C
 export function isAskedFor(target: ModelTarget, expertId: ExpertId, variantId: VariantId): boolean {
   switch (target.kind) {
     case 'any':
-      return true;
+      return target.only?.has(expertId) ?? true;
     case 'expert':
       return target.expertId === expertId;
     case 'variant':

@@ -16,7 +16,7 @@ export function openRequest(parts: DispatcherParts, prompt: Prompt): Request {
   const { catalogue, clock, config, random } = parts;
   const now = clock.now();
   const id = newRequestId(now, random);
-  const target = resolveModel(prompt.model, prompt.mode, catalogue());
+  const target = resolveModel(prompt, catalogue());
   const score = target === undefined ? undefined : scoreOf(parts, id, prompt);
   const record = openRecord(id, prompt, target?.mode ?? prompt.mode ?? 'auto', now, config.storePrompts);
   return {

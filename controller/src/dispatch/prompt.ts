@@ -31,6 +31,8 @@ export interface Prompt {
   readonly mode: Mode | undefined;
   /** As the client asked; absent leaves it to the model's name. */
   readonly collaboration?: Collaboration;
+  /** Only these may answer, where the model's name leaves a choice. */
+  readonly experts?: readonly string[];
   /** The request that several experts answer, where this is what one of them is asked. */
   readonly callOf?: RequestId;
   readonly input: PromptInput;

@@ -2,7 +2,8 @@ import { FleetError } from '@fleetgate/shared/errors';
 import type { Joules, Milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { Candidate, Exclusion } from './candidates.js';
-import type { PromptLimits } from './prompt.js';
+import { VIRTUAL_MODELS } from './model-target.js';
+import type { Prompt, PromptLimits } from './prompt.js';
 
 /**
  * Why nothing can be chosen, as the error a client gets. Prefers the reason that passes by itself soonest: a full
@@ -71,10 +72,14 @@ export function refusalFor(candidates: readonly Candidate[], limits: PromptLimit
   });
 }
 
-export function unknownModelError(model: string): FleetError {
-  return new FleetError('model.unknown', `the fleet knows no model ${JSON.stringify(model.slice(0, 80))}`, {
+export function unknownModelError({ model, experts }: Pick<Prompt, 'model' | 'experts'>): FleetError {
+  const isVirtual = VIRTUAL_MODELS.has(model);
+  const what = isVirtual
+    ? `all of the experts ${(experts ?? []).join(', ').slice(0, 80)}`
+    : JSON.stringify(model.slice(0, 80));
+  return new FleetError('model.unknown', `the fleet does not know ${isVirtual ? '' : 'the model '}${what}`, {
     hint: 'GET /v1/models lists what there is; auto lets the fleet choose',
-    context: { param: 'model' },
+    context: { param: isVirtual ? 'fleetgate.experts' : 'model' },
   });
 }
 

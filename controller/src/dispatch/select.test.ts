@@ -26,7 +26,7 @@ function facts(options: {
   readonly costs?: FixtureCosts;
   readonly more?: Partial<DispatchFacts>;
 }): DispatchFacts {
-  const target = resolveModel(options.model ?? 'auto', undefined, catalogue);
+  const target = resolveModel({ model: options.model ?? 'auto', mode: undefined }, catalogue);
   if (target === undefined) throw new Error('unknown model in a test');
   const costs = options.costs ?? new FixtureCosts();
   return {

@@ -1,4 +1,5 @@
 import type { Variant } from '@fleetgate/shared/catalogue/expert';
+import { FleetError } from '@fleetgate/shared/errors';
 
 import { type AnswerInput, gateText } from '../prompt.js';
 import { jointOf, nobodyError } from './answer-by-cascade.js';
@@ -13,21 +14,39 @@ const CHARS_PER_TOKEN = 3.5;
 
 /** The expert of the matter writes background; the largest model that may be asked answers with it. */
 export async function answerByBrief(room: AnswerRoom, members: readonly Member[]): Promise<JointAnswer> {
+  const { input } = room.prompt;
+  if (input.kind === 'score' || input.kind === 'mix')
+    throw new FleetError('internal.invariant', `${input.kind} is no question`);
+  const { larger, background, why } = await backgroundFor(room, members, input);
+  const question = background === '' ? input : withBackground(input, background);
+  const answer = await room.ask(larger, { role: 'answer', input: question, streamed: true });
+  return jointOf(room, answer, larger.quality, why);
+}
+
+export interface Briefing {
+  readonly larger: Member;
+  /** Empty where there is none. */
+  readonly background: string;
+  readonly why: string;
+}
+
+/** The largest model, and what the best of the others writes for it. */
+export async function backgroundFor(
+  room: AnswerRoom,
+  members: readonly Member[],
+  input: AnswerInput,
+): Promise<Briefing> {
   const { variants } = room.parts.catalogue();
   const sizeOf = ({ variantId }: Member): number => variants.get(variantId)?.facts.parameters ?? 0;
   const larger = members.toSorted((a, b) => sizeOf(b) - sizeOf(a) || b.quality - a.quality)[0];
   if (larger === undefined) throw nobodyError();
   const writer = members.filter((member) => member !== larger).toSorted((a, b) => b.quality - a.quality)[0];
-  const input = room.prompt.input;
-  if (writer === undefined || input.kind === 'score' || input.kind === 'mix') {
-    const answer = await room.ask(larger, { role: 'answer', input, streamed: true });
-    return jointOf(room, answer, larger.quality, `${larger.expertId} alone: nobody else may be asked`);
+  if (writer === undefined) {
+    return { larger, background: '', why: `${larger.expertId} alone: nobody else may be asked` };
   }
   room.expect([writer, larger], 'in-turn');
   const background = await backgroundOf(room, writer, input, spareCharacters(room, variants.get(larger.variantId)));
-  const question = background === undefined || background.text === '' ? input : withBackground(input, background.text);
-  const answer = await room.ask(larger, { role: 'answer', input: question, streamed: true });
-  return jointOf(room, answer, larger.quality, whyOf(writer, larger, background));
+  return { larger, background: background?.text ?? '', why: whyOf(writer, larger, background) };
 }
 
 /** Undefined where the writer could not be asked: the larger model answers all the same. */

@@ -1,36 +1,66 @@
 import { FleetError } from '@fleetgate/shared/errors';
 
-import type { Answer, AnswerRoom, JointAnswer } from './answer-room.js';
+import type { Answer, AnswerRoom, JointAnswer, Question } from './answer-room.js';
 import { type CascadePlan, planCascade, qualityAfter } from './cascade.js';
 import type { Member } from './members.js';
 
 /** A cheap expert first; a better one where the first is not sure enough of its answer. */
 export async function answerByCascade(room: AnswerRoom, members: readonly Member[]): Promise<JointAnswer> {
+  const { input } = room.prompt;
+  const { plan, given, quality, escalates, why } = await askFirst(room, members, { input });
+  const { next } = plan;
+  if (given !== undefined && (next === undefined || !escalates)) return keep(room, given, quality, why);
+  if (next === undefined) throw nobodyError();
+  try {
+    const answer = await room.ask(next, { role: 'escalation', input, streamed: true });
+    return jointOf(room, answer, next.quality, why);
+  } catch (error) {
+    if (given === undefined || room.hasTold || room.signal.aborted) throw error;
+    const reason = error instanceof FleetError ? error.message : String(error);
+    return keep(room, given, quality, `${plan.first.expertId} was kept though unsure, for ${reason}`);
+  }
+}
+
+export interface FirstAnswer {
+  readonly plan: CascadePlan;
+  /** Undefined when the first could not be asked: then the other is. */
+  readonly given: Answer | undefined;
+  /** Predicted, now that the answer is there. */
+  readonly quality: number;
+  readonly escalates: boolean;
+  readonly why: string;
+}
+
+/** The answer of the first, and whether the other is to be asked. Throws the first's failure where there is no other. */
+export async function askFirst(
+  room: AnswerRoom,
+  members: readonly Member[],
+  question: Pick<Question, 'input' | 'maxTokens'>,
+): Promise<FirstAnswer> {
   const { confidence } = room.parts;
   const plan = planCascade(members, ({ expertId }) => confidence.of(expertId));
   if (plan === undefined) throw nobodyError();
-  const { first, next } = plan;
-  const input = room.prompt.input;
+  const { first, next, threshold } = plan;
+  room.expect([first], 'in-turn');
   let given: Answer;
   try {
-    given = await room.ask(first, { role: 'first', input, logProbs: true, streamed: next === undefined });
+    given = await room.ask(first, { ...question, role: 'first', logProbs: true });
   } catch (error) {
-    if (next === undefined || room.hasTold || room.signal.aborted) throw error;
-    const answer = await room.ask(next, { role: 'escalation', input, streamed: true });
-    return jointOf(room, answer, next.quality, `${first.expertId} failed, so ${next.expertId} was asked`);
+    if (next === undefined || room.signal.aborted) throw error;
+    const why = `${first.expertId} failed, so ${next.expertId} was asked`;
+    return { plan, given: undefined, quality: next.quality, escalates: true, why };
   }
-  const quality = qualityAfter(first, confidence.of(first.expertId), given.done.meanLogProb);
-  if (next === undefined) return jointOf(room, given, quality, `${first.expertId} is the only one that may be asked`);
-  const sure = sureness(given, quality, plan);
-  if (quality >= plan.threshold) return keep(room, given, quality, `${first.expertId} was kept: ${sure}`);
-  try {
-    const answer = await room.ask(next, { role: 'escalation', input, streamed: true });
-    return jointOf(room, answer, next.quality, `${next.expertId} took over from ${first.expertId}: ${sure}`);
-  } catch (error) {
-    if (room.hasTold || room.signal.aborted) throw error;
-    const reason = error instanceof FleetError ? error.message : String(error);
-    return keep(room, given, quality, `${first.expertId} was kept though unsure (${sure}): ${reason}`);
-  }
+  const { meanLogProb } = given.done;
+  const quality = qualityAfter(first, confidence.of(first.expertId), meanLogProb);
+  const escalates = quality < threshold;
+  const said =
+    meanLogProb === undefined ? 'it does not tell how sure it is' : `mean log-probability ${meanLogProb.toFixed(2)}`;
+  const compared =
+    next === undefined ? '' : `, quality ${quality.toFixed(3)} against ${threshold.toFixed(3)} of ${next.expertId}`;
+  const verdict = escalates
+    ? `${next?.expertId ?? 'nobody'} took over from ${first.expertId}`
+    : `${first.expertId} was kept`;
+  return { plan, given, quality, escalates, why: `${verdict}: ${said}${compared}` };
 }
 
 /** Gives the client an answer that was held back. */
@@ -47,10 +77,4 @@ export function jointOf(room: AnswerRoom, { done }: Answer, quality: number, why
 
 export function nobodyError(): FleetError {
   return new FleetError('dispatch.no-capacity', 'no expert may be asked now', { retryable: true });
-}
-
-function sureness({ done }: Answer, quality: number, plan: CascadePlan): string {
-  const mean = done.meanLogProb;
-  const said = mean === undefined ? 'it does not tell how sure it is' : `mean log-probability ${mean.toFixed(2)}`;
-  return `${said}, quality ${quality.toFixed(3)} against ${plan.threshold.toFixed(3)}`;
 }

@@ -19,6 +19,8 @@ export interface Answer {
   readonly done: Done;
 }
 
+export type ScoreInput = PromptInput & { readonly kind: 'score' };
+
 export interface Question {
   readonly role: CallView['role'];
   readonly input: PromptInput;
@@ -46,11 +48,17 @@ export class AnswerRoom {
   #isMeasured = true;
   #told = false;
 
-  constructor(parts: CollaboratorParts, request: Consideration['request'], planId: PlanId, signal: AbortSignal) {
+  constructor(
+    parts: CollaboratorParts,
+    prompt: Prompt,
+    request: Consideration['request'],
+    planId: PlanId,
+    signal: AbortSignal,
+  ) {
     this.parts = parts;
+    this.prompt = prompt;
     this.request = request;
     this.planId = planId;
-    this.prompt = request.prompt;
     this.signal = signal;
   }
 
@@ -97,6 +105,18 @@ export class AnswerRoom {
         call.ended(event);
         return { text, done: event };
       }
+    }
+    throw new FleetError('internal.invariant', `the call of ${member.expertId} ended without an end`);
+  }
+
+  /** Log-likelihood of a given answer under one member. */
+  async score(member: Member, role: CallView['role'], input: ScoreInput): Promise<Scored> {
+    const call = this.begin(member, { role, input });
+    for await (const event of call.dispatched.events) {
+      if (event.kind === 'failed') throw call.failed(event.error);
+      if (event.kind !== 'scored') continue;
+      call.ended(event);
+      return event;
     }
     throw new FleetError('internal.invariant', `the call of ${member.expertId} ended without an end`);
   }
@@ -182,7 +202,10 @@ export class AnswerRoom {
   }
 
   #tokensWithin(member: Member, { maxTokens, input }: Question, energy: Joules | undefined): number {
-    const wanted = Math.min(maxTokens ?? Infinity, this.prompt.sampling.maxTokens);
+    const { input: asked, sampling } = this.prompt;
+    // A given answer has its length; what is asked besides is for the cascade or the background.
+    const most = asked.kind === 'score' ? (maxTokens ?? 1) : sampling.maxTokens;
+    const wanted = Math.min(maxTokens ?? Infinity, most);
     if (input.kind === 'score') return energy !== undefined && member.energy > energy ? 0 : wanted;
     const { costs } = this.parts;
     const { promptTokens } = this.request;
@@ -218,6 +241,14 @@ export interface JointAnswer {
   readonly usage: JobUsage;
   /** One sentence for a person. */
   readonly why: string;
+}
+
+/** What several experts make of a given answer. */
+export interface JointScore {
+  readonly choice: Choice;
+  readonly quality: number;
+  readonly why: string;
+  readonly event: Scored;
 }
 
 function callView(member: Member, { role }: Question, dispatched: DispatchedRequest): CallView {

@@ -302,7 +302,47 @@ describe('ensemble', () => {
   });
 });
 
+describe('a given answer', () => {
+  const input = { kind: 'score', prompt: 'how is diabetes treated?', completion: 'With insulin.' } as const;
+  const agents = (sureness: number) => (job: ScriptedJob) => {
+    job.accepted();
+    if (job.job.kind === 'score') {
+      job.scored(expertOf(job) === 'large' ? 5 : 9, 13);
+      return;
+    }
+    job.tokens('Diabetes is treated with insulin.');
+    job.done('stop', {}, sureness);
+  };
+
+  it('is scored under the expert that a cascade leaves the prompt to', async () => {
+    expect((await read(world(agents(-0.5)).ask('cascade', { input }))).end).toMatchObject({ kind: 'scored', bits: 9 });
+    const unsure = world(agents(-4));
+    expect((await read(unsure.ask('cascade', { input }))).end).toMatchObject({ bits: 5, usage: { energyJ: 3 } });
+  });
+
+  it('is scored under the larger model with its background', async () => {
+    const { ask, link } = world(agents(-1));
+    expect((await read(ask('brief', { input }))).end).toMatchObject({ kind: 'scored', bits: 5 });
+    const background = 'Background: Diabetes is treated with insulin.\n\nhow is diabetes treated?';
+    expect(link.jobs.at(-1)?.job).toMatchObject({ kind: 'score', prompt: background });
+  });
+
+  it('has no likelihood under a vote', async () => {
+    expect((await read(world(agents(-1)).ask('vote', { input }))).end).toMatchObject({
+      error: { code: 'request.invalid' },
+    });
+  });
+});
+
 describe('whatever the way', () => {
+  it('asks only the experts that the client names, and refuses unknown ones', async () => {
+    const { ask, link } = world(answering({ small: 'The answer is 4', other: 'x', large: 'The answer is 5' }));
+    await read(ask('vote', { experts: ['small', 'large'] }));
+    expect(link.jobs.map(expertOf).toSorted()).toEqual(['large', 'small']);
+    const refused = (await read(ask('vote', { experts: ['small', 'nobody'] }))).end;
+    expect(refused).toMatchObject({ kind: 'failed', error: { code: 'model.unknown' } });
+  });
+
   it('ends its calls when the client goes away, and leaves nothing behind', async () => {
     for (const how of ['cascade', 'vote', 'brief', 'ensemble'] as const) {
       const { collaborator, dispatcher, link, ledger } = world((job) => job.accepted());

@@ -16,13 +16,14 @@ import type { Collaboration, Prompt } from '../prompt.js';
 import { cancelledError, fullError } from '../refusal.js';
 import type { RequestEvent } from '../request-events.js';
 import { actualCost, recordDecision, recordEnd } from '../request-record.js';
-import { AnswerRoom, type JointAnswer, type Scored } from './answer-room.js';
+import { AnswerRoom, type JointAnswer, type JointScore, type Scored, type ScoreInput } from './answer-room.js';
 import { answerByBrief } from './answer-by-brief.js';
 import { answerByCascade } from './answer-by-cascade.js';
 import { answerByEnsemble } from './answer-by-ensemble.js';
 import { answerByVote } from './answer-by-vote.js';
 import { type Member, membersOf } from './members.js';
 import { scoreByEnsemble } from './score-by-ensemble.js';
+import { questionOf, scoreByBrief, scoreByCascade } from './score-in-turn.js';
 
 export interface CollaboratorParts {
   readonly dispatcher: Pick<Dispatcher, 'accept' | 'consider'>;
@@ -59,9 +60,7 @@ export class Collaborator {
   accept(prompt: Prompt, signal?: AbortSignal): DispatchedRequest {
     const how = collaborationOf(prompt);
     if (how === undefined) return this.#parts.dispatcher.accept(prompt, signal);
-    // Whoever asks for a cascade wants to save: joules have a price in it also where no budget binds.
-    const considered: Prompt = how === 'cascade' ? { ...prompt, mode: prompt.mode ?? 'eco' } : prompt;
-    const { request, decision } = this.#parts.dispatcher.consider(considered);
+    const { request, decision } = this.#parts.dispatcher.consider(asAnswered(how, prompt));
     request.record = { ...request.record, mode: how, collaboration: { how, quality: null, calls: [] } };
     if (decision instanceof FleetError) this.#refuse(request, decision);
     else {
@@ -69,7 +68,7 @@ export class Collaborator {
       if (decision.kind === 'refused') this.#refuse(request, decision.error);
       else if (this.#open.size >= this.#parts.maxInFlight) this.#refuse(request, fullError(this.#parts.maxInFlight));
       else if (signal?.aborted === true) this.#refuse(request, cancelledError());
-      else this.#start(how, request, decision, signal);
+      else this.#start(how, prompt, request, decision, signal);
     }
     return { id: request.id, events: request.events, record: () => request.record, proceed: () => {} };
   }
@@ -82,6 +81,7 @@ export class Collaborator {
 
   #start(
     how: Collaboration,
+    prompt: Prompt,
     request: Consideration['request'],
     { selection, choice }: Decision & { readonly kind: 'chosen' },
     signal?: AbortSignal,
@@ -97,7 +97,7 @@ export class Collaborator {
     });
     request.record = { ...request.record, state: 'running', planId: choice.planId };
     ledger.put(request.record);
-    const room = new AnswerRoom(this.#parts, request, choice.planId, abort.signal);
+    const room = new AnswerRoom(this.#parts, prompt, request, choice.planId, abort.signal);
     const work = answerBy(how, room, membersOf(selection))
       .then((event) => this.#succeed(request, event))
       .catch((error: unknown) => this.#fail(request, late ? lateError(requestTimeout) : errorOf(error), abort.signal))
@@ -147,19 +147,28 @@ export class Collaborator {
   }
 }
 
+/**
+ * What is decided about. Whoever asks for a cascade wants to save: joules have a price in it also where no budget binds.
+ * And a given answer is scored under the experts that would have been asked to write one.
+ */
+function asAnswered(how: Collaboration, prompt: Prompt): Prompt {
+  const priced: Prompt = how === 'cascade' ? { ...prompt, mode: prompt.mode ?? 'eco' } : prompt;
+  if (prompt.input.kind !== 'score' || how === 'ensemble') return priced;
+  const sampling = { ...prompt.sampling, maxTokens: TYPICAL_TOKENS };
+  return { ...priced, input: questionOf(prompt.input), sampling };
+}
+
+/** Of an answer that is weighed as if it were written, tokens. */
+const TYPICAL_TOKENS = 128;
+
 /** A joint answer with the event that ends it. */
 type Joint = Pick<JointAnswer, 'choice' | 'why' | 'quality'> & {
   readonly event: (RequestEvent & { readonly kind: 'done' }) | Scored;
 };
 
 async function answerBy(how: Collaboration, room: AnswerRoom, members: readonly Member[]): Promise<Joint> {
-  if (room.prompt.input.kind === 'score') {
-    if (how === 'ensemble') return scoreByEnsemble(room, members);
-    throw new FleetError('request.invalid', `model: ${how} has no log-likelihood of a given answer`, {
-      hint: 'score with ensemble, auto, or an expert',
-      context: { param: 'model' },
-    });
-  }
+  const { input } = room.prompt;
+  if (input.kind === 'score') return scoreTogether(how, room, members, input);
   const joint = await answerTogether(how, room, members);
   const { choice, finishReason, usage } = joint;
   return { ...joint, event: { kind: 'done', choice, finishReason, usage } };
@@ -175,6 +184,27 @@ function answerTogether(how: Collaboration, room: AnswerRoom, members: readonly 
       return answerByVote(room, members);
     case 'brief':
       return answerByBrief(room, members);
+  }
+}
+
+function scoreTogether(
+  how: Collaboration,
+  room: AnswerRoom,
+  members: readonly Member[],
+  input: ScoreInput,
+): Promise<JointScore> {
+  switch (how) {
+    case 'cascade':
+      return scoreByCascade(room, members, input);
+    case 'ensemble':
+      return scoreByEnsemble(room, members, input);
+    case 'brief':
+      return scoreByBrief(room, members, input);
+    case 'vote':
+      throw new FleetError('request.invalid', 'model: a vote has no log-likelihood of a given answer', {
+        hint: 'score with ensemble, cascade, brief, auto, or an expert',
+        context: { param: 'model' },
+      });
   }
 }
 

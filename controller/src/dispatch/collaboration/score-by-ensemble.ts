@@ -2,7 +2,7 @@ import { FleetError } from '@fleetgate/shared/errors';
 import { type MemberBits, mixtureBits } from '@fleetgate/shared/mixture/posterior-mixture';
 
 import { nobodyError } from './answer-by-cascade.js';
-import type { AnswerRoom, OpenCall, Scored } from './answer-room.js';
+import type { AnswerRoom, JointScore, OpenCall, Scored, ScoreInput } from './answer-room.js';
 import { mixable } from './mixable.js';
 import type { Member } from './members.js';
 
@@ -15,14 +15,8 @@ interface MemberScore extends MemberBits {
 export async function scoreByEnsemble(
   room: AnswerRoom,
   members: readonly Member[],
-): Promise<{
-  readonly choice: Scored['choice'];
-  readonly quality: number;
-  readonly why: string;
-  readonly event: Scored;
-}> {
-  const { input } = room.prompt;
-  if (input.kind !== 'score') throw new FleetError('internal.invariant', `${input.kind} is no score`);
+  input: ScoreInput,
+): Promise<JointScore> {
   const taken = mixable(members, room.parts.catalogue().variants, room.allowance());
   room.expect(taken, 'at-once');
   const asked = await Promise.allSettled(

@@ -15,6 +15,7 @@ const MOST_TOKENS = 131_072;
 const MOST_STOPS = 16;
 /** Experts that one request may ask, by its own wish. */
 const MOST_CALLS = 32;
+const MOST_EXPERTS = 100;
 
 /** A read request: what to dispatch, and how the client wants to be answered. */
 export interface ParsedRequest {
@@ -45,6 +46,11 @@ const fleetgate = z
       .max(MOST_CALLS, `expected at most ${MOST_CALLS}`)
       .nullish(),
     mode: mode.nullish(),
+    experts: z
+      .array(z.string().min(1).max(200))
+      .min(1, 'expected at least one expert')
+      .max(MOST_EXPERTS, `expected at most ${MOST_EXPERTS}`)
+      .nullish(),
     explain: z.boolean().nullish(),
   })
   .nullish();
@@ -91,7 +97,7 @@ const completionSchema = z.object({
   prompt: z.union([text, z.array(text).length(1)], 'expected text, or a list of one text'),
 });
 
-const scoreSchema = z.object({ model, prompt: text, completion: text.min(1, 'expected some text') });
+const scoreSchema = z.object({ model, prompt: text, completion: text.min(1, 'expected some text'), fleetgate });
 
 /** Body of POST /v1/chat/completions. Throws `request.invalid` naming the field; unknown fields are ignored. */
 export function parseChat(body: unknown): ParsedRequest {
@@ -115,14 +121,13 @@ export function parseCompletion(body: unknown): ParsedRequest {
 
 /** Body of POST /api/v1/score. */
 export function parseScore(body: unknown): Prompt {
-  const { model: name, prompt, completion } = read(scoreSchema, body);
+  const { model: name, prompt, completion, fleetgate: wishes } = read(scoreSchema, body);
   return {
     endpoint: '/api/v1/score',
     model: name,
-    mode: undefined,
+    ...wishesOf(name, wishes ?? {}),
     input: { kind: 'score', prompt, completion },
     sampling: { maxTokens: 1, temperature: 0, topP: 1, stop: [] },
-    limits: { energy: undefined, latency: undefined },
   };
 }
 
@@ -134,18 +139,29 @@ function parsed(endpoint: string, request: SharedFields, input: PromptInput, max
     prompt: {
       endpoint,
       model: request.model,
-      ...modeOf(request.model, wishes.mode ?? undefined),
+      ...wishesOf(request.model, wishes),
       input,
       sampling: samplingOf(request, maxTokens),
-      limits: {
-        energy: wishes.energyJ == null ? undefined : joules(wishes.energyJ),
-        latency: wishes.latencyMs == null ? undefined : milliseconds(wishes.latencyMs),
-        ...(wishes.maxCalls == null ? {} : { calls: wishes.maxCalls }),
-      },
     },
     stream: request.stream === true,
     includeUsage: request.stream_options?.include_usage === true,
     explain: wishes.explain === true,
+  };
+}
+
+/** What a client wants of the choice of experts. */
+function wishesOf(
+  model: string,
+  wishes: NonNullable<z.infer<typeof fleetgate>>,
+): Pick<Prompt, 'mode' | 'collaboration' | 'experts' | 'limits'> {
+  return {
+    ...modeOf(model, wishes.mode ?? undefined),
+    ...(wishes.experts == null ? {} : { experts: wishes.experts }),
+    limits: {
+      energy: wishes.energyJ == null ? undefined : joules(wishes.energyJ),
+      latency: wishes.latencyMs == null ? undefined : milliseconds(wishes.latencyMs),
+      ...(wishes.maxCalls == null ? {} : { calls: wishes.maxCalls }),
+    },
   };
 }
 
