@@ -22,7 +22,7 @@ export interface StreamedAnswer extends Pick<Answer, 'requestId' | 'expert' | 'd
 const usageSchema = z.object({
   usage: z.object({ completion_tokens: z.number(), energy_joules: z.number().optional() }),
 });
-const scoreSchema = z.object({ bits: z.number(), bytes: z.number() });
+const scoreSchema = z.object({ bits: z.number(), bytes: z.number(), energyJ: z.number() });
 
 /** One greedy chat completion; throws `dispatch.no-capacity` when the fleet refuses it for good. */
 export async function ask(client: HttpFleetClient, model: string, prompt: string, maxTokens: number): Promise<Answer> {
@@ -59,14 +59,19 @@ export async function askStreaming(
   return { ...whoAnswered(response), firstTokenMs, totalMs: performance.now() - sentAt };
 }
 
-/** Bits and bytes of a reference answer under one expert; undefined where the plan serves that expert nowhere. */
+/**
+ * Bits and bytes of a reference answer under a model, chosen among `experts` where they are given; undefined where the
+ * plan serves no such expert.
+ */
 export async function scoreAnswer(
   client: HttpFleetClient,
   model: string,
   prompt: string,
   completion: string,
-): Promise<{ readonly bits: number; readonly bytes: number } | undefined> {
-  const posted = await client.post('/api/v1/score', { model, prompt, completion });
+  experts?: readonly string[],
+): Promise<{ readonly bits: number; readonly bytes: number; readonly energyJ: number } | undefined> {
+  const wishes = experts === undefined ? {} : { fleetgate: { experts } };
+  const posted = await client.post('/api/v1/score', { model, prompt, completion, ...wishes });
   if (posted.ok) return scoreSchema.parse(await posted.response.json());
   if (posted.code === 'no_capacity' || posted.code === 'model_not_found') return undefined;
   throw refusal(`score under ${model}`, posted);

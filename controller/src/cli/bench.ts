@@ -6,6 +6,7 @@ import { Argument, type Command, InvalidArgumentError } from 'commander';
 import { agentBench } from '../bench/agent-bench.js';
 import type { BenchReport } from '../bench/bench-report.js';
 import { budgetBench } from '../bench/budget-bench.js';
+import { collaborationBench } from '../bench/collaboration-bench.js';
 import { dispatchBench } from '../bench/dispatch-bench.js';
 import { readValidationPairs, type ValidationPair } from '../bench/disk-validation-pairs.js';
 import { gateBench } from '../bench/gate-bench.js';
@@ -16,10 +17,12 @@ import { addBenchSolveOptions, type BenchSolveOptions, runBenchSolve } from './b
 import { addBenchVoteOptions, type BenchVoteOptions, runBenchVote } from './bench-vote.js';
 import { printJson, printLine, printNote, printTable, styled } from './output.js';
 
-const BENCHES = ['agent', 'dispatch', 'gate', 'budget', 'solve', 'moe2'] as const;
+const BENCHES = ['agent', 'dispatch', 'gate', 'collaboration', 'budget', 'solve', 'moe2'] as const;
 /** Needs a file that is not part of the product, so `all` leaves it out. */
 const VOTE = 'vote';
 type Bench = (typeof BENCHES)[number] | typeof VOTE;
+/** More than any file of pairs has. */
+const MOST_PAIRS = 100_000;
 const DEFAULT_URL = 'http://127.0.0.1:8080';
 const BUNDLED_EXPERTS = fileURLToPath(new URL('../../../experts', import.meta.url));
 const BUNDLED_PROMPTS = fileURLToPath(new URL('../../../experts/data', import.meta.url));
@@ -45,7 +48,7 @@ export function registerBench(program: Command): void {
     .addArgument(
       new Argument(
         '[what]',
-        'agent: memory; dispatch: added latency; gate: choice of experts; budget: power against quality; solve: optimiser; moe2: its baselines; vote: voting on `--data` (not part of `all`)',
+        'agent: memory; dispatch: added latency; gate: choice of experts; collaboration: several experts together; budget: power against quality; solve: optimiser; moe2: its baselines; vote: voting on `--data` (not part of `all`)',
       )
         .choices([...BENCHES, VOTE, 'all'])
         .default('all'),
@@ -103,6 +106,10 @@ async function runBench(
       return dispatchBench(client, await pairs(), printNote, signal);
     case 'gate':
       return gateBenchOf(client, await pairs(), options, signal);
+    case 'collaboration': {
+      const all = await readValidationPairs(options.prompts, MOST_PAIRS);
+      return collaborationBench(client, all, options.limit, printNote, signal);
+    }
     case 'budget':
       return budgetBench(client, await pairs(), options.power, printNote, signal);
     case 'solve':
