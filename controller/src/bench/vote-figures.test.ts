@@ -113,7 +113,8 @@ test('independent experts of equal quality vote better than one of them answers,
   expect(dear?.byClass?.quality).toBeGreaterThan((dear?.single.quality ?? 1) + 0.1);
   expect(dear?.committee?.quality).toBeGreaterThan((dear?.single.quality ?? 1) + 0.1);
   expect(figures.budgets[0]).toMatchObject({ single: { expert: '(none)' }, byClass: null, committee: null });
-  const report = voteReport('made up', figures);
+  const report = voteReport('made up', figures, ['vast']);
+  expect(report.notes.at(-1)).toContain('vast');
   expect(report.figures.length).toBeGreaterThan(2);
   for (const { columns, rows } of report.tables) for (const row of rows) expect(row).toHaveLength(columns.length);
 });

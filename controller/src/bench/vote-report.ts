@@ -2,7 +2,8 @@
 import { type BenchReport, type BenchTable, figure } from './bench-report.js';
 import type { HeldOutValue, VoteFigures } from './vote-figures.js';
 
-export function voteReport(name: string, figures: VoteFigures): BenchReport {
+/** `leftOut`: models that could not be chosen, since their size is not known. */
+export function voteReport(name: string, figures: VoteFigures, leftOut: readonly string[]): BenchReport {
   return {
     name: 'vote',
     figures: figures.budgets.flatMap(({ budget, single, byClass }) =>
@@ -24,6 +25,7 @@ export function voteReport(name: string, figures: VoteFigures): BenchReport {
       'routed: one expert a prompt, chosen by the gate; committee: one for all prompts, all of it asked',
       'by class: a committee for each class and half of the gate, asked in turn until the vote is clear',
       'committees are chosen by the exact monotone subset kernel on the training folds',
+      ...(leftOut.length === 0 ? [] : [`left out, size not known: ${leftOut.join(', ')}`]),
     ],
   };
 }

@@ -39,7 +39,8 @@ export async function runBenchVote(options: BenchVoteOptions, signal: AbortSigna
   }
   const outcomes: Outcome[] = [];
   for await (const outcome of readOutcomes(data, signal)) if (outcome.ans !== undefined) outcomes.push(outcome);
-  const sizes = sizesOf(data, options.models?.split(',') ?? sharedExperts(outcomes), outcomes);
+  const models = options.models?.split(',') ?? sharedExperts(outcomes);
+  const sizes = sizesOf(data, models, outcomes);
   const folds = await voteFolds(outcomes, sizes, SEED, async (done, all) => {
     printNote(`vote: gate ${done + 1} of ${all}`);
     await nextTurn();
@@ -50,7 +51,8 @@ export async function runBenchVote(options: BenchVoteOptions, signal: AbortSigna
     const ends = Date.now() + LONGEST_CHOICE_MS;
     return { expired: () => signal.aborted || Date.now() > ends };
   });
-  return voteReport(basename(data).replace(/\.jsonl(?:\.gz)?$/, ''), figures);
+  const leftOut = models.filter((model) => !sizes.has(model));
+  return voteReport(basename(data).replace(/\.jsonl(?:\.gz)?$/, ''), figures, leftOut);
 }
 
 /** Sizes of the models to choose from; throws `outcomes.invalid` for models that are missing or of unknown size. */
