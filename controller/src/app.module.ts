@@ -23,7 +23,7 @@ import { GateLearning } from './gating/gate-learning.js';
 import { FeedbackController } from './operations/feedback.controller.js';
 import { FeedController } from './operations/feed.controller.js';
 import { BOARDS, CLOCK, FleetController, STATUS, TELEMETRY_STORE } from './operations/fleet.controller.js';
-import { expertCost } from './operations/expert-cost.js';
+import { expertCosts } from './operations/expert-cost.js';
 import { GATE, GateController } from './operations/gate.controller.js';
 import { gateView } from './operations/gate-view.js';
 import { HealthController, OPENAPI } from './operations/health.controller.js';
@@ -135,12 +135,11 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
 
 function viewOfGate(parts: AppParts, requests: readonly RequestView[]): GateView {
   const { gate: live, gateInUse, costs, workloads, registry: catalogue, policy } = parts;
-  const facts = { policy: policy(), catalogue, costs, workloads };
   return gateView({
     live,
     gate: gateInUse(),
     requests,
-    costOf: (expert, classId, outputTokens) => expertCost(facts, expert, classId, outputTokens),
+    costOf: expertCosts({ policy: policy(), catalogue, costs, workloads }),
   });
 }
 

@@ -12,7 +12,7 @@ import { trainGate } from '../gating/train-gate.js';
 import { withUnknownExperts } from '../gating/unknown-expert.js';
 import { WorkloadModel } from '../telemetry/workload-model.js';
 import { SeededRandom } from '@fleetgate/shared/random';
-import { expertCost } from './expert-cost.js';
+import { expertCosts } from './expert-cost.js';
 import { type GateFacts, gateView } from './gate-view.js';
 
 const live = new LiveGate();
@@ -81,15 +81,15 @@ describe('what an expert costs', () => {
   const workloads = new WorkloadModel();
 
   it('is that of the device where it takes least energy', () => {
-    expect(expertCost({ ...cost, workloads }, expertId('math'), classId('math'), 40)).toEqual({
+    expect(expertCosts({ ...cost, workloads })(expertId('math'), classId('math'), 40)).toEqual({
       energyJ: 2,
       latencyMs: 200,
     });
   });
 
   it('is not known for an expert that the plan serves nowhere, or without a plan', () => {
-    expect(expertCost({ ...cost, workloads }, expertId('code'), classId('math'), 40)).toBeNull();
-    expect(expertCost({ ...cost, policy: undefined, workloads }, expertId('math'), classId('math'), 40)).toBeNull();
+    expect(expertCosts({ ...cost, workloads })(expertId('code'), classId('math'), 40)).toBeNull();
+    expect(expertCosts({ ...cost, policy: undefined, workloads })(expertId('math'), classId('math'), 40)).toBeNull();
     expect(cost.policy.placements.has(deviceId('a'))).toBe(true);
   });
 });
