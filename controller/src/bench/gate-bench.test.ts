@@ -47,7 +47,7 @@ beforeEach(async () => {
         refuse(503, 'no_capacity', false);
       } else {
         const isOwn = (asked.model === 'math') === (asked.prompt ?? '').includes('sum');
-        answer(200, { bits: isOwn ? 10 : 30, bytes: 10 });
+        answer(200, { bits: isOwn ? 10 : 30, bytes: 10, energyJ: 0.1 });
       }
     });
   });
