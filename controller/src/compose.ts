@@ -148,6 +148,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     catalogue: planning.catalogue,
     costs: kept.costs,
     confidence: new ConfidenceModel(),
+    evidence: learning,
     ledger,
     clock,
     random: surroundings.random,

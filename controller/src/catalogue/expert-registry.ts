@@ -1,5 +1,5 @@
 import { FleetError } from '@fleetgate/shared/errors';
-import type { Expert, Variant } from '@fleetgate/shared/catalogue/expert';
+import { type Expert, type Variant, RESERVED_NAMES } from '@fleetgate/shared/catalogue/expert';
 import type { ExpertId, VariantId } from '@fleetgate/shared/ids';
 import { type Observable, Subject } from 'rxjs';
 
@@ -52,6 +52,7 @@ export class ExpertRegistry implements Catalogue {
 
   /** Throws `expert.exists` when there is an expert of that name. */
   checkFree(id: ExpertId): void {
+    if (RESERVED_NAMES.has(id)) throw exists(`the name ${id} stands for a way of answering`);
     if (this.#experts.has(id)) throw exists(`an expert named ${id} is there already`);
   }
 

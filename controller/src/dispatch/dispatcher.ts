@@ -97,19 +97,23 @@ export class Dispatcher {
 
   /** Decides and sends at once. Aborting `signal` ends the request as cancelled and stops the device. Never throws. */
   accept(prompt: Prompt, signal?: AbortSignal): DispatchedRequest {
+    return this.take(openRequest(this.#parts, prompt), signal);
+  }
+
+  /** As `accept` for a request that was considered just now, in the same synchronous stretch. */
+  take(request: Request, signal?: AbortSignal, decision?: Decision | FleetError): DispatchedRequest {
     const { config } = this.#parts;
-    const request = openRequest(this.#parts, prompt);
     this.stats.accepted += 1;
     const full = this.#requests.size >= config.maxInFlight;
     this.#requests.set(request.id, request);
     if (this.#closed) this.#fail(request, shuttingDownError());
-    else if (request.target === undefined) this.#fail(request, unknownModelError(prompt));
+    else if (request.target === undefined) this.#fail(request, unknownModelError(request.prompt));
     else if (full) this.#fail(request, fullError(config.maxInFlight));
     else if (signal?.aborted === true) this.#fail(request, cancelledError(), 'cancelled');
     else {
       request.deadlines.start('request', config.requestTimeout, () => this.#onDeadline(request));
       if (signal !== undefined) this.#endOnAbort(request, signal);
-      this.#next(request, undefined);
+      this.#next(request, undefined, decision);
     }
     return {
       id: request.id,
@@ -121,7 +125,7 @@ export class Dispatcher {
     };
   }
 
-  /** What would be decided of a prompt; counts as demand, for it is answered by calls of its own. */
+  /** What would be decided of a prompt. It counts as demand, and is to be taken, or answered by calls of its own. */
   consider(prompt: Prompt): Consideration {
     const request = openRequest(this.#parts, prompt);
     const unknown = request.target === undefined ? unknownModelError(prompt) : undefined;
@@ -145,14 +149,14 @@ export class Dispatcher {
   }
 
   /** Sends the job; where nothing can be chosen, ends with what failed last or, before any attempt, with the refusal. */
-  #next(request: Request, lastError: FleetError | undefined): void {
+  #next(request: Request, lastError: FleetError | undefined, considered?: Decision | FleetError): void {
     const attempts = request.record.attempts.length;
     if (lastError !== undefined && attempts >= this.#parts.config.maxAttempts) {
       this.#fail(request, lastError);
       return;
     }
     const { policy, steering } = this.#parts;
-    const decision = steered(steering, request, this.#decide(request), policy());
+    const decision = steered(steering, request, considered ?? this.#decide(request), policy());
     if (decision instanceof FleetError) {
       this.#fail(request, lastError ?? decision);
     } else if (decision.kind === 'refused') {

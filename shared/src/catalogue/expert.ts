@@ -91,3 +91,6 @@ export const expertSchema = z.object({
   addedAtMs: z.number(),
 });
 export type Expert = z.infer<typeof expertSchema>;
+
+/** Model names that stand for a way of choosing or of answering together: no expert may have one of them. */
+export const RESERVED_NAMES: ReadonlySet<string> = new Set(['auto', 'cascade', 'ensemble', 'vote', 'brief']);

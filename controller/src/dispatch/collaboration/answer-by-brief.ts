@@ -1,5 +1,6 @@
 import type { Variant } from '@fleetgate/shared/catalogue/expert';
 import { FleetError } from '@fleetgate/shared/errors';
+import type { VariantId } from '@fleetgate/shared/ids';
 
 import { type AnswerInput, gateText } from '../prompt.js';
 import { jointOf, nobodyError } from './answer-by-cascade.js';
@@ -30,6 +31,17 @@ export interface Briefing {
   readonly why: string;
 }
 
+/** Who answers, the largest model, and who writes background for it, the best of the others. */
+export function briefMembers(
+  members: readonly Member[],
+  variants: ReadonlyMap<VariantId, Variant>,
+): { readonly writer: Member | undefined; readonly larger: Member | undefined } {
+  const sizeOf = ({ variantId }: Member): number => variants.get(variantId)?.facts.parameters ?? 0;
+  const [larger] = members.toSorted((a, b) => sizeOf(b) - sizeOf(a) || b.quality - a.quality);
+  const [writer] = members.filter((member) => member !== larger).toSorted((a, b) => b.quality - a.quality);
+  return { writer, larger };
+}
+
 /** The largest model, and what the best of the others writes for it. */
 export async function backgroundFor(
   room: AnswerRoom,
@@ -37,10 +49,8 @@ export async function backgroundFor(
   input: AnswerInput,
 ): Promise<Briefing> {
   const { variants } = room.parts.catalogue();
-  const sizeOf = ({ variantId }: Member): number => variants.get(variantId)?.facts.parameters ?? 0;
-  const larger = members.toSorted((a, b) => sizeOf(b) - sizeOf(a) || b.quality - a.quality)[0];
+  const { writer, larger } = briefMembers(members, variants);
   if (larger === undefined) throw nobodyError();
-  const writer = members.filter((member) => member !== larger).toSorted((a, b) => b.quality - a.quality)[0];
   if (writer === undefined) {
     return { larger, background: '', why: `${larger.expertId} alone: nobody else may be asked` };
   }

@@ -65,6 +65,7 @@ function settle(room: AnswerRoom, answers: readonly VoterAnswer[]): JointAnswer 
     const weight = ballots[index]?.weight ?? 0;
     room.change(at, { weight: all > 0 ? weight / all : 1 / answers.length });
   });
+  if (outcome.isComparable) observeAgreement(room, answers);
   room.request.events.push({ kind: 'chosen', choice: winner.answer.done.choice });
   room.tell(winner.answer.text, winner.answer.done.usage.outputTokens);
   const { supporters, share, isComparable } = outcome;
@@ -78,6 +79,21 @@ function settle(room: AnswerRoom, answers: readonly VoterAnswer[]): JointAnswer 
     isComparable ? Math.max(share, winner.member.quality) : winner.member.quality,
     why,
   );
+}
+
+/** Experts that agree with others are likelier to be right: each is told the share of the others who gave its answer. */
+function observeAgreement(room: AnswerRoom, answers: readonly VoterAnswer[]): void {
+  const { evidence } = room.parts;
+  const { id, score } = room.request;
+  if (score === undefined || answers.length < 2) return;
+  const keys = answers.map(({ answer }) => keyOf(answer.text));
+  answers.forEach(({ member }, at) => {
+    const own = keys[at];
+    if (own === undefined) return;
+    const others = keys.filter((key, index) => index !== at && key === own).length;
+    const value = others / (answers.length - 1);
+    evidence?.observe({ source: 'agreement', subject: id, expert: member.expertId, score, value });
+  });
 }
 
 function keyOf(text: string): string | undefined {

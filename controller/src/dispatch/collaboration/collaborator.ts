@@ -1,17 +1,19 @@
 import type { RequestView } from '@fleetgate/shared/api/operations';
 import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
+import { expertId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import type { Random } from '@fleetgate/shared/random';
 import type { Milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { Catalogue } from '../../catalogue/catalogue.js';
 import type { ConfidenceModel } from '../../gating/confidence.js';
+import type { EvidenceSink } from '../../gating/evidence-sink.js';
 import type { CostEstimator } from '../../telemetry/cost.js';
 import type { Decision } from '../decide.js';
 import type { Consideration, DispatchedRequest, Dispatcher } from '../dispatcher.js';
 import type { Ledger } from '../ledger.js';
-import { collaborationOf } from '../model-target.js';
+import { collaborationOf, VIRTUAL_MODELS } from '../model-target.js';
 import type { Collaboration, Prompt } from '../prompt.js';
 import { cancelledError, fullError } from '../refusal.js';
 import type { RequestEvent } from '../request-events.js';
@@ -21,15 +23,19 @@ import { answerByBrief } from './answer-by-brief.js';
 import { answerByCascade } from './answer-by-cascade.js';
 import { answerByEnsemble } from './answer-by-ensemble.js';
 import { answerByVote } from './answer-by-vote.js';
+import { jointCost } from './joint-cost.js';
 import { type Member, membersOf } from './members.js';
 import { scoreByEnsemble } from './score-by-ensemble.js';
 import { questionOf, scoreByBrief, scoreByCascade } from './score-in-turn.js';
+import { JointCostModel, worthwhile } from './worthwhile.js';
 
 export interface CollaboratorParts {
-  readonly dispatcher: Pick<Dispatcher, 'accept' | 'consider'>;
+  readonly dispatcher: Pick<Dispatcher, 'accept' | 'consider' | 'take'>;
   readonly catalogue: () => Catalogue;
   readonly costs: CostEstimator;
   readonly confidence: ConfidenceModel;
+  /** Told what can be learned from; undefined: nothing is. */
+  readonly evidence?: EvidenceSink;
   readonly ledger: Ledger;
   readonly clock: Clock;
   readonly random: Random;
@@ -50,6 +56,7 @@ export const COLLABORATION_DEFAULTS = Object.freeze({ maxCalls: 8, maxInFlight: 
  */
 export class Collaborator {
   readonly #parts: CollaboratorParts;
+  readonly #costs = new JointCostModel();
   readonly #open = new Map<AbortController, Promise<void>>();
 
   constructor(parts: CollaboratorParts) {
@@ -58,9 +65,12 @@ export class Collaborator {
 
   /** As `Dispatcher.accept`. */
   accept(prompt: Prompt, signal?: AbortSignal): DispatchedRequest {
-    const how = collaborationOf(prompt);
-    if (how === undefined) return this.#parts.dispatcher.accept(prompt, signal);
-    const { request, decision } = this.#parts.dispatcher.consider(asAnswered(how, prompt));
+    const { dispatcher } = this.#parts;
+    const asked = collaborationOf(prompt);
+    if (asked === undefined && !mayCollaborate(prompt)) return dispatcher.accept(prompt, signal);
+    const { request, decision } = dispatcher.consider(asked === undefined ? prompt : asAnswered(asked, prompt));
+    const how = asked ?? this.#worthwhile(request, decision);
+    if (how === undefined) return dispatcher.take(request, signal, decision);
     request.record = { ...request.record, mode: how, collaboration: { how, quality: null, calls: [] } };
     if (decision instanceof FleetError) this.#refuse(request, decision);
     else {
@@ -77,6 +87,29 @@ export class Collaborator {
   async close(): Promise<void> {
     for (const abort of this.#open.keys()) abort.abort();
     await Promise.all(this.#open.values());
+  }
+
+  /** The way of answering together that a request is worth where it leaves that open. */
+  #worthwhile(request: Consideration['request'], decision: Consideration['decision']): Collaboration | undefined {
+    if (decision instanceof FleetError || decision.kind === 'refused' || this.#open.size >= this.#parts.maxInFlight) {
+      return undefined;
+    }
+    const { confidence, maxCalls } = this.#parts;
+    const { limits } = request.prompt;
+    const members = membersOf(decision.selection);
+    const allowance = { ...limits, calls: Math.min(limits.calls ?? maxCalls, maxCalls) };
+    const { variants } = this.#parts.catalogue();
+    return worthwhile({
+      members,
+      score: request.score,
+      prices: decision.selection.prices,
+      mode: request.target?.mode === 'best' ? 'best' : 'auto',
+      confidenceOf: ({ expertId }) => confidence.of(expertId),
+      costOf: (how) => {
+        const cost = jointCost(how, members, variants, allowance);
+        return cost === undefined ? undefined : { ...cost, energyJ: cost.energyJ * this.#costs.ratio(how) };
+      },
+    });
   }
 
   #start(
@@ -113,6 +146,10 @@ export class Collaborator {
   #succeed(request: Consideration['request'], joint: Joint): void {
     const { choice, why, quality, event } = joint;
     const { record } = request;
+    const how = record.collaboration?.how;
+    if (how !== undefined && event.kind === 'done') {
+      this.#costs.observe(how, event.usage.energyJ, record.predicted?.energyJ ?? 0);
+    }
     const finishReason = event.kind === 'done' ? event.finishReason : null;
     request.record = {
       ...record,
@@ -123,6 +160,10 @@ export class Collaborator {
       ...(record.collaboration === undefined ? {} : { collaboration: { ...record.collaboration, quality } }),
     };
     this.#end(request, 'succeeded', event);
+    // What the members of an ensemble or a brief made together is the work of none of them.
+    const author = how === 'ensemble' || how === 'brief' ? expertId(how) : choice.expertId;
+    if (request.score === undefined || event.kind !== 'done') return;
+    this.#parts.evidence?.answered({ requestId: request.id, expert: author, score: request.score });
   }
 
   #fail(request: Consideration['request'], error: FleetError, signal: AbortSignal): void {
@@ -145,6 +186,13 @@ export class Collaborator {
     request.events.push(event);
     log.debug('request.ended', { requestId: request.id, state, mode: request.record.mode });
   }
+}
+
+/** Whether a prompt leaves it open how many experts answer, and can be answered by several. */
+function mayCollaborate({ model, mode, input, limits, callOf }: Prompt): boolean {
+  if (callOf !== undefined || limits.calls === 1 || (input.kind !== 'chat' && input.kind !== 'complete')) return false;
+  const of = mode ?? VIRTUAL_MODELS.get(model)?.mode;
+  return VIRTUAL_MODELS.has(model) && (of === 'auto' || of === 'best');
 }
 
 /**
