@@ -1,12 +1,13 @@
 /** What masks cost, and what one more expert does, on measured outcomes: softmax gates beside ours. */
 import { SeededRandom } from '@fleetgate/shared/random';
 
-import { FEATURE_COUNT, FeatureExtractor, weighted } from '../gating/features.js';
+import { FeatureExtractor } from '../gating/features.js';
 import { type Matrix, matrix, principalSubspace, rowOf, sparseTimes } from '../gating/linear-algebra.js';
-import { LinearScorer } from '../gating/linear-gate.js';
+import { LinearScorer } from '../gating/linear-scorer.js';
 import type { Outcome } from '../gating/outcomes.js';
 import { trainGate } from '../gating/train-gate.js';
 import { foldOfPrompt, TrainingSetBuilder } from '../gating/training-set.js';
+import { countGrams, featureCount } from '../gating/vocabulary.js';
 
 import { meanOf, spread } from './distribution.js';
 import {
@@ -126,9 +127,14 @@ function promptsOf({ train, test, experts, seed }: Split): readonly [Prompts, Pr
   const builder = new TrainingSetBuilder(seed);
   for (const outcome of train) builder.add(outcome);
   const set = builder.build();
-  const { basis, scores } = principalSubspace(set.rows, FEATURE_COUNT, RANK, new SeededRandom(seed));
+  const { basis, scores } = principalSubspace(
+    set.rows,
+    featureCount(set.vocabulary.parts),
+    RANK,
+    new SeededRandom(seed),
+  );
   const extractor = new FeatureExtractor();
-  const rows = test.map(({ prompt }) => weighted(extractor.extract(prompt).counts, set.idf));
+  const rows = test.map(({ prompt }) => set.vocabulary.rowOf(countGrams(extractor.extract(prompt))).row);
   return [
     { features: scores, quality: qualityOf(train, experts) },
     { features: sparseTimes(rows, basis), quality: qualityOf(test, experts) },

@@ -1,5 +1,5 @@
 /** Prompts with what experts answered, and what a gate that has not seen them predicts of them. */
-import { LinearScorer } from '../gating/linear-gate.js';
+import { LinearScorer } from '../gating/linear-scorer.js';
 import { canonicalAnswer } from '../gating/final-answer.js';
 import type { Outcome } from '../gating/outcomes.js';
 import { trainGate } from '../gating/train-gate.js';

@@ -8,7 +8,7 @@ import { countClasses, type Drift, driftOf } from '../gating/drift.js';
 import { evaluateGate, type GateEvaluation, type Prediction } from '../gating/evaluate-gate.js';
 import type { GateModel } from '../gating/gate-model.js';
 import { gateReport, type GateReport } from '../gating/gate-report.js';
-import { LinearScorer } from '../gating/linear-gate.js';
+import { LinearScorer } from '../gating/linear-scorer.js';
 import type { Outcome } from '../gating/outcomes.js';
 import { printEvaluation } from './gate-evaluation.js';
 import { printJson, printLine, printTable, showNumber } from './output.js';

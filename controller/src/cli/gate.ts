@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { crossValidate, predictionOf } from '../gating/cross-validate.js';
 import { readGateFile } from '../gating/disk-gate-store.js';
 import { readOutcomes, readPromptLines, writeJsonLines } from '../gating/disk-outcomes.js';
-import { LinearScorer } from '../gating/linear-gate.js';
+import { LinearScorer } from '../gating/linear-scorer.js';
 import type { Outcome } from '../gating/outcomes.js';
 import { trainGateInProcess } from '../gating/process-gate-training.js';
 import { withConnection } from './api-client.js';

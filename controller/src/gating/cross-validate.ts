@@ -1,6 +1,6 @@
 import type { Prediction } from './evaluate-gate.js';
 import type { GateModel } from './gate-model.js';
-import { LinearScorer } from './linear-gate.js';
+import { LinearScorer } from './linear-scorer.js';
 import type { Outcome } from './outcomes.js';
 import { GateTrainer } from './train-gate.js';
 import { foldOfPrompt } from './training-set.js';

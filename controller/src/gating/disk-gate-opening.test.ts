@@ -88,7 +88,7 @@ describe('training in a process of its own', () => {
     const steps: number[] = [];
     const model = await trainGateInProcess({ outcomesPath, gatePath, onProgress: (_, done) => steps.push(done) });
     const here = trainGate(syntheticOutcomes(60));
-    expect(model.weights).toEqual(here.weights);
+    expect(model.directions).toEqual(here.directions);
     expect(model.outcomesSha256).toMatch(/^[0-9a-f]{64}$/);
     expect(steps.at(-1)).toBe(1);
     expect([...steps].sort((a, b) => a - b)).toEqual(steps);

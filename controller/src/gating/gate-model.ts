@@ -5,7 +5,12 @@ import { faultsOf } from '@fleetgate/shared/check';
 import { FleetError } from '@fleetgate/shared/errors';
 import { classIdSchema } from '@fleetgate/shared/ids';
 
-import { FEATURE_COUNT, FEATURES_VERSION } from './features.js';
+import { FEATURES_VERSION, SHAPES } from './features.js';
+
+const VERSION = 2;
+const SCHEMA = `fleetgate-gate/${VERSION}` as const;
+/** Directions are read this many at a time. */
+const BLOCK = 8;
 
 const finite = z.number();
 const notNegative = z.number().nonnegative();
@@ -15,11 +20,13 @@ const classExpertSchema = z.object({
   mean: finite.min(0).max(1),
   /** Of the mean. */
   standardError: notNegative,
-  /** What the class, times its probability, adds to the prediction. */
+  /** What the class, times its probability, adds to the predicted quality. */
   offset: finite,
   /** Mean squared error of predictions for prompts of this class that were held out. */
   residualVariance: notNegative,
   outputTokens: notNegative,
+  /** What the class, times its probability, adds to the predicted answer length, tokens. */
+  lengthOffset: finite,
 });
 
 const expertFitSchema = z.object({
@@ -29,19 +36,21 @@ const expertFitSchema = z.object({
   mean: finite.min(0).max(1),
   /** Standard deviation of its quality over all prompts. */
   spread: notNegative,
-  /** Makes held-out errors, divided by their predicted sd, have unit variance. */
-  sdScale: notNegative,
-  /** exp of a predicted logarithm is a median: this factor makes it a mean (Duan 1983). */
-  outputTokensScale: notNegative,
+  intercept: finite,
+  /** Variance of an error: classPart * the class's residual variance + binomialPart * p (1 - p). */
+  classPart: notNegative,
+  binomialPart: notNegative,
+  lengthIntercept: finite,
   outputTokensMost: notNegative,
 });
 export type ExpertFit = z.infer<typeof expertFitSchema>;
 
 const classFitSchema = z.object({
   id: classIdSchema,
-  /** The task it was made of. */
   label: z.string(),
-  prompts: z.number().int().positive(),
+  /** Index of the task it is, or is a part of; the classes of a task follow one another. */
+  task: z.number().int().nonnegative(),
+  prompts: z.number().int().nonnegative(),
   /** In the order of the model's experts. */
   experts: z.array(classExpertSchema),
 });
@@ -49,48 +58,75 @@ export type ClassFit = z.infer<typeof classFitSchema>;
 export type ClassExpert = z.infer<typeof classExpertSchema>;
 
 const documentSchema = z.object({
-  schema: z.literal('fleetgate-gate/1'),
+  schema: z.literal(SCHEMA),
   featuresVersion: z.literal(FEATURES_VERSION),
-  featureCount: z.literal(FEATURE_COUNT),
   seed: z.number().int(),
   trainedOn: z.number().int().positive(),
   /** sha256 of the outcome file, so that a changed file retrains; null when it did not come from one file. */
   outcomesSha256: z.string().nullable(),
   /** Tokens of the outcome file per token of our own estimate. */
   promptTokensScale: z.number().positive(),
+  /** Of the softmax over task scores. */
   temperature: z.number().positive(),
-  /** Cosine similarity to the nearest class centroid below which a prompt counts as unlike the training data. */
+  /** `familiarityOf` a prompt below which it counts as unlike the training data. */
   familiarity: notNegative,
+  tasks: z
+    .array(z.object({ label: z.string(), intercept: finite }))
+    .min(1)
+    .max(1000),
   experts: z.array(expertFitSchema).min(1).max(1000),
   classes: z.array(classFitSchema).min(1).max(1000),
-  /** Per column: quality of each expert, log(1 + output tokens) of each, score of each class, centroid of each class. */
-  intercepts: z.array(finite),
+  /** How many of the grams are words and word pairs; they come first. */
+  words: z.number().int().nonnegative(),
+  /** Dimensions of the space that prompts are laid out in. */
+  rank: z.number().int().positive().max(4096),
+  /** Per direction. */
   scales: z.array(notNegative),
-  /** Base64 of little-endian float32, one per feature. */
-  idf: z.string(),
-  /** Base64 of little-endian int16, feature by feature, one per column; times the column's scale. */
-  weights: z.string(),
 });
 
-/** A trained gate. Columns of `weights`: see the schema. */
-export interface GateModel extends Omit<z.infer<typeof documentSchema>, 'schema' | 'idf' | 'weights'> {
+interface Arrays {
+  /** Hash of each gram. */
+  readonly grams: Int32Array;
+  /** Per gram. */
   readonly idf: Float32Array;
-  readonly weights: Int16Array;
+  /** Feature by feature (grams, then shape figures): each direction, times its scale; dimensions, then tasks, then 0. */
+  readonly directions: Int16Array;
+  /** Class by class: a unit vector of the space. */
+  readonly centroids: Float32Array;
+  /** Expert by expert, per dimension. */
+  readonly qualityWeights: Float32Array;
+  readonly lengthWeights: Float32Array;
 }
 
-export function columnsOf(experts: number, classes: number): number {
-  return 2 * experts + 2 * classes;
+const fileSchema = documentSchema.extend({
+  grams: z.string(),
+  idf: z.string(),
+  directions: z.string(),
+  centroids: z.string(),
+  qualityWeights: z.string(),
+  lengthWeights: z.string(),
+});
+
+/** A trained gate. */
+export interface GateModel extends Omit<z.infer<typeof documentSchema>, 'schema'>, Arrays {}
+
+/** Directions a feature has in the file: dimensions and tasks, rounded up so that loops are even. */
+export function widthOf(rank: number, tasks: number): number {
+  return Math.ceil((rank + tasks) / BLOCK) * BLOCK;
 }
 
-/** The gate file's text: one JSON object, `fleetgate-gate/1`, closed by a digest of the rest. */
+/** The gate file's text: one JSON object, closed by a digest of the rest; arrays are base64 of little-endian numbers. */
 export function encodeGateModel(model: GateModel): string {
-  const document = {
-    schema: 'fleetgate-gate/1',
+  const text = JSON.stringify({
+    schema: SCHEMA,
     ...model,
+    grams: base64(model.grams),
     idf: base64(model.idf),
-    weights: base64(model.weights),
-  };
-  const text = JSON.stringify(document);
+    directions: base64(model.directions),
+    centroids: base64(model.centroids),
+    qualityWeights: base64(model.qualityWeights),
+    lengthWeights: base64(model.lengthWeights),
+  });
   return `${text.slice(0, -1)},"digest":"${digestOf(text)}"}\n`;
 }
 
@@ -104,31 +140,59 @@ export function decodeGateModel(text: string, where: string): GateModel {
   } catch (cause) {
     throw invalid(where, `expected a gate file (JSON), got ${text.length} characters that do not parse`, cause);
   }
-  const parsed = documentSchema.safeParse(value);
+  const other = otherVersion(value);
+  if (other !== undefined) {
+    throw invalid(where, `schema: a gate file of version ${other}, this Fleetgate reads version ${VERSION}`);
+  }
+  const parsed = fileSchema.safeParse(value);
   if (!parsed.success) throw invalid(where, faultsOf(parsed.error));
   if (end === null) throw invalid(where, 'digest: missing, the file is cut short');
   if (end[1] !== digestOf(body)) throw invalid(where, 'digest: does not match, the file was changed or damaged');
-  const { schema: _, idf, weights, ...rest } = parsed.data;
-  const model: GateModel = { ...rest, idf: floats(idf), weights: shorts(weights) };
+  const { schema: _, ...rest } = parsed.data;
+  const model: GateModel = {
+    ...rest,
+    grams: new Int32Array(bytesOf(rest.grams)),
+    idf: new Float32Array(bytesOf(rest.idf)),
+    directions: new Int16Array(bytesOf(rest.directions)),
+    centroids: new Float32Array(bytesOf(rest.centroids)),
+    qualityWeights: new Float32Array(bytesOf(rest.qualityWeights)),
+    lengthWeights: new Float32Array(bytesOf(rest.lengthWeights)),
+  };
   const fault = shapeFault(model);
   if (fault !== undefined) throw invalid(where, fault);
   return model;
 }
 
+function otherVersion(value: unknown): string | undefined {
+  const schema = typeof value === 'object' && value !== null && 'schema' in value ? value.schema : undefined;
+  const version = typeof schema === 'string' ? /^fleetgate-gate\/(\d{1,9})$/.exec(schema)?.[1] : undefined;
+  return version === String(VERSION) ? undefined : version;
+}
+
 function shapeFault(model: GateModel): string | undefined {
-  const columns = columnsOf(model.experts.length, model.classes.length);
+  const [experts, classes] = [model.experts.length, model.classes.length];
+  const width = widthOf(model.rank, model.tasks.length);
   const expectations: readonly (readonly [string, number, number])[] = [
-    ['idf', model.idf.length, FEATURE_COUNT],
-    ['weights', model.weights.length, FEATURE_COUNT * columns],
-    ['intercepts', model.intercepts.length, columns],
-    ['scales', model.scales.length, columns],
-    ...model.classes.map((one) => [`classes ${one.id}`, one.experts.length, model.experts.length] as const),
+    ['idf', model.idf.length, model.grams.length],
+    ['directions', model.directions.length, (model.grams.length + SHAPES) * width],
+    ['scales', model.scales.length, width],
+    ['centroids', model.centroids.length, classes * model.rank],
+    ['qualityWeights', model.qualityWeights.length, experts * model.rank],
+    ['lengthWeights', model.lengthWeights.length, experts * model.rank],
+    ...model.classes.map((one) => [`classes ${one.id}`, one.experts.length, experts] as const),
   ];
   const wrong = expectations.find(([, got, expected]) => got !== expected);
   if (wrong !== undefined) return `${wrong[0]}: expected ${wrong[2]} values, got ${wrong[1]}`;
   const names = new Set(model.experts.map((expert) => expert.name));
   if (names.size !== model.experts.length) return 'experts: a name occurs twice';
-  if (!model.idf.every((value) => Number.isFinite(value))) return 'idf: holds a value that is not finite';
+  if (new Set(model.grams).size !== model.grams.length) return 'grams: one occurs twice';
+  if (model.words > model.grams.length) return 'words: more than there are grams';
+  if (model.classes.some(({ task }, at) => task >= model.tasks.length || task < (model.classes[at - 1]?.task ?? 0))) {
+    return 'classes: not in the order of their tasks';
+  }
+  for (const name of ['idf', 'centroids', 'qualityWeights', 'lengthWeights'] as const) {
+    if (!model[name].every((value) => Number.isFinite(value))) return `${name}: holds a value that is not finite`;
+  }
   return undefined;
 }
 
@@ -143,17 +207,12 @@ function digestOf(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
-function base64(values: Float32Array | Int16Array): string {
+function base64(values: Float32Array | Int16Array | Int32Array): string {
   return Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('base64');
 }
 
-// Copied, since the pool that Buffer takes its memory from is not aligned.
-function floats(text: string): Float32Array {
+/** Copied, since the pool that Buffer takes its memory from is not aligned; cut to whole 4 bytes. */
+function bytesOf(text: string): ArrayBuffer {
   const bytes = Uint8Array.from(Buffer.from(text, 'base64'));
-  return new Float32Array(bytes.buffer, 0, Math.floor(bytes.byteLength / 4));
-}
-
-function shorts(text: string): Int16Array {
-  const bytes = Uint8Array.from(Buffer.from(text, 'base64'));
-  return new Int16Array(bytes.buffer, 0, Math.floor(bytes.byteLength / 2));
+  return bytes.buffer.slice(0, bytes.byteLength & ~3);
 }

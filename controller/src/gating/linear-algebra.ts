@@ -1,7 +1,7 @@
 /** Dense and sparse routines of the gate's training: row-major Float64Array matrices, no allocation inside the loops. */
 import type { Random } from '@fleetgate/shared/random';
 
-import type { SparseVector } from './features.js';
+import type { SparseVector } from './vocabulary.js';
 
 export interface Matrix {
   readonly rows: number;

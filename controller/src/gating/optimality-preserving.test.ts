@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 
 import { readOutcomes } from './disk-outcomes.js';
-import { LinearScorer } from './linear-gate.js';
+import { LinearScorer } from './linear-scorer.js';
 import type { Outcome } from './outcomes.js';
 import { trainGate } from './train-gate.js';
 

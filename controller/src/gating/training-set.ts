@@ -1,40 +1,44 @@
 import { FleetError } from '@fleetgate/shared/errors';
-import { type ClassId, classId } from '@fleetgate/shared/ids';
 
-import { FEATURE_COUNT, FeatureExtractor, type SparseVector, weighted } from './features.js';
+import { NO_TASK, wordsOf } from './class-labels.js';
+import { FeatureExtractor } from './features.js';
 import type { Outcome } from './outcomes.js';
+import { countGrams, gatherVocabulary, type GramCounts, type SparseVector, Vocabulary } from './vocabulary.js';
 
 /** Folds of the cross-validation inside training. */
 export const FOLDS = 5;
-/** Rarer tasks than these share one class: a class needs prompts to be told apart by, and planning is by class. */
-const MOST_CLASSES = 64;
+/** Rarer tasks than these share one: each has a direction of its own, and costs time at every prompt. */
+const MOST_TASKS = 24;
 const FEWEST_PROMPTS = 4;
-const NO_TASK = 'general';
 const RARE_TASKS = 'other';
 
 export interface TrainingSet {
   readonly size: number;
-  readonly idf: Float32Array;
+  readonly vocabulary: Vocabulary;
   readonly rows: readonly SparseVector[];
+  /** Share of each prompt's grams that the vocabulary has. */
+  readonly known: Float64Array;
+  /** Words of each prompt, to name classes by. */
+  readonly words: readonly (readonly string[])[];
   readonly foldOf: Uint8Array;
   readonly experts: readonly string[];
-  readonly classes: readonly { readonly id: ClassId; readonly label: string }[];
-  readonly classOf: Uint8Array;
+  readonly tasks: readonly string[];
+  readonly taskOf: Uint8Array;
   /** Per expert, one value per row; NaN where it was not measured. */
   readonly quality: readonly Float64Array[];
   readonly outputTokens: readonly Float64Array[];
   readonly promptTokensScale: number;
 }
 
-/** Gathers outcomes one by one; prompts are turned into features at once and not kept. */
+/** Gathers outcomes one by one; prompts are turned into counts at once and not kept. */
 export class TrainingSetBuilder {
   readonly #extractor = new FeatureExtractor();
-  readonly #counts: SparseVector[] = [];
+  readonly #counts: GramCounts[] = [];
+  readonly #words: (readonly string[])[] = [];
   readonly #folds: number[] = [];
   readonly #tasks: string[] = [];
   readonly #quality: ReadonlyMap<string, number>[] = [];
   readonly #outputTokens: ReadonlyMap<string, number>[] = [];
-  readonly #documents = new Float32Array(FEATURE_COUNT);
   readonly #tokenRatios: number[] = [];
   readonly #seed: number;
 
@@ -47,9 +51,9 @@ export class TrainingSetBuilder {
   }
 
   add(outcome: Outcome): void {
-    const { counts, promptTokens } = this.#extractor.extract(outcome.prompt);
-    this.#counts.push(counts);
-    for (const index of counts.indices) this.#documents[index] = (this.#documents[index] ?? 0) + 1;
+    const features = this.#extractor.extract(outcome.prompt);
+    this.#counts.push(countGrams(features));
+    this.#words.push(wordsOf(outcome.prompt));
     this.#folds.push(foldOfPrompt(outcome.prompt, this.#seed, FOLDS));
     this.#tasks.push(outcome.task ?? NO_TASK);
     this.#quality.push(new Map(Object.entries(outcome.y)));
@@ -58,7 +62,7 @@ export class TrainingSetBuilder {
     );
     this.#outputTokens.push(new Map(lengths));
     if (outcome.prompt_tok !== undefined && outcome.prompt_tok > 0) {
-      this.#tokenRatios.push(outcome.prompt_tok / promptTokens);
+      this.#tokenRatios.push(outcome.prompt_tok / features.promptTokens);
     }
   }
 
@@ -73,21 +77,23 @@ export class TrainingSetBuilder {
         },
       );
     }
-    const idf = this.#documents.map((count) => Math.log((1 + this.size) / (1 + count)) + 1);
+    const vocabulary = new Vocabulary(gatherVocabulary(this.#counts));
     const experts = [...new Set(this.#quality.flatMap((row) => [...row.keys()]))].sort();
-    const labels = classLabels(this.#tasks);
-    const classes = labelledClasses(labels.kept);
-    const indexByLabel = new Map(classes.map(({ label }, index) => [label, index]));
+    const tasks = frequentTasks(this.#tasks);
+    const indexOf = new Map(tasks.kept.map((task, index) => [task, index]));
     const column = (rows: readonly ReadonlyMap<string, number>[], expert: string) =>
       Float64Array.from(rows, (row) => row.get(expert) ?? NaN);
+    const vectors = this.#counts.map((counts) => vocabulary.rowOf(counts));
     return {
       size: this.size,
-      idf,
-      rows: this.#counts.map((counts) => weighted(counts, idf)),
+      vocabulary,
+      rows: vectors.map(({ row }) => row),
+      known: Float64Array.from(vectors, ({ known }) => known),
+      words: this.#words,
       foldOf: Uint8Array.from(this.#folds),
       experts,
-      classes,
-      classOf: Uint8Array.from(this.#tasks, (task) => indexByLabel.get(labels.of(task)) ?? 0),
+      tasks: tasks.kept,
+      taskOf: Uint8Array.from(this.#tasks, (task) => indexOf.get(tasks.of(task)) ?? 0),
       quality: experts.map((expert) => column(this.#quality, expert)),
       outputTokens: experts.map((expert) => column(this.#outputTokens, expert)),
       promptTokensScale: median(this.#tokenRatios) ?? 1,
@@ -104,34 +110,17 @@ export function foldOfPrompt(prompt: string, seed: number, folds: number): numbe
   return ((hash ^ (hash >>> 13)) >>> 0) % folds;
 }
 
-function classLabels(tasks: readonly string[]): { readonly kept: readonly string[]; of(task: string): string } {
+function frequentTasks(tasks: readonly string[]): { readonly kept: readonly string[]; of(task: string): string } {
   const counts = new Map<string, number>();
   for (const task of tasks) counts.set(task, (counts.get(task) ?? 0) + 1);
   const frequent = [...counts]
     .filter(([, count]) => count >= FEWEST_PROMPTS)
     .sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1))
-    .slice(0, MOST_CLASSES - 1)
+    .slice(0, MOST_TASKS - 1)
     .map(([task]) => task);
   const common = new Set(frequent);
   const of = (task: string) => (common.has(task) ? task : RARE_TASKS);
   return { kept: [...new Set(tasks.map(of))].sort(), of };
-}
-
-function labelledClasses(labels: readonly string[]): { id: ClassId; label: string }[] {
-  const used = new Set<string>();
-  return labels.map((label) => {
-    const slug =
-      label
-        .toLowerCase()
-        .replace(/[^a-z0-9._-]+/g, '-')
-        .replace(/^[^a-z0-9]+/, '')
-        .slice(0, 56)
-        .replace(/[^a-z0-9]+$/, '') || 'class';
-    let name = slug;
-    for (let next = 2; used.has(name); next++) name = `${slug}-${next}`;
-    used.add(name);
-    return { id: classId(name), label };
-  });
 }
 
 function median(values: readonly number[]): number | undefined {
