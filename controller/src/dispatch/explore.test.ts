@@ -63,6 +63,18 @@ describe('exploring', () => {
     expect(explore(onTrial, RICH, ANY, hopeful).selection.exploring).toBeDefined();
   });
 
+  it('prefers a surer expert to one that is predicted a little better, and says so', () => {
+    const promising = aCandidate('new', 0.45, { doubt: 0.12 });
+    const { selection } = explore(selectionOf(incumbent, promising), NOTHING_EXPLORED, ANY, new SeededRandom(1));
+    expect(selection.chosen?.candidate.expertId).toBe('old');
+    expect(selection.ranked[0]).toBe(selection.chosen);
+    expect(whyChosen(selection, 1)).toMatch(/ new on pi \(quality 0\.450, .*\) is known to ±0\.12 only\.$/);
+    const clearly = aCandidate('new', 0.55, { doubt: 0.12 });
+    const better = explore(selectionOf(incumbent, clearly), NOTHING_EXPLORED, ANY, new SeededRandom(1)).selection;
+    expect(better.chosen?.candidate.expertId).toBe('new');
+    expect(better.passedOver).toBeUndefined();
+  });
+
   it('spends nothing before something was earned', () => {
     const { account, selection } = explore(selectionOf(incumbent, fresh), NOTHING_EXPLORED, ANY, hopeful);
     expect(selection.chosen?.candidate.expertId).toBe('old');

@@ -10,8 +10,10 @@ import type { Ranked, Selection } from './select.js';
 export const EXPLORATION_SHARE = 0.02;
 /** An expert whose mean quality is known to within this (sd) is not worth asking only to learn of it. */
 export const LEAST_DOUBT = 0.03;
-/** An answer is charged as if the expert were this many standard deviations of doubt worse than predicted. */
+/** An answer is charged as if the expert were this many standard deviations of doubt worse than predicted... */
 const CAUTION = 2;
+/** ...and to be preferred without being charged, it has to be better by this many. */
+const LEAD = 1;
 
 /** Everything that the bound depends on; quality less priced energy and latency, summed over requests. */
 export interface ExplorationAccount {
@@ -35,9 +37,9 @@ export interface Exploring {
 }
 
 /**
- * Whether a request is answered by another than the incumbent (`selection.chosen`), to learn how good that one is.
+ * Who answers: the incumbent, or another, to learn how good that one is.
  *
- * Thompson sampling: each expert of little evidence gets a value drawn from what is believed of it, and the highest one
+ * The incumbent is the best choice that is sure enough: of highest value, what is in doubt of its expert taken off. Thompson sampling: each expert of little evidence gets a value drawn from what is believed of it, and the highest one
  * wins. It is asked only where the most that this may cost, on top of what was spent, stays within the share of what incumbents have
  * been worth. Candidates that may not be chosen (limits of the request, full queues) are never tried; those on trial are
  * where `mayTry` says so. Deterministic by `random`, which is drawn from once or twice per expert in doubt.
@@ -48,26 +50,45 @@ export function explore(
   mayTry: (expert: ExpertId) => boolean,
   random: Random,
 ): { readonly account: ExplorationAccount; readonly selection: Selection } {
-  const incumbent = selection.chosen;
+  const incumbent = surest(selection);
   if (incumbent?.value === undefined) return { account, selection };
   const { value } = incumbent;
+  const cautious = incumbent === selection.chosen ? selection : preferring(selection, incumbent);
   const known = { ...account, requests: account.requests + 1, earned: account.earned + Math.max(0, value) };
   let best = { ranked: incumbent, draw: value + doubtOf(incumbent) * normal(doubtOf(incumbent), random) };
   for (const ranked of worthTrying(selection, incumbent, mayTry)) {
     const draw = (ranked.value ?? 0) + doubtOf(ranked) * normal(doubtOf(ranked), random);
     if (draw > best.draw) best = { ranked, draw };
   }
-  if (best.ranked === incumbent) return { account: known, selection };
+  if (best.ranked === incumbent) return { account: known, selection: cautious };
   const charge = chargeOf(best.ranked, value);
   const charged = known.charged + charge;
-  if (charged > EXPLORATION_SHARE * known.earned) return { account: known, selection };
-  const chosen = best.ranked;
+  if (charged > EXPLORATION_SHARE * known.earned) return { account: known, selection: cautious };
   const exploring = { instead: incumbent, charge, spent: charged / known.earned, most: EXPLORATION_SHARE };
-  const ranked = [chosen, ...selection.ranked.filter((one) => one !== chosen)];
   return {
     account: { ...known, explored: known.explored + 1, charged },
-    selection: { ...selection, ranked, chosen, exploring },
+    selection: { ...first(selection, best.ranked), exploring },
   };
+}
+
+/** The best of those that may be chosen, by value less doubt; the selection's own choice where nothing is in doubt. */
+function surest({ chosen, ranked }: Selection): Ranked | undefined {
+  let best = chosen;
+  const worth = (one: Ranked): number => (one.value ?? -Infinity) - LEAD * doubtOf(one);
+  for (const one of ranked) {
+    if (best === undefined || one.candidate.excluded !== undefined) break;
+    if (worth(one) > worth(best)) best = one;
+  }
+  return best;
+}
+
+function preferring(selection: Selection, incumbent: Ranked): Selection {
+  const { chosen } = selection;
+  return { ...first(selection, incumbent), ...(chosen === undefined ? {} : { passedOver: chosen }) };
+}
+
+function first(selection: Selection, chosen: Ranked): Selection {
+  return { ...selection, ranked: [chosen, ...selection.ranked.filter((one) => one !== chosen)], chosen };
 }
 
 /** The best candidate of each other expert that little is known of. */

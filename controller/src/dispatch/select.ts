@@ -58,6 +58,8 @@ export interface Selection {
   readonly chosen: Ranked | undefined;
   /** Set where `chosen` is asked only to learn how good it is. */
   readonly exploring?: Exploring;
+  /** The choice of highest value, where too much is in doubt of it to be preferred. */
+  readonly passedOver?: Ranked;
 }
 
 /**

@@ -80,7 +80,7 @@ function simulate(given: {
     worstCost = Math.max(worstCost, (OLD_QUALITY * (round + 1) - got) / (OLD_QUALITY * given.rounds));
     const value = given.source === 'feedback' ? Number(random.uniform() < 0.2 + quality) : quality;
     const subject = `r${round}`;
-    const { quality: predicted, sd } = scores.get(expert) ?? known;
+    const { quality: predicted, sd, doubt } = scores.get(expert) ?? known;
     const id = evidenceId(given.source, subject, expert);
     evidence.push({
       id,
@@ -92,6 +92,7 @@ function simulate(given: {
       value,
       predicted,
       sd,
+      ...(doubt === undefined ? {} : { doubt }),
       gate: 'gate',
     });
     if (round % 32 === 31) {
@@ -151,7 +152,7 @@ describe('a new expert that is worse', () => {
   it.each(['reference', 'feedback'] as const)('costs no more than the stated share, seen by %s', (source) => {
     for (const seed of SEEDS) {
       for (const quality of [0, 0.2, 0.3]) {
-        const result = simulate({ quality, rounds: 3000, source, seed });
+        const result = simulate({ quality, rounds: 1500, source, seed });
         expect(result.worstCost).toBeLessThan(EXPLORATION_SHARE + NOISE);
         expect(result.share).toBeLessThan(0.1);
       }

@@ -7,7 +7,7 @@ import type { Ranked, Selection } from './select.js';
  * predicted for the prompt, if so.
  */
 export function whyChosen(
-  { chosen, exploring, ranked, prices }: Selection,
+  { chosen, exploring, passedOver, ranked, prices }: Selection,
   attempt: number,
   abstained?: string,
 ): string {
@@ -26,7 +26,11 @@ export function whyChosen(
     next === undefined
       ? 'the only candidate that may be asked'
       : `${weighed} of ${eligible.length} candidates, before ${name(next.candidate)} (${terms(next)})`;
-  return `${blind}${again}${name(chosen.candidate)}: ${others}; predicted ${terms(chosen)}.`;
+  const doubtful =
+    passedOver === undefined
+      ? ''
+      : ` ${name(passedOver.candidate)} (${terms(passedOver)}) is known to ±${(passedOver.candidate.doubt ?? 0).toFixed(2)} only.`;
+  return `${blind}${again}${name(chosen.candidate)}: ${others}; predicted ${terms(chosen)}.${doubtful}`;
 }
 
 const capitalised = (text: string): string => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;

@@ -83,7 +83,7 @@ describe('a correction', () => {
     const after = corrected(score, correctionOf(fit(observations(24, 0.5, { from: 0, sd: 0.25 })), law, undefined));
     expect(after.sd).toBeLessThan(score.sd);
     expect(after.doubt).toBeLessThan(0.15);
-    expect(after.unlearned).toEqual({ quality: 0.3, sd: 0.25 });
+    expect(after.unlearned).toEqual({ quality: 0.3, sd: 0.25, doubt: 0.25 });
   });
 });
 

@@ -118,13 +118,13 @@ export function corrected(score: ExpertScore, { shift, settled }: Correction): E
     quality: Math.min(1, Math.max(0, quality + shift)),
     sd: Math.sqrt(Math.max((LEAST_SD_SHARE * sd) ** 2, sd ** 2 - settled)),
     ...(doubt === undefined ? {} : { doubt: Math.sqrt(Math.max(0, doubt ** 2 - settled)) }),
-    unlearned: { quality, sd },
+    unlearned: { quality, sd, ...(doubt === undefined ? {} : { doubt }) },
   };
 }
 
-/** Prior variances of the coefficients. Where there are no embeddings, classes have their share. */
+/** Prior variances of the coefficients: what was in doubt of the expert, else its error bar, may be wrong in the mean. Where there are no embeddings, classes have their share. */
 function priorOf(evidence: readonly Evidence[], classes: number, dimensions: number): readonly number[] {
-  const square = evidence.reduce((sum, { sd }) => sum + sd ** 2, 0) / Math.max(1, evidence.length);
+  const square = evidence.reduce((sum, { doubt, sd }) => sum + (doubt ?? sd) ** 2, 0) / Math.max(1, evidence.length);
   const total = Math.min(MOST_PRIOR_SD, Math.max(LEAST_PRIOR_SD, Math.sqrt(square))) ** 2;
   const ofClass = SHARES.class + (dimensions === 0 ? SHARES.embedding : 0);
   return [

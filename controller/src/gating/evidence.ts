@@ -24,6 +24,8 @@ export const evidenceSchema = z.object({
   /** What the trained gate had said of this expert and this prompt, and its error bar. */
   predicted: z.number().min(0).max(1),
   sd: z.number().nonnegative(),
+  /** Of its error bar, what was doubt about the expert and no spread of single prompts (`ExpertScore.doubt`). */
+  doubt: z.number().nonnegative().optional(),
   /** Which trained gate that was (`gate-fingerprint.ts`): another's classes and embeddings mean something else. */
   gate: z.string(),
 });

@@ -19,7 +19,7 @@ export interface ExpertScore {
    */
   readonly doubt?: number;
   /** What the gate said before anything was learned from use; absent where nothing was. */
-  readonly unlearned?: { readonly quality: number; readonly sd: number };
+  readonly unlearned?: { readonly quality: number; readonly sd: number; readonly doubt?: number };
 }
 
 export interface GateScore {

@@ -142,7 +142,14 @@ function expertStep(own: readonly Evidence[], learned: ExpertLearning, batch: Ba
   const whole = candidateOf(own, batch);
   if (whole === undefined) return { learned, dropped: [] };
   if (isNoWorse(judges, whole, learned.fit, batch)) {
-    return accepted(own, whole, learned, judges, batch, 'as good or better on the held-back window');
+    return accepted(
+      own,
+      whole,
+      learned,
+      judges,
+      batch,
+      'not worse on the held-back window, as far as one standard error tells',
+    );
   }
   const rejected = own.filter(({ at }) => at > learned.settledThrough && at <= batch.consideredAt);
   if (learned.rejections > 0 && rejected.length > 0) {

@@ -13,6 +13,7 @@ export const answerContextSchema = z.object({
   embedding: z.array(z.number()).max(256).optional(),
   predicted: z.number(),
   sd: z.number(),
+  doubt: z.number().optional(),
   gate: z.string(),
 });
 export type AnswerContext = Readonly<z.infer<typeof answerContextSchema>>;

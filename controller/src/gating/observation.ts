@@ -34,11 +34,11 @@ export function ratingOf({ requestId, ...context }: AnswerContext, value: number
 function placeOf(
   { classId, embedding, experts }: GateScore,
   expert: Answered['expert'],
-): Pick<Evidence, 'classId' | 'embedding' | 'predicted' | 'sd'> | undefined {
+): Pick<Evidence, 'classId' | 'embedding' | 'predicted' | 'sd' | 'doubt'> | undefined {
   const own = experts.get(expert);
   if (own === undefined) return undefined;
-  const { quality: predicted, sd } = own.unlearned ?? own;
+  const { quality: predicted, sd, doubt } = own.unlearned ?? own;
   // Four digits say where a prompt lies.
   const place = embedding === undefined ? {} : { embedding: Array.from(embedding, (x) => Number(x.toFixed(4))) };
-  return { classId, ...place, predicted, sd };
+  return { classId, ...place, predicted, sd, ...(doubt === undefined ? {} : { doubt }) };
 }

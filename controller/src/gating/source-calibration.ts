@@ -37,6 +37,8 @@ const PRIOR_VALUES = 20;
 const PRIOR_PAIRS = 10;
 /** Spread of a source's values that the prior slope is worth `PRIOR_PAIRS` at. */
 const VALUE_VARIANCE = 0.06;
+/** Qualities of single prompts are spread by at least this (sd) about what is predicted for them. */
+const LEAST_SPREAD = 0.08;
 /** No source is ever taken for exact. */
 const LEAST_VARIANCE = 0.01;
 
@@ -59,10 +61,9 @@ export function observedQuality({ source, value }: Evidence, calibrations: Calib
 }
 
 /** Variance of an observation about the expert's mean on such prompts: the source's error, and one prompt's spread. */
-export function noiseOf({ source, sd }: Evidence, calibrations: Calibrations): number {
-  return calibrations[source].variance + Math.max(LEAST_SPREAD, sd) ** 2;
+export function noiseOf({ doubt = 0, source, sd }: Evidence, calibrations: Calibrations): number {
+  return calibrations[source].variance + Math.max(LEAST_SPREAD ** 2, sd ** 2 - doubt ** 2);
 }
-const LEAST_SPREAD = 0.05;
 
 function calibrationOf(
   source: keyof typeof PRIOR,

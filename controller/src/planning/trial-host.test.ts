@@ -1,4 +1,4 @@
-import { deviceId, expertId, variantId } from '@fleetgate/shared/ids';
+import { deviceId, type ExpertId, expertId, variantId } from '@fleetgate/shared/ids';
 import { describe, expect, it } from 'vitest';
 
 import { aCatalogue, aDevice, anExpert, aPolicy } from '../dispatch/dispatch-fixtures.js';
@@ -7,6 +7,7 @@ import { type TrialHostFacts, trialHost, withTrialHost } from './trial-host.js';
 
 const catalogue = aCatalogue([anExpert('math'), anExpert('new'), anExpert('other')]);
 const [fresh, other] = [expertId('new'), expertId('other')];
+const spare = (...experts: readonly ExpertId[]) => experts.map((expert) => ({ expert, mayDisplace: false }));
 /** A device with memory for `copies` variants of the fixtures (4 MB each). */
 const roomy = (name: string, placed: readonly string[], copies: number): Device => {
   const device = aDevice(name, placed);
@@ -19,20 +20,21 @@ const facts = (devices: readonly Device[], parts: Partial<TrialHostFacts> = {}):
   poweredOn: new Set(devices.map(({ id }) => id)),
   fleet: new Map(devices.map((device) => [device.id, device])),
   catalogue,
+  worth: () => 1,
   maxVariants: null,
   ...parts,
 });
 
 describe('room for an expert on trial', () => {
   it('is on the device of most free memory', () => {
-    const host = trialHost([fresh], facts([roomy('a', ['math-q8_0'], 2), roomy('b', ['math-q8_0'], 3)]));
+    const host = trialHost(spare(fresh), facts([roomy('a', ['math-q8_0'], 2), roomy('b', ['math-q8_0'], 3)]));
     expect(host).toEqual({ deviceId: 'b', variantId: 'new-q8_0' });
   });
 
   it('is given to one at a time, the first that the plan places nowhere', () => {
     const devices = [roomy('a', ['new-q8_0'], 4)];
-    expect(trialHost([fresh], facts(devices))).toBeUndefined();
-    expect(trialHost([fresh, other], facts(devices))?.variantId).toBe('other-q8_0');
+    expect(trialHost(spare(fresh), facts(devices))).toBeUndefined();
+    expect(trialHost(spare(fresh, other), facts(devices))?.variantId).toBe('other-q8_0');
   });
 
   it('is not where memory or slots are full, or the device is off, away or in standby', () => {
@@ -49,7 +51,24 @@ describe('room for an expert on trial', () => {
       facts([{ ...roomy('a', [], 9), presence: 'offline' }]),
       facts([roomy('a', ['math-q8_0'], 9)], { maxVariants: 1 }),
     ];
-    for (const one of none) expect(trialHost([fresh], one)).toBeUndefined();
+    for (const one of none) expect(trialHost(spare(fresh), one)).toBeUndefined();
+  });
+
+  it('is made, where there is none and the expert may, by the copy that is worth least', () => {
+    const full = facts([roomy('a', ['math-q8_0', 'other-q8_0'], 2)], {
+      worth: (_, variant) => (variant === variantId('math-q8_0') ? 0.02 : 0),
+    });
+    expect(trialHost(spare(fresh), full)).toBeUndefined();
+    const host = trialHost([{ expert: fresh, mayDisplace: true }], full);
+    expect(host).toEqual({ deviceId: 'a', variantId: 'new-q8_0', displaced: 'other-q8_0' });
+    expect(withTrialHost(full.placements, host).get(deviceId('a'))).toEqual(new Set(['math-q8_0', 'new-q8_0']));
+  });
+
+  it('is not made on a device that the variant would not fit or has failed on', () => {
+    const mayDisplace = [{ expert: fresh, mayDisplace: true }];
+    expect(trialHost(mayDisplace, facts([roomy('a', ['math-q8_0'], 0.9)]))).toBeUndefined();
+    const failed = aDevice('a', ['new-q8_0'], { residency: 'failed' });
+    expect(trialHost(mayDisplace, { ...facts([failed]), placements: new Map() })).toBeUndefined();
   });
 
   it('is added to what the plan places, which stays as it is', () => {

@@ -7,10 +7,18 @@ import { isPlaceable } from './readiness.js';
 
 type Placements = ReadonlyMap<DeviceId, ReadonlySet<VariantId>>;
 
-/** A variant on a device beside what the plan places there. */
+/** A variant on a device beside what the plan places there, or in place of a copy. */
 export interface TrialHost {
   readonly deviceId: DeviceId;
   readonly variantId: VariantId;
+  readonly displaced?: VariantId;
+}
+
+/** An expert that looks for room. */
+export interface Candidacy {
+  readonly expert: ExpertId;
+  /** Whether a copy may make way for it, for as long as its trial takes. */
+  readonly mayDisplace: boolean;
 }
 
 export interface TrialHostFacts {
@@ -18,55 +26,74 @@ export interface TrialHostFacts {
   readonly poweredOn: ReadonlySet<DeviceId>;
   readonly fleet: FleetSnapshot;
   readonly catalogue: Catalogue;
+  /** What a placed copy is planned to be worth: quality times requests/s; 0 for one that no planned demand goes to. */
+  readonly worth: (device: DeviceId, variant: VariantId) => number;
   /** Most distinct variants that may be served at once; null: any number. */
   readonly maxVariants: number | null;
 }
 
 /**
- * Where the first of `experts` that the plan places nowhere can be tried: its smallest variant, on a device that is on and
- * has a slot and memory to spare. One at a time. A device that holds it already keeps it; else the one of most free
- * memory, then by name.
+ * Where the first of `experts` that the plan places nowhere can be tried, its smallest variant on a device that is on. One
+ * at a time. Where a slot and memory are to spare, on the device that holds it already, else the one of most free memory;
+ * else, if it may, in place of the copy that is worth least. Ties go by name.
  */
-export function trialHost(experts: Iterable<ExpertId>, facts: TrialHostFacts): TrialHost | undefined {
-  const { catalogue, placements, maxVariants } = facts;
+export function trialHost(experts: Iterable<Candidacy>, facts: TrialHostFacts): TrialHost | undefined {
+  const { catalogue, placements } = facts;
   const placed = new Set([...placements.values()].flatMap((variants) => [...variants]));
-  if (maxVariants !== null && placed.size >= maxVariants) return undefined;
-  for (const expert of experts) {
+  for (const { expert, mayDisplace } of experts) {
     const variants = [...(catalogue.experts.get(expert)?.variants ?? [])];
-    if (variants.length === 0 || variants.some(({ id }) => placed.has(id))) continue;
-    for (const variant of variants.sort((a, b) => a.facts.memoryBytes - b.facts.memoryBytes)) {
-      const deviceId = roomiest(variant, facts);
-      if (deviceId !== undefined) return { deviceId, variantId: variant.id };
-    }
+    if (variants.some(({ id }) => placed.has(id))) continue;
+    const [smallest] = variants.sort((a, b) => a.facts.memoryBytes - b.facts.memoryBytes);
+    if (smallest === undefined) continue;
+    const host = spareRoom(smallest, placed.size, facts) ?? (mayDisplace ? madeRoom(smallest, facts) : undefined);
+    if (host !== undefined) return host;
   }
   return undefined;
 }
 
-/** What the plan places, and the trial besides. */
+/** What the plan places, with the trial's variant instead of the copy that makes way for it. */
 export function withTrialHost(placements: Placements, host: TrialHost | undefined): Placements {
   if (host === undefined) return placements;
-  const { deviceId, variantId } = host;
-  return new Map(placements).set(deviceId, new Set([...(placements.get(deviceId) ?? []), variantId]));
+  const { deviceId, displaced, variantId } = host;
+  const there = [...(placements.get(deviceId) ?? [])].filter((id) => id !== displaced);
+  return new Map(placements).set(deviceId, new Set([...there, variantId]));
 }
 
-function roomiest(variant: Variant, facts: TrialHostFacts): DeviceId | undefined {
-  const open = [...facts.fleet.values()]
+function spareRoom(variant: Variant, distinct: number, facts: TrialHostFacts): TrialHost | undefined {
+  const { maxVariants, placements } = facts;
+  if (maxVariants !== null && distinct >= maxVariants) return undefined;
+  const [roomiest] = open(variant, facts)
     .map((device) => ({ device, free: freeBytes(device, facts) }))
-    .filter(({ device, free }) => facts.poweredOn.has(device.id) && canTake(device, variant, free, facts))
-    .sort(
-      (a, b) =>
-        Number(holds(b.device, variant)) - Number(holds(a.device, variant)) ||
-        b.free - a.free ||
-        (a.device.id < b.device.id ? -1 : 1),
-    );
-  return open[0]?.device.id;
+    .filter(({ free }) => variant.facts.memoryBytes <= free)
+    .filter(({ device }) => (placements.get(device.id)?.size ?? 0) < (device.reported?.slots ?? 0))
+    .sort((a, b) => holds(b.device, variant) - holds(a.device, variant) || b.free - a.free || byName(a, b));
+  return roomiest === undefined ? undefined : { deviceId: roomiest.device.id, variantId: variant.id };
 }
 
-function canTake(device: Device, variant: Variant, free: number, { placements }: TrialHostFacts): boolean {
-  const { reported } = device;
-  if (reported === undefined || !isPlaceable(device) || variant.facts.memoryBytes > free) return false;
-  if ((placements.get(device.id)?.size ?? 0) >= reported.slots) return false;
-  return !reported.variants.some(({ variantId, residency }) => variantId === variant.id && residency === 'failed');
+function madeRoom(variant: Variant, facts: TrialHostFacts): TrialHost | undefined {
+  const { catalogue, placements, worth } = facts;
+  const [least] = open(variant, facts)
+    .flatMap((device) =>
+      [...(placements.get(device.id) ?? [])].map((displaced) => ({
+        device,
+        displaced,
+        free: freeBytes(device, facts) + (catalogue.variants.get(displaced)?.facts.memoryBytes ?? 0),
+        worth: worth(device.id, displaced),
+      })),
+    )
+    .filter(({ free }) => variant.facts.memoryBytes <= free)
+    .sort((a, b) => holds(b.device, variant) - holds(a.device, variant) || a.worth - b.worth || byName(a, b));
+  if (least === undefined) return undefined;
+  return { deviceId: least.device.id, variantId: variant.id, displaced: least.displaced };
+}
+
+/** Devices that are on, and on which the variant has not failed. */
+function open(variant: Variant, { fleet, poweredOn }: TrialHostFacts): readonly Device[] {
+  return [...fleet.values()].filter((device) => {
+    if (!poweredOn.has(device.id) || !isPlaceable(device)) return false;
+    const said = device.reported?.variants.find(({ variantId }) => variantId === variant.id);
+    return said?.residency !== 'failed';
+  });
 }
 
 function freeBytes(device: Device, { catalogue, placements }: TrialHostFacts): number {
@@ -75,6 +102,16 @@ function freeBytes(device: Device, { catalogue, placements }: TrialHostFacts): n
   return (device.reported?.memory.budgetBytes ?? 0) - used;
 }
 
-function holds({ desired }: Device, variant: Variant): boolean {
-  return desired?.variants.some(({ variantId, purpose }) => variantId === variant.id && purpose === 'serve') ?? false;
+/** 1 where the device was told to serve it already: moving it would load it anew. */
+function holds({ desired }: Device, variant: Variant): number {
+  const serves = desired?.variants.some(({ variantId, purpose }) => variantId === variant.id && purpose === 'serve');
+  return serves === true ? 1 : 0;
+}
+
+interface Named {
+  readonly device: Device;
+  readonly displaced?: VariantId;
+}
+function byName(a: Named, b: Named): number {
+  return `${a.device.id} ${a.displaced ?? ''}` < `${b.device.id} ${b.displaced ?? ''}` ? -1 : 1;
 }

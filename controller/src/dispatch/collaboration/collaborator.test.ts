@@ -5,6 +5,7 @@ import { joules, milliseconds } from '@fleetgate/shared/units/quantity';
 import { describe, expect, it } from 'vitest';
 
 import { ConfidenceModel } from '../../gating/confidence.js';
+import type { Answered, Observation } from '../../gating/evidence-sink.js';
 import type { CostEstimator } from '../../telemetry/cost.js';
 import { WorkloadModel } from '../../telemetry/workload-model.js';
 import { DISPATCH_DEFAULTS } from '../dispatch-config.js';
@@ -45,6 +46,8 @@ function world(behave: (job: ScriptedJob) => void, maxCalls: number = COLLABORAT
   const link = new ScriptedExpertLink(behave);
   const ledger = new MemoryLedger();
   const demand: string[] = [];
+  const answered: Answered[] = [];
+  const observed: Observation[] = [];
   const perToken: Readonly<Record<string, number>> = { a: 0.025, b: 0.025, c: 0.1 };
   const costs: CostEstimator = {
     estimate: (device, _variant, { outputTokens }) => aCost(100, (perToken[device] ?? 0) * outputTokens),
@@ -74,6 +77,7 @@ function world(behave: (job: ScriptedJob) => void, maxCalls: number = COLLABORAT
     costs,
     confidence: new ConfidenceModel(() => ({ mean: -1, sd: 0.4, slope: 0.1 })),
     ledger,
+    evidence: { answered: (one) => answered.push(one), observe: (one) => observed.push(one) },
     clock,
     random: new SeededRandom(1),
     log: silentLogger,
@@ -81,7 +85,7 @@ function world(behave: (job: ScriptedJob) => void, maxCalls: number = COLLABORAT
   });
   const ask = (collaboration: Collaboration, more: Partial<Prompt> = {}) =>
     collaborator.accept(aPrompt('auto', { collaboration, ...more }));
-  return { clock, fleet, link, ledger, demand, dispatcher, collaborator, ask };
+  return { clock, fleet, link, ledger, demand, answered, observed, dispatcher, collaborator, ask };
 }
 
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -164,6 +168,22 @@ describe('vote', () => {
     const record = await ledger.get(dispatched.id);
     expect(record?.why).toContain('agree');
     expect(record?.collaboration?.calls.every(({ weight }) => weight === null || weight <= 1)).toBe(true);
+  });
+
+  it('tells who agreed with whom, and who answered, to be learned from', async () => {
+    const { answered, ask, observed } = world(
+      answering({ small: 'The answer is 4', other: 'The answer is 5', large: 'The answer is 4' }),
+    );
+    const { id } = ask('vote');
+    await settle();
+    await settle();
+    const seen = observed.map(({ expert, value }): [string, number] => [expert, value]);
+    const among = (expert: string, others: readonly number[]): boolean =>
+      seen.filter(([name]) => name === expert).every(([, value]) => others.includes(value));
+    expect(seen.length).toBeGreaterThan(1);
+    expect(among('small', [0.5, 1]) && among('large', [0.5, 1]) && among('other', [0])).toBe(true);
+    expect(observed.every(({ source, subject }) => source === 'agreement' && subject === id)).toBe(true);
+    expect(answered).toEqual([expect.objectContaining({ requestId: id })]);
   });
 
   it('is not asked of more experts than the request may call', async () => {
