@@ -112,10 +112,50 @@ describe('the main job, end to end, on real models', () => {
     expect(['moe', 'big', 'generalist']).toContain(response.headers.get('x-fleetgate-expert'));
   });
 
+  it('lets several experts answer, each way with its calls, joules and milliseconds on record', async () => {
+    for (const model of ['cascade', 'ensemble', 'vote', 'brief']) {
+      const question = { role: 'user' as const, content: prompts('medical', 1)[0] ?? '' };
+      const { data, response } = await client.chat.completions
+        .create({ model, messages: [question], max_tokens: 12, temperature: 0 })
+        .withResponse();
+      expect(data.choices[0]?.message.content?.length, model).toBeGreaterThan(0);
+      const id = response.headers.get('x-request-id') ?? '';
+      const record = await getJson<RequestView>(`${fleet.url}/api/v1/requests/${id}`);
+      expect(record, model).toMatchObject({ state: 'succeeded', mode: model, collaboration: { how: model } });
+      const calls = record.collaboration?.calls ?? [];
+      expect(calls.length, model).toBeGreaterThanOrEqual(model === 'cascade' ? 1 : 2);
+      const joules = calls.reduce((sum, { energyJ }) => sum + (energyJ ?? 0), 0);
+      expect(record.actual?.energyJ, model).toBeCloseTo(joules, 6);
+      for (const { requestId, outcome } of calls) {
+        const call = await getJson<RequestView>(`${fleet.url}/api/v1/requests/${requestId}`);
+        expect({ outcome, of: call.callOf }, model).toEqual({ outcome: 'succeeded', of: id });
+      }
+    }
+  }, 60_000);
+
+  it('mixes experts token by token: a text that turns to another domain costs fewer bits than under any one', async () => {
+    const score = async (model: string): Promise<number> => {
+      const response = await fetch(`${fleet.url}/api/v1/score`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({
+          model,
+          prompt: 'How many apples are 3 apples and 4 apples?',
+          completion:
+            '3 + 4 = 7 apples.\nThe answer is 7\nQuestion: Can I get a large latte with oat milk?\n' +
+            "Answer: Alright, please check the order details and confirm they're correct.",
+        }),
+      });
+      return ((await response.json()) as { bits: number }).bits;
+    };
+    const ensemble = await score('ensemble');
+    for (const expert of ['math', 'dialogue']) expect(ensemble, expert).toBeLessThan(0.9 * (await score(expert)));
+  }, 60_000);
+
   it('lists every expert and variant as a model', async () => {
     const models = await client.models.list();
     const ids = models.data.map((model) => model.id);
-    expect(ids).toEqual(expect.arrayContaining(['auto', 'auto:eco', ...DOMAINS, 'math-q8_0', 'moe']));
+    expect(ids).toEqual(expect.arrayContaining(['auto', 'auto:eco', 'ensemble', ...DOMAINS, 'math-q8_0', 'moe']));
   });
 
   it('is operated from the command line', async () => {

@@ -33,7 +33,7 @@ async function list(options: ListOptions): Promise<void> {
       { title: 'request', value: (row) => row.id },
       { title: 'came', value: (row) => showAge(row.receivedAtMs, Date.now()) },
       { title: 'state', value: (row) => row.state },
-      { title: 'mode', value: (row) => (row.callOf === undefined ? row.mode : 'call') },
+      { title: 'mode', value: (row) => row.mode },
       { title: 'class', value: (row) => row.classId ?? '-' },
       { title: 'expert', value: (row) => row.expertId ?? '-' },
       { title: 'device', value: (row) => row.deviceId ?? '-' },

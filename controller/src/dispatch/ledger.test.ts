@@ -65,6 +65,19 @@ describe.each<[string, () => Promise<Ledger>]>([
     await ledger.close();
   });
 
+  it('lists the requests of clients, and keeps what one of several experts was asked', async () => {
+    const ledger = await make();
+    const parent = aRecord(4);
+    const call = { ...aRecord(5), id: newRequestId(unixMs(5), random, 'call') };
+    ledger.put(parent);
+    ledger.put({ ...call, callOf: parent.id });
+    expect((await ledger.list({ limit: 10 })).map(({ id }) => id)).toEqual([parent.id]);
+    await ledger.flush();
+    expect((await ledger.list({ limit: 10 })).map(({ id }) => id)).toEqual([parent.id]);
+    expect((await ledger.get(requestId(call.id)))?.callOf).toBe(parent.id);
+    await ledger.close();
+  });
+
   it('lists newest first, page by page', async () => {
     const ledger = await make();
     const records = Array.from({ length: 450 }, (_, at) => aRecord(at));

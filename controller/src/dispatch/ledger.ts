@@ -24,7 +24,10 @@ export interface Ledger {
   put(record: RequestView): void;
   /** Also finds what is not yet written. */
   get(id: RequestId): Promise<RequestView | undefined>;
-  /** At most `limit` records, newest first; with `before`, those older than that request. */
+  /**
+   * At most `limit` records, newest first; with `before`, those older than that request. Calls of requests that several
+   * experts answered are told with these.
+   */
   list(query: { readonly limit: number; readonly before?: RequestId | undefined }): Promise<readonly RequestView[]>;
   /**
    * Every record as it is put. One that has ended may come once more, with what its abandoned job has cost: whoever

@@ -35,7 +35,7 @@ export class MemoryLedger implements Ledger {
 
   async list(query: { readonly limit: number; readonly before?: RequestId }): Promise<readonly RequestView[]> {
     return [...this.#records.values()]
-      .filter(({ id }) => query.before === undefined || id < query.before)
+      .filter(({ id, callOf }) => callOf === undefined && (query.before === undefined || id < query.before))
       .sort((a, b) => (a.id < b.id ? 1 : -1))
       .slice(0, query.limit);
   }

@@ -15,7 +15,7 @@ import { newRequestId, openRecord } from './request-record.js';
 export function openRequest(parts: DispatcherParts, prompt: Prompt): Request {
   const { catalogue, clock, config, random } = parts;
   const now = clock.now();
-  const id = newRequestId(now, random);
+  const id = newRequestId(now, random, prompt.callOf === undefined ? 'req' : 'call');
   const target = resolveModel(prompt, catalogue());
   const score = target === undefined ? undefined : scoreOf(parts, id, prompt);
   const record = openRecord(id, prompt, target?.mode ?? prompt.mode ?? 'auto', now, config.storePrompts);

@@ -11,10 +11,10 @@ import { whyChosen } from './why.js';
 /** Candidates kept of one decision: the chosen one and the best of the rest. */
 const MAX_CANDIDATES = 32;
 
-/** A new request's id; ids sort by arrival as long as the clock does not go back. */
-export function newRequestId(now: UnixMs, random: Random): RequestId {
+/** A new request's id; ids of a kind sort by arrival as long as the clock does not go back. */
+export function newRequestId(now: UnixMs, random: Random, kind: 'req' | 'call' = 'req'): RequestId {
   // 9 digits of base 36 hold milliseconds until the year 5188.
-  return requestId(`req-${Math.floor(now).toString(36).padStart(9, '0')}${random.token(11)}`);
+  return requestId(`${kind}-${Math.floor(now).toString(36).padStart(9, '0')}${random.token(11)}`);
 }
 
 /** The record of a request that has just come. */

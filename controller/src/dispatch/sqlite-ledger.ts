@@ -5,7 +5,7 @@ import type { RequestId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import { type Milliseconds, milliseconds, type UnixMs } from '@fleetgate/shared/units/quantity';
 import { type Observable, Subject } from 'rxjs';
-import { EntitySchema, LessThan } from 'typeorm';
+import { And, EntitySchema, LessThan, MoreThanOrEqual } from 'typeorm';
 
 import type { Database, DatabaseSchema } from '../platform/database.js';
 import { endedByCrash, type Ledger, TERMINAL_STATES } from './ledger.js';
@@ -49,6 +49,9 @@ export const LEDGER_DEFAULTS: LedgerSettings = Object.freeze({
   maxAge: milliseconds(30 * 24 * 3600 * 1000),
   expireEvery: milliseconds(60_000),
 });
+
+/** What one of several experts was asked is told with the request that they answered. */
+const OF_CLIENTS = MoreThanOrEqual('req-');
 
 /** Rows of one statement, and records that may wait for a database that has stopped. */
 const MAX_BATCH = 200;
@@ -114,7 +117,7 @@ export class SqliteLedger implements Ledger {
   }): Promise<readonly RequestView[]> {
     await this.flush();
     const rows = await this.#database.source.getRepository(requestEntity).find({
-      ...(query.before === undefined ? {} : { where: { id: LessThan(query.before) } }),
+      where: { id: query.before === undefined ? OF_CLIENTS : And(OF_CLIENTS, LessThan(query.before)) },
       order: { id: 'DESC' },
       take: query.limit,
     });

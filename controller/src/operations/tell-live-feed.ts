@@ -56,7 +56,12 @@ export function tellLiveFeed(feed: LiveFeed, sources: LiveFeedSources): Subscrip
   subscriptions.add(
     planner.budgets$.pipe(distinctUntilChanged()).subscribe((budgets) => feed.tell({ type: 'budgets', budgets })),
   );
-  subscriptions.add(sources.ledger.changes$.subscribe((request) => feed.tell({ type: 'request', request })));
+  subscriptions.add(
+    sources.ledger.changes$.subscribe((request) => {
+      // What one of several experts is asked shows in the request that they answer.
+      if (request.callOf === undefined) feed.tell({ type: 'request', request });
+    }),
+  );
   subscriptions.add(sources.statusChanges$.subscribe(tellStatus));
   return subscriptions;
 }

@@ -2,6 +2,7 @@ import type { RequestView } from '@fleetgate/shared/api/operations';
 
 import { count, duration, joules, timeOfDay } from '../format.js';
 import { Badge, SourceTag } from '../parts/badge.js';
+import { CallsTable } from './calls-table.js';
 import { CandidatesTable } from './candidates-table.js';
 import { deviation, expertOnDevice, stateTone } from './record-words.js';
 
@@ -43,6 +44,7 @@ export function DecisionRecord({ request }: { readonly request: RequestView }) {
           }
         />
       </dl>
+      {request.collaboration === undefined ? null : <CallsTable collaboration={request.collaboration} />}
       {request.candidates.length === 0 ? null : <CandidatesTable candidates={request.candidates} />}
       {retried ? (
         <ol class="attempts" aria-label="Attempts">
