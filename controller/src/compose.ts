@@ -147,7 +147,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     dispatcher,
     catalogue: planning.catalogue,
     costs: kept.costs,
-    confidence: new ConfidenceModel(),
+    confidence: new ConfidenceModel((expert) => live.confidence(expert)),
     evidence: learning,
     ledger,
     clock,

@@ -1,13 +1,6 @@
 import type { ExpertId } from '@fleetgate/shared/ids';
 
-/** What the mean log-probability of an expert's own answer says of its quality. */
-export interface AnswerConfidence {
-  /** Mean and standard deviation of the mean log-probability (natural logarithm per token) over its answers. */
-  readonly mean: number;
-  readonly sd: number;
-  /** Quality (0..1) for one more unit of mean log-probability. */
-  readonly slope: number;
-}
+import type { AnswerConfidence } from './gate.js';
 
 /** Until validation says otherwise: what the bundled general experts showed on validation prompts (0.09 to 0.16). */
 const UNFITTED_SLOPE = 0.1;

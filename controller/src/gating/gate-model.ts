@@ -42,6 +42,8 @@ const expertFitSchema = z.object({
   binomialPart: notNegative,
   lengthIntercept: finite,
   outputTokensMost: notNegative,
+  /** What its sureness of an answer says of it; absent where the outcomes do not tell. */
+  confidence: z.object({ mean: finite, sd: notNegative, slope: notNegative }).optional(),
 });
 export type ExpertFit = z.infer<typeof expertFitSchema>;
 

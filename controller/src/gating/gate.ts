@@ -3,6 +3,15 @@ import { type ClassId, classId, type ExpertId } from '@fleetgate/shared/ids';
 /** Prompts that belong to none of the classes trained on: planning keeps an expert for them that is good in general. */
 export const OTHER_CLASS: ClassId = classId('other');
 
+/** What the mean log-probability of an expert's own answer says of its quality. */
+export interface AnswerConfidence {
+  /** Mean and standard deviation of the mean log-probability (natural logarithm per token) over its answers. */
+  readonly mean: number;
+  readonly sd: number;
+  /** Quality (0..1) for one more unit of mean log-probability. */
+  readonly slope: number;
+}
+
 export interface ExpertScore {
   /**
    * Predicted quality of this expert's answer, 0..1: the geometric mean of the probability it gives each byte of a
@@ -46,6 +55,8 @@ export interface Gate {
   classQuality(classId: ClassId, expert: ExpertId): ExpertScore | undefined;
   /** What is known of one of its classes beside that. */
   describe?(classId: ClassId): ClassFacts | undefined;
+  /** What an expert's sureness of its answer says of the answer; undefined where validation has not shown it. */
+  confidence?(expert: ExpertId): AnswerConfidence | undefined;
 }
 
 export interface ClassFacts {

@@ -2,7 +2,14 @@ import { FleetError } from '@fleetgate/shared/errors';
 import { type ClassId, type ExpertId, expertIdSchema } from '@fleetgate/shared/ids';
 
 import { MOST_NOVELTY } from './abstention.js';
-import { type ClassFacts, type ExpertScore, type Gate, type GateScore, OTHER_CLASS } from './gate.js';
+import {
+  type AnswerConfidence,
+  type ClassFacts,
+  type ExpertScore,
+  type Gate,
+  type GateScore,
+  OTHER_CLASS,
+} from './gate.js';
 import type { GateModel } from './gate-model.js';
 import { LinearScorer } from './linear-scorer.js';
 
@@ -37,6 +44,10 @@ class LinearGate implements Gate {
       });
       this.#classQuality.set(one.id, new Map(scores));
     }
+  }
+
+  confidence(expert: ExpertId): AnswerConfidence | undefined {
+    return this.#scorer.model.experts[this.experts.indexOf(expert)]?.confidence;
   }
 
   score(prompt: string): GateScore {

@@ -3,7 +3,14 @@ import { type ClassId, classId, type ExpertId } from '@fleetgate/shared/ids';
 import { type Observable, Subject } from 'rxjs';
 
 import { abstaining, generalScores } from './abstention.js';
-import { type ClassFacts, type ExpertScore, type Gate, type GateScore, OTHER_CLASS } from './gate.js';
+import {
+  type AnswerConfidence,
+  type ClassFacts,
+  type ExpertScore,
+  type Gate,
+  type GateScore,
+  OTHER_CLASS,
+} from './gate.js';
 
 /** `degraded`: every expert by what it does in general, or by its card, whatever the prompt. */
 export type GateState = 'ready' | 'training' | 'degraded';
@@ -131,6 +138,10 @@ export class LiveGate implements Gate {
 
   describe(classId: ClassId): ClassFacts | undefined {
     return this.#gate.describe?.(classId);
+  }
+
+  confidence(expert: ExpertId): AnswerConfidence | undefined {
+    return this.#gate.confidence?.(expert);
   }
 
   #setFault(fault: string | undefined): void {

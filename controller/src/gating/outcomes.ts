@@ -29,6 +29,8 @@ export const outcomeSchema = promptLineSchema.extend({
   bpb: perModel(z.number().nonnegative()).optional(),
   /** Tokens of each model's own answer; null when not known. */
   out_tok: perModel(z.number().nonnegative().nullable()).optional(),
+  /** How sure each model was of its own answer: mean natural log-probability of its tokens; null when not known. */
+  conf: perModel(z.number().nonpositive().nullable()).optional(),
   /** Each model's short final answer; null when it gave none. */
   ans: perModel(z.string().nullable()).optional(),
 });

@@ -8,8 +8,10 @@
 import { SeededRandom } from '@fleetgate/shared/random';
 
 import { type BlendFit, fitBlend, knownOf, meanOf } from './blend-fit.js';
+import { fitConfidence } from './confidence.js';
 import { type ErrorBars, fitErrorBars } from './error-bars.js';
 import { FEATURES_VERSION } from './features.js';
+import type { AnswerConfidence } from './gate.js';
 import { type ClassExpert, type ExpertFit, type GateModel, widthOf } from './gate-model.js';
 import { matrix, rowOf } from './linear-algebra.js';
 import type { Outcome } from './outcomes.js';
@@ -142,6 +144,7 @@ function expertFit(
   const mean = meanOf(known);
   const variance = known.reduce((sum, value) => sum + (value - mean) ** 2, 0) / Math.max(1, known.length - 1);
   const tokens = knownOf(set.outputTokens[expert]);
+  const confidence = confidenceOf(set, expert, quality?.heldOut);
   return {
     name,
     outcomes: known.length,
@@ -153,7 +156,22 @@ function expertFit(
     lengthIntercept: tokens.length > 0 ? (lengths?.mean ?? 0) + (lengths?.intercept ?? 0) : UNKNOWN_OUTPUT_TOKENS,
     outputTokensMost:
       tokens.length > 0 ? tokens.reduce((most, value) => Math.max(most, value), 1) : UNKNOWN_OUTPUT_TOKENS,
+    ...(confidence === undefined ? {} : { confidence }),
   };
+}
+
+/** Of the prompts that are known both ways, beside what the gate said of them without having seen them. */
+function confidenceOf(
+  set: TrainingSet,
+  expert: number,
+  heldOut: Float64Array | undefined,
+): AnswerConfidence | undefined {
+  const answers: { meanLogProb: number; predicted: number; actual: number }[] = [];
+  set.confidence[expert]?.forEach((meanLogProb, row) => {
+    const [actual, predicted] = [set.quality[expert]?.[row] ?? NaN, heldOut?.[row] ?? NaN];
+    if (!Number.isNaN(meanLogProb + actual + predicted)) answers.push({ meanLogProb, predicted, actual });
+  });
+  return fitConfidence(answers);
 }
 
 function classExpert(

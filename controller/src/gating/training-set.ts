@@ -27,6 +27,7 @@ export interface TrainingSet {
   /** Per expert, one value per row; NaN where it was not measured. */
   readonly quality: readonly Float64Array[];
   readonly outputTokens: readonly Float64Array[];
+  readonly confidence: readonly Float64Array[];
   readonly promptTokensScale: number;
 }
 
@@ -39,6 +40,7 @@ export class TrainingSetBuilder {
   readonly #tasks: string[] = [];
   readonly #quality: ReadonlyMap<string, number>[] = [];
   readonly #outputTokens: ReadonlyMap<string, number>[] = [];
+  readonly #confidence: ReadonlyMap<string, number>[] = [];
   readonly #tokenRatios: number[] = [];
   readonly #seed: number;
 
@@ -57,10 +59,8 @@ export class TrainingSetBuilder {
     this.#folds.push(foldOfPrompt(outcome.prompt, this.#seed, FOLDS));
     this.#tasks.push(outcome.task ?? NO_TASK);
     this.#quality.push(new Map(Object.entries(outcome.y)));
-    const lengths = Object.entries(outcome.out_tok ?? {}).filter(
-      (entry): entry is [string, number] => entry[1] !== null,
-    );
-    this.#outputTokens.push(new Map(lengths));
+    this.#outputTokens.push(knownOnes(outcome.out_tok));
+    this.#confidence.push(knownOnes(outcome.conf));
     if (outcome.prompt_tok !== undefined && outcome.prompt_tok > 0) {
       this.#tokenRatios.push(outcome.prompt_tok / features.promptTokens);
     }
@@ -96,9 +96,14 @@ export class TrainingSetBuilder {
       taskOf: Uint8Array.from(this.#tasks, (task) => indexOf.get(tasks.of(task)) ?? 0),
       quality: experts.map((expert) => column(this.#quality, expert)),
       outputTokens: experts.map((expert) => column(this.#outputTokens, expert)),
+      confidence: experts.map((expert) => column(this.#confidence, expert)),
       promptTokensScale: median(this.#tokenRatios) ?? 1,
     };
   }
+}
+
+function knownOnes(values: Readonly<Record<string, number | null>> = {}): ReadonlyMap<string, number> {
+  return new Map(Object.entries(values).filter((entry): entry is [string, number] => entry[1] !== null));
 }
 
 /** Fold of a prompt, by its text: a prompt that occurs twice is never on both sides of a split. */

@@ -13,7 +13,7 @@
  *
  * at the prices in force. The pair with the highest V is taken, and j is asked when q'_i < v_j.
  */
-import type { AnswerConfidence } from '../../gating/confidence.js';
+import type { AnswerConfidence } from '../../gating/gate.js';
 import type { Member } from './members.js';
 
 export interface CascadePlan {

@@ -1,7 +1,6 @@
 import type { ExpertId } from '@fleetgate/shared/ids';
 
-import type { AnswerConfidence } from '../../gating/confidence.js';
-import type { GateScore } from '../../gating/gate.js';
+import type { AnswerConfidence, GateScore } from '../../gating/gate.js';
 import type { Collaboration } from '../prompt.js';
 import { ECO_FLOOR_PER_JOULE, type Prices } from '../select.js';
 import { planCascade } from './cascade.js';
