@@ -2,7 +2,7 @@ import type { RequestView } from '@fleetgate/shared/api/operations';
 import { FleetError } from '@fleetgate/shared/errors';
 import { jobId, type RequestId } from '@fleetgate/shared/ids';
 import type { JobOut, JobUsage } from '@fleetgate/shared/protocol/job';
-import { elapsed, milliseconds, unixMs } from '@fleetgate/shared/units/quantity';
+import { elapsed, milliseconds } from '@fleetgate/shared/units/quantity';
 import type { Subscription } from 'rxjs';
 
 import type { Device } from '../fleet/device.js';
@@ -11,6 +11,7 @@ import type { DispatcherParts } from './dispatcher-parts.js';
 import { DispatchStats } from './dispatch-stats.js';
 import { mayRetry } from './job-error.js';
 import { JobRuns } from './job-runs.js';
+import { asksHowSure, learnFromAnswer } from './learn-from-answer.js';
 import { openRequest } from './open-request.js';
 import { jobOf, type Prompt } from './prompt.js';
 import { cancelledError, fullError, noPlanError, shuttingDownError, unknownModelError } from './refusal.js';
@@ -206,7 +207,9 @@ export class Dispatcher {
     ledger.put(request.record);
     request.events.push({ kind: 'chosen', choice });
     const left = milliseconds(config.requestTimeout - elapsed(request.receivedAt, now));
-    const job = jobOf(request.prompt, jobId(`${request.id}-${attempt}`), variantId, left);
+    const { accepted } = this.stats;
+    const asked = asksHowSure(this.#parts, request, accepted) ? { ...request.prompt, logProbs: true } : request.prompt;
+    const job = jobOf(asked, jobId(`${request.id}-${attempt}`), variantId, left);
     request.run = this.#runs.start(request, choice, predicted, job);
   }
 
@@ -221,46 +224,17 @@ export class Dispatcher {
   }
 
   #onEnded({ request, choice }: JobRun, out: JobOut & { readonly kind: 'done' | 'scored' }): void {
-    const { clock, costs } = this.#parts;
+    const { clock } = this.#parts;
     const { usage } = out;
-    // A scored job has no decoding and a mixed one waits for others: they would teach nothing about answers.
-    if (out.kind === 'done' && request.prompt.input.kind !== 'mix') {
-      const sentAt = request.record.attempts.at(-1)?.startedAtMs;
-      const latency = sentAt === undefined ? undefined : elapsed(unixMs(sentAt), clock.now());
-      costs.observeJob(choice.deviceId, choice.variantId, usage, latency);
-      this.#learnLength(request, choice, usage);
-      const { id: requestId, score } = request;
-      const { expertId: expert } = choice;
-      const { meanLogProb } = out;
-      if (score !== undefined) this.#parts.evidence?.answered({ requestId, expert, score, meanLogProb });
-    }
+    if (out.kind === 'done') learnFromAnswer(this.#parts, request, choice, out, clock.now());
     const finishReason = out.kind === 'done' && out.finishReason === 'length' ? 'length' : 'stop';
     request.record = {
       ...withOutcome(request.record, 'succeeded'),
       actual: actualCost(usage, request, clock.now()),
       finishReason: out.kind === 'done' ? finishReason : null,
     };
-    const event: RequestEvent =
-      out.kind === 'done'
-        ? { kind: 'done', choice, finishReason, usage, meanLogProb: out.meanLogProb }
-        : {
-            kind: 'scored',
-            choice,
-            bits: out.bits,
-            bytes: out.bytes,
-            usage,
-            promptBits: out.promptBits,
-            tokenBits: out.tokenBits,
-          };
+    const event = endOf(choice, finishReason, out);
     this.#end(request, 'succeeded', event);
-  }
-
-  #learnLength({ score, prompt }: Request, { expertId }: Choice, usage: JobUsage): void {
-    const expected = score?.experts.get(expertId)?.outputTokens;
-    const ofClass = score && this.#parts.gate()?.classQuality(score.classId, expertId)?.outputTokens;
-    if (score === undefined || expected === undefined || ofClass === undefined) return;
-    const expectedTokens = Math.min(prompt.sampling.maxTokens, expected);
-    this.#parts.workloads.observe(score.classId, { ...usage, expectedTokens, classTokens: ofClass });
   }
 
   #onJobFailed({ request, choice }: JobRun, error: FleetError, when: 'before-first-token' | 'streaming'): void {
@@ -322,4 +296,15 @@ export class Dispatcher {
       code: error?.code,
     });
   }
+}
+
+function endOf(
+  choice: Choice,
+  finishReason: 'stop' | 'length',
+  out: JobOut & { readonly kind: 'done' | 'scored' },
+): RequestEvent {
+  const { usage } = out;
+  if (out.kind === 'done') return { kind: 'done', choice, finishReason, usage, meanLogProb: out.meanLogProb };
+  const { bits, bytes, promptBits, tokenBits } = out;
+  return { kind: 'scored', choice, bits, bytes, usage, promptBits, tokenBits };
 }

@@ -137,6 +137,20 @@ describe('what is learned from', () => {
   });
 });
 
+describe('how sure an expert was', () => {
+  it('is asked of one answer in sixteen that the fleet chose the expert for', async () => {
+    const { dispatcher, link } = world();
+    link.behave = (job) => job.done();
+    for (let at = 0; at < 32; at++) {
+      dispatcher.accept(aPrompt(at < 16 ? 'math' : 'auto'));
+      await settle();
+    }
+    const asked = link.jobs.map(({ job }) => 'logProbs' in job && job.logProbs === true);
+    expect(asked.filter((one) => one)).toHaveLength(1);
+    expect(asked.indexOf(true)).toBeGreaterThanOrEqual(16);
+  });
+});
+
 describe('a shot', () => {
   it('is scored by the expert on a device that hosts it, and counts neither as demand nor as an answer', async () => {
     const { answered, demand, dispatcher, link } = world({ onTrial: [fresh] });
