@@ -1,8 +1,10 @@
+import type { Joules } from '@fleetgate/shared/units/quantity';
+
 import { canonicalAnswer, finalAnswer } from '../../gating/final-answer.js';
 import { type Ballot, Poll, vote, voteWeight } from '../../gating/vote.js';
 import { jointOf, nobodyError } from './answer-by-cascade.js';
 import type { Answer, AnswerRoom, JointAnswer } from './answer-room.js';
-import { affordable, type Member } from './members.js';
+import { affordable, type Member, sharesOf } from './members.js';
 
 /** More voters cost more than they add: the log-odds of the sixth best are seldom decisive. */
 const MOST_VOTERS = 5;
@@ -33,7 +35,8 @@ export async function answerByVote(room: AnswerRoom, members: readonly Member[])
     // Where none of the first has a short answer, others have nothing to add to.
     if (answers.length > 0 && (poll.leader === undefined || poll.isSettled(rest))) break;
     const wave = waiting.splice(0, answers.length === 0 ? Math.ceil((voters.length + 1) / 2) : 1);
-    const asked = await Promise.allSettled(wave.map((member) => askVoter(room, member)));
+    const shares = sharesOf([...wave, ...waiting], room.allowance().energy);
+    const asked = await Promise.allSettled(wave.map((member) => askVoter(room, member, shares.get(member))));
     for (const result of asked) {
       if (result.status === 'rejected') {
         failure = result.reason;
@@ -47,9 +50,9 @@ export async function answerByVote(room: AnswerRoom, members: readonly Member[])
   return settle(room, answers);
 }
 
-async function askVoter(room: AnswerRoom, member: Member): Promise<VoterAnswer> {
+async function askVoter(room: AnswerRoom, member: Member, most: Joules | undefined): Promise<VoterAnswer> {
   const at = room.calls.length;
-  const answer = await room.ask(member, { role: 'voter', input: room.prompt.input });
+  const answer = await room.ask(member, { role: 'voter', input: room.prompt.input, most });
   return { member, answer, at };
 }
 

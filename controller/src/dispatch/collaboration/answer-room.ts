@@ -2,7 +2,7 @@ import type { CallView } from '@fleetgate/shared/api/operations';
 import { FleetError } from '@fleetgate/shared/errors';
 import type { PlanId } from '@fleetgate/shared/ids';
 import type { JobUsage } from '@fleetgate/shared/protocol/job';
-import { elapsed, type Joules, milliseconds } from '@fleetgate/shared/units/quantity';
+import { elapsed, type Joules, joules, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { Consideration, DispatchedRequest } from '../dispatcher.js';
 import type { Prompt, PromptInput } from '../prompt.js';
@@ -26,6 +26,8 @@ export interface Question {
   readonly input: PromptInput;
   /** Longest answer, tokens; absent is what the client allowed. */
   readonly maxTokens?: number;
+  /** Most that it may use of what is left, for calls that are made at once; absent is all of it. */
+  readonly most?: Joules | undefined;
   /** Its text goes to the client as it comes. */
   readonly streamed?: boolean;
   readonly logProbs?: boolean;
@@ -131,7 +133,8 @@ export class AnswerRoom {
 
   /** Sends a call within the caps. Its caller reads the events, and says how it ended. */
   begin(member: Member, question: Question): OpenCall {
-    const { calls, energy, latency } = this.allowance();
+    const { calls, energy: left, latency } = this.allowance();
+    const energy = left === undefined || question.most === undefined ? left : joules(Math.min(left, question.most));
     const maxTokens = this.#tokensWithin(member, question, energy);
     if (calls < 1 || maxTokens < 1) {
       const limit = calls < 1 ? 'calls' : 'joules';

@@ -2,6 +2,7 @@ import { ManualClock } from '@fleetgate/shared/clock';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { SeededRandom } from '@fleetgate/shared/random';
 import { joules, milliseconds } from '@fleetgate/shared/units/quantity';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { ConfidenceModel } from '../../gating/confidence.js';
@@ -319,6 +320,48 @@ describe('ensemble', () => {
     expect(end.kind === 'scored' ? end.bits : NaN).toBeGreaterThan(2);
     expect(end.kind === 'scored' ? end.bits : NaN).toBeLessThan(4.5);
     expect((await ledger.get(dispatched.id))?.collaboration?.calls).toHaveLength(3);
+  });
+});
+
+describe('the caps of a request', () => {
+  const perToken: Readonly<Record<string, number>> = { small: 0.025, other: 0.025, large: 0.1 };
+
+  it('hold whatever the way, the answers and the failures', async () => {
+    const round = fc.record({
+      how: fc.constantFrom('cascade', 'vote', 'brief', 'ensemble' as const),
+      calls: fc.integer({ min: 1, max: 4 }),
+      energy: fc.double({ min: 0.1, max: 7, noNaN: true }),
+      fails: fc.subarray(['small', 'other', 'large']),
+      sureness: fc.double({ min: -5, max: 0, noNaN: true }),
+    });
+    await fc.assert(
+      fc.asyncProperty(round, async ({ how, calls, energy, fails, sureness }) => {
+        let used = 0;
+        const { ask, link, dispatcher } = world((job) => {
+          job.accepted();
+          if (fails.includes(expertOf(job))) job.failed('engine.crashed', false);
+          else if (job.job.kind === 'mix') job.next(0, { 1: 0.9 });
+          else if ('sampling' in job.job) {
+            // every answer is as long as it may be
+            const outputTokens = job.job.sampling.maxTokens;
+            const energyJ = (perToken[expertOf(job)] ?? 0) * outputTokens;
+            used += energyJ;
+            job.tokens('The answer is 4. ');
+            job.done('length', { energyJ, outputTokens }, sureness);
+          }
+        });
+        link.onNext = (job, step) => {
+          used += perToken[expertOf(job)] ?? 0;
+          job.next(step + 1, { 1: 0.9 }, 'a');
+        };
+        const { end } = await read(ask(how, { limits: { energy: joules(energy), latency: undefined, calls } }));
+        expect(['done', 'failed']).toContain(end.kind);
+        expect(link.jobs.length).toBeLessThanOrEqual(calls);
+        expect(used).toBeLessThanOrEqual(energy + 1e-9);
+        expect(dispatcher.inFlight).toBe(0);
+      }),
+      { numRuns: 250 },
+    );
   });
 });
 

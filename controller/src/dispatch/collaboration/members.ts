@@ -79,3 +79,10 @@ export function affordableTokens(
 export function leftOf(limit: Joules | undefined, spent: number): Joules | undefined {
   return limit === undefined ? undefined : joules(Math.max(0, limit - spent));
 }
+
+/** What each of members that are asked at once may use of what is left: in proportion to what they are expected to. */
+export function sharesOf(members: readonly Member[], left: Joules | undefined): ReadonlyMap<Member, Joules> {
+  const all = members.reduce((sum, { energy }) => sum + energy, 0);
+  if (left === undefined || all <= 0) return new Map();
+  return new Map(members.map((member) => [member, joules((left * member.energy) / all)]));
+}
