@@ -26,23 +26,34 @@ export interface Evaluated {
 /** Scores predictions in every way that outcomes allow. */
 export function evaluated(pairs: readonly { readonly outcome: Outcome; readonly prediction: Prediction }[]): Evaluated {
   const compared = pairs.map(({ outcome: { task, y }, prediction }) => ({ truth: { task, y }, prediction }));
+  const costOf = costing(pairs.map(({ outcome }) => outcome));
   const reported = pairs.map(({ outcome, prediction }) => ({
     truth: { task: outcome.task, y: outcome.y },
     predicted: prediction.quality,
-    cost: costsOf(outcome),
+    cost: costOf(outcome),
   }));
   return { evaluation: evaluateGate(compared), report: gateReport(reported) };
 }
 
-/** Billion parameters times thousand tokens of prompt and answer, for models whose size and answer length are known. */
-function costsOf({ prompt_tok, out_tok }: Outcome): Record<string, number> {
-  if (prompt_tok === undefined) return {};
-  return Object.fromEntries(
-    Object.entries(out_tok ?? {}).flatMap(([model, tokens]) => {
-      const size = billionParameters(model);
-      return size === undefined || tokens === null ? [] : [[model, (size * (prompt_tok + tokens)) / 1000] as const];
-    }),
-  );
+/**
+ * What each model's answer costs, for models of known size: billion parameters times thousand tokens of prompt and answer
+ * where every line has both, else billion parameters alone.
+ */
+function costing(outcomes: readonly Outcome[]): (outcome: Outcome) => Record<string, number> {
+  const models = new Set(outcomes.flatMap(({ y }) => Object.keys(y)));
+  const sizes = [...models].flatMap((model) => {
+    const size = billionParameters(model);
+    return size === undefined ? [] : [{ model, size }];
+  });
+  const tokens = ({ prompt_tok, out_tok }: Outcome, model: string) => {
+    const answer = out_tok?.[model];
+    return prompt_tok === undefined || answer === undefined || answer === null ? undefined : prompt_tok + answer;
+  };
+  const isCounted = outcomes.every((outcome) => sizes.every(({ model }) => tokens(outcome, model) !== undefined));
+  return (outcome) =>
+    Object.fromEntries(
+      sizes.map(({ model, size }) => [model, isCounted ? (size * (tokens(outcome, model) ?? 0)) / 1000 : size]),
+    );
 }
 
 /** `gate eval`. */
