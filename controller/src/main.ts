@@ -20,6 +20,7 @@ import { type ControllerConfig, isLoopback, redacted } from './config/config.js'
 import { TERMINAL_STATES } from './dispatch/ledger.js';
 import { FleetAddress } from './enrolment/enrolment.controller.js';
 import type { Device } from './fleet/device.js';
+import { learningFigures, learningView } from './operations/learning-view.js';
 import { LiveFeed } from './operations/live-feed.js';
 import { statusView } from './operations/read-model.js';
 import { liveSnapshot, tellLiveFeed } from './operations/tell-live-feed.js';
@@ -93,6 +94,7 @@ async function composeApp(
     liveFeedClients: parts?.feed.size ?? 0,
     planObjective: parts?.planner.plans.active()?.solution.objective ?? undefined,
     gateDegraded: parts?.gate.state === 'degraded',
+    learning: parts === undefined ? undefined : learningFigures(learningView(parts, clock.now())),
   }));
   const composed = await compose({
     ...surroundings,

@@ -1,7 +1,13 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 
-import type { ExpertAdditionView, ExpertView, ListBody, TrialView } from '@fleetgate/shared/api/operations';
+import type {
+  ExpertAdditionView,
+  ExpertView,
+  LearningView,
+  ListBody,
+  TrialView,
+} from '@fleetgate/shared/api/operations';
 import { ERROR_KINDS, type ErrorCode, FleetError } from '@fleetgate/shared/errors';
 import type { Command } from 'commander';
 
@@ -41,12 +47,16 @@ export function registerExperts(program: Command): void {
 }
 
 async function list(options: ExpertsOptions): Promise<void> {
-  const body = await new ApiClient(options).get<ListBody<ExpertView>>('/api/v1/experts');
+  const client = new ApiClient(options);
+  const body = await client.get<ListBody<ExpertView>>('/api/v1/experts');
   if (options.json === true) return printJson(body);
+  const { trials } = await client.get<LearningView>('/api/v1/gate/learning');
+  const states = new Map(trials.map((trial) => [trial.expertId, stateText(trial)]));
   printTable(
     [
       { title: 'expert', value: (row) => row.expert.id },
       { title: 'variant', value: (row) => row.variant.id },
+      { title: 'state', value: (row) => states.get(row.expert.id) ?? '-' },
       { title: 'domains', value: (row) => row.expert.domains.join(' ') || '(all)' },
       { title: 'model', value: (row) => row.variant.facts.architecture },
       { title: 'parameters', value: (row) => millions(row.variant.facts.parameters), align: 'right' },
@@ -56,6 +66,10 @@ async function list(options: ExpertsOptions): Promise<void> {
     ],
     body.items.flatMap((expert) => expert.variants.map((variant) => ({ expert, variant }))),
   );
+}
+
+function stateText({ done, of, state }: TrialView): string {
+  return state === 'enrolling' ? `enrolling ${done}/${of}` : state;
 }
 
 async function show(name: string, options: ExpertsOptions): Promise<void> {

@@ -50,6 +50,29 @@ describe('a correction', () => {
     expect(correctionOf(both, law, [1, 0]).shift).toBeGreaterThan(correctionOf(both, law, [0, 1]).shift + 0.05);
   });
 
+  it('gives the posterior of the regression: as solved from its normal equations', () => {
+    fc.assert(
+      fc.property(fc.array(anyEvidence, { minLength: 1, maxLength: 12 }), (evidence) => {
+        const own = evidence.filter(({ expert }) => expert === evidence[0]?.expert);
+        const learned = fitExpert(own, calibrate(evidence), NOW);
+        const dense = (name: string, place: readonly number[]): readonly number[] => [
+          1,
+          ...learned.classes.map((one) => Number(one === name)),
+          ...place,
+        ];
+        const place = [0.6, 0.8, -0.2];
+        const x = dense('law', place);
+        const cell = (i: number, j: number): number =>
+          learned.settled[(Math.max(i, j) * (Math.max(i, j) + 1)) / 2 + Math.min(i, j)] ?? NaN;
+        const settled = x.reduce((sum, a, i) => sum + x.reduce((part, b, j) => part + a * b * cell(i, j), 0), 0);
+        const shift = x.reduce((sum, a, i) => sum + a * (learned.mean[i] ?? NaN), 0);
+        const given = correctionOf(learned, law, place);
+        expect(given.settled).toBeCloseTo(Math.max(0, settled), 9);
+        expect(given.shift).toBeCloseTo(Math.min(MOST_CORRECTION, Math.max(-MOST_CORRECTION, shift)), 9);
+      }),
+    );
+  });
+
   it('counts a thumb for much less than a reference', () => {
     const thumbs = observations(10, 1, { from: 0, source: 'feedback', predicted: 0.3, value: 1 });
     const references = observations(10, 0.7, { from: 0, predicted: 0.3, value: 0.7 });

@@ -57,13 +57,15 @@ export function fitExpert(evidence: readonly Evidence[], calibrations: Calibrati
   const pull = new Float64Array(size);
   prior.forEach((variance, at) => (precision.cells[at * size + at] = 1 / variance));
   for (const one of evidence) {
-    const features = featuresOf(classes, dimensions, one.classId, one.embedding);
+    const { indices, values } = featuresOf(classes, dimensions, one.classId, one.embedding);
     const weight = ageWeight(one, now) / noiseOf(one, calibrations);
     const residual = observedQuality(one, calibrations) - one.predicted;
-    for (const [i, x] of features) {
-      pull[i] = (pull[i] ?? 0) + weight * x * residual;
-      for (const [j, y] of features) {
-        precision.cells[i * size + j] = (precision.cells[i * size + j] ?? 0) + weight * x * y;
+    for (let a = 0; a < indices.length; a++) {
+      const [i, x] = [indices[a] ?? 0, weight * (values[a] ?? 0)];
+      pull[i] = (pull[i] ?? 0) + x * residual;
+      for (let b = 0; b < indices.length; b++) {
+        const cell = i * size + (indices[b] ?? 0);
+        precision.cells[cell] = (precision.cells[cell] ?? 0) + x * (values[b] ?? 0);
       }
     }
   }
@@ -100,12 +102,25 @@ export interface Correction {
 export function correctionOf(fit: ExpertFit, classId: ClassId, embedding: ArrayLike<number> | undefined): Correction {
   const at = fit.classes.indexOf(classId);
   const place = embedding !== undefined && embedding.length === fit.dimensions ? embedding : fit.centroids[at];
-  const features = featuresOf(fit.classes, fit.dimensions, classId, place);
-  let shift = 0;
-  let settled = 0;
-  for (const [i, x] of features) {
-    shift += x * (fit.mean[i] ?? 0);
-    for (const [j, y] of features) settled += x * y * (fit.settled[i >= j ? triangle(i) + j : triangle(j) + i] ?? 0);
+  // Runs for each expert at each prompt: written out, for allocating the features would cost more than all of this.
+  const { mean, settled: left } = fit;
+  const own = at < 0 ? 0 : 1 + at;
+  let shift = mean[0] ?? 0;
+  let settled = left[0] ?? 0;
+  if (own > 0) {
+    shift += mean[own] ?? 0;
+    settled += (left[triangle(own) + own] ?? 0) + 2 * (left[triangle(own)] ?? 0);
+  }
+  const first = 1 + fit.classes.length;
+  const dimensions = place === undefined ? 0 : fit.dimensions;
+  for (let k = 0; k < dimensions; k++) {
+    const x = place?.[k] ?? 0;
+    const row = triangle(first + k);
+    // Only the lower triangle is kept: what is left of the diagonal counts twice.
+    let sum = (left[row] ?? 0) + (own > 0 ? (left[row + own] ?? 0) : 0);
+    for (let l = 0; l < k; l++) sum += (place?.[l] ?? 0) * (left[row + first + l] ?? 0);
+    shift += x * (mean[first + k] ?? 0);
+    settled += x * (2 * sum + x * (left[row + first + k] ?? 0));
   }
   return { shift: Math.min(MOST_CORRECTION, Math.max(-MOST_CORRECTION, shift)), settled: Math.max(0, settled) };
 }
@@ -134,21 +149,26 @@ function priorOf(evidence: readonly Evidence[], classes: number, dimensions: num
   ];
 }
 
-/** The features that are not 0, by index. */
+/** The features that may differ from 0, by index. */
 function featuresOf(
   classes: readonly ClassId[],
   dimensions: number,
   classId: ClassId,
-  embedding: ArrayLike<number> | undefined,
-): readonly (readonly [number, number])[] {
-  const features: [number, number][] = [[0, 1]];
+  place: ArrayLike<number> | undefined,
+): { readonly indices: readonly number[]; readonly values: readonly number[] } {
+  const indices = [0];
+  const values = [1];
   const at = classes.indexOf(classId);
-  if (at >= 0) features.push([1 + at, 1]);
-  for (let k = 0; k < dimensions; k++) {
-    const value = embedding?.[k] ?? 0;
-    if (value !== 0) features.push([1 + classes.length + k, value]);
+  if (at >= 0) {
+    indices.push(1 + at);
+    values.push(1);
   }
-  return features;
+  const used = place === undefined ? 0 : dimensions;
+  for (let k = 0; k < used; k++) {
+    indices.push(1 + classes.length + k);
+    values.push(place?.[k] ?? 0);
+  }
+  return { indices, values };
 }
 
 function centroidOf(evidence: readonly Evidence[], classId: ClassId, dimensions: number): number[] {

@@ -1,7 +1,8 @@
 import type { ClassId, ExpertId } from '@fleetgate/shared/ids';
 
 import { corrected, correctionOf, type ExpertFit } from './adaptation.js';
-import type { ExpertScore, Gate, GateScore } from './gate.js';
+import type { ClassFacts, ExpertScore, Gate, GateScore } from './gate.js';
+import { projectedPlace } from './place-projection.js';
 
 /** Corrections in use, by expert. They belong to one trained gate: another one's predictions are left alone. */
 export interface Corrections {
@@ -36,12 +37,14 @@ export function withCorrections(gate: Gate, fingerprint: () => string, correctio
       const fits = inUse();
       if (fits === undefined) return score;
       const experts = new Map(score.experts);
+      const place = projectedPlace(score.embedding);
       for (const [expert, fit] of fits) {
         const own = experts.get(expert);
-        if (own !== undefined) experts.set(expert, corrected(own, correctionOf(fit, score.classId, score.embedding)));
+        if (own !== undefined) experts.set(expert, corrected(own, correctionOf(fit, score.classId, place)));
       }
       return { ...score, experts };
     },
+    describe: (classId: ClassId): ClassFacts | undefined => gate.describe?.(classId),
     classQuality: (classId: ClassId, expert: ExpertId): ExpertScore | undefined => {
       const own = gate.classQuality(classId, expert);
       const fit = inUse()?.get(expert);

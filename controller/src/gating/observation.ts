@@ -4,6 +4,7 @@ import { type Evidence, evidenceId } from './evidence.js';
 import type { Answered, Observation } from './evidence-sink.js';
 import type { GateScore } from './gate.js';
 import type { AnswerContext } from './learning-store.js';
+import { projectedPlace } from './place-projection.js';
 
 /** An observation as it is kept; undefined for an expert that the gate has no word on, and for what is no number. */
 export function evidenceOf(observation: Observation, at: UnixMs, gate: string): Evidence | undefined {
@@ -39,6 +40,7 @@ function placeOf(
   if (own === undefined) return undefined;
   const { quality: predicted, sd, doubt } = own.unlearned ?? own;
   // Four digits say where a prompt lies.
-  const place = embedding === undefined ? {} : { embedding: Array.from(embedding, (x) => Number(x.toFixed(4))) };
+  const at = projectedPlace(embedding);
+  const place = at === undefined ? {} : { embedding: Array.from(at, (x) => Number(x.toFixed(4))) };
   return { classId, ...place, predicted, sd, ...(doubt === undefined ? {} : { doubt }) };
 }

@@ -1,11 +1,10 @@
 import type { ClassId, ExpertId } from '@fleetgate/shared/ids';
 
 import type { ExpertScore, Gate, GateScore } from './gate.js';
+import { type PilotCard, pilots } from './pilot-classes.js';
 
 /** What an expert's card says of it. */
-export interface ExpertProfile {
-  readonly id: ExpertId;
-  readonly domains: readonly string[];
+export interface ExpertProfile extends PilotCard {
   /** Bits per byte of reference answers by domain; may be empty. */
   readonly bitsPerByte: Readonly<Record<string, number>>;
 }
@@ -22,21 +21,22 @@ const UNKNOWN_OUTPUT_TOKENS = 128;
 /**
  * Score of an expert that the gate was not trained on, from its card alone, for prompts of one class.
  *
- * Best evidence first: its bits per byte on the class's domain (quality = 2^-bits); the class named among its domains
- * (as good as the fleet's middling experts there); the mean of its figures on other domains; nothing. The error bar is
+ * Best evidence first: its bits per byte on the class's domain (quality = 2^-bits); the class named among its domains,
+ * or one of `pilot` (as good as the fleet's middling experts there); the mean of its figures on other domains; nothing. The error bar is
  * wide, so that planning and dispatch know that this is a guess. `peers` are the scores of the experts that are known.
  */
 export function scoreFromCard(
   profile: ExpertProfile,
   classId: ClassId,
   peers: ReadonlyMap<ExpertId, ExpertScore>,
+  pilot: ReadonlySet<ClassId> = new Set(),
 ): ExpertScore {
   const outputTokens = mean([...peers.values()].map((peer) => peer.outputTokens)) ?? UNKNOWN_OUTPUT_TOKENS;
   const figures = Object.entries(profile.bitsPerByte).filter(([, bits]) => Number.isFinite(bits) && bits >= 0);
   const own = figures.find(([domain]) => sameName(domain, classId));
   if (own !== undefined) return guess(2 ** -own[1], SAME_DOMAIN_SD, outputTokens);
   const qualities = [...peers.values()].map((peer) => peer.quality).sort((a, b) => a - b);
-  if (profile.domains.some((domain) => sameName(domain, classId))) {
+  if (profile.domains.some((domain) => sameName(domain, classId)) || pilot.has(classId)) {
     return guess(quantile(qualities, 0.75) ?? TYPICAL_INSIDE, GUESSED_SD, outputTokens);
   }
   const elsewhere = figures.filter(([domain]) => !profile.domains.some((named) => sameName(named, domain)));
@@ -57,6 +57,7 @@ function guess(quality: number, sd: number, outputTokens: number): ExpertScore {
  * part before the gate is trained again. Scores of trained experts are passed through unchanged.
  */
 export function withUnknownExperts(gate: Gate, profiles: () => Iterable<ExpertProfile>): Gate {
+  const pilotOf = pilots(gate);
   const trained = () => new Set(gate.experts);
   const unknown = (): ExpertProfile[] => {
     const known = trained();
@@ -77,7 +78,8 @@ export function withUnknownExperts(gate: Gate, profiles: () => Iterable<ExpertPr
       const fresh = unknown();
       if (fresh.length === 0) return score;
       const experts = new Map(score.experts);
-      for (const profile of fresh) experts.set(profile.id, scoreFromCard(profile, score.classId, score.experts));
+      for (const profile of fresh)
+        experts.set(profile.id, scoreFromCard(profile, score.classId, score.experts, pilotOf(profile)));
       return { ...score, experts };
     },
     classQuality: (classId, expert): ExpertScore | undefined => {
@@ -89,7 +91,7 @@ export function withUnknownExperts(gate: Gate, profiles: () => Iterable<ExpertPr
         const score = gate.classQuality(classId, peer);
         return score === undefined ? [] : [[peer, score]];
       });
-      return scoreFromCard(profile, classId, new Map(peers));
+      return scoreFromCard(profile, classId, new Map(peers), pilotOf(profile));
     },
   };
 }

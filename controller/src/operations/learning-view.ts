@@ -10,6 +10,7 @@ import type { Gate } from '../gating/gate.js';
 import type { GateLearning } from '../gating/gate-learning.js';
 import { heldBackError } from '../gating/held-back.js';
 import type { ExpertLearning } from '../gating/learning-cycle.js';
+import type { LearningFigures } from '../platform/learning-metrics.js';
 
 export interface LearningParts {
   readonly learning: Pick<GateLearning, 'adaptation' | 'counts' | 'evidence' | 'events'>;
@@ -45,6 +46,23 @@ export function learningView({ learning, steering, trainedGate, trials }: Learni
     ),
     trials: trials.views().map(trialView),
     events: events.map(({ at, expert, ...rest }) => ({ ...rest, atMs: at, expertId: expert })),
+  };
+}
+
+/** The same for the metrics. */
+export function learningFigures(view: LearningView): LearningFigures {
+  const { biases, evidence, exploration, heldBack, trials, version } = view;
+  const experts: Record<string, number> = { enrolling: 0, probation: 0, serving: 0 };
+  for (const { state } of trials) experts[state] = (experts[state] ?? 0) + 1;
+  return {
+    version,
+    evidence,
+    errorWith: heldBack.errorWith ?? undefined,
+    errorWithout: heldBack.errorWithout ?? undefined,
+    explorationSpent: exploration.spent,
+    explored: exploration.explored,
+    largestBias: biases.reduce((most, { bias }) => Math.max(most, Math.abs(bias)), 0),
+    experts,
   };
 }
 

@@ -1,5 +1,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
+import { type LearningFigures, LearningMetrics } from './learning-metrics.js';
+
 /** One finished request, in base units. */
 export interface UseFigures {
   readonly device: string;
@@ -35,6 +37,8 @@ export interface FleetFigures {
   readonly planObjective: number | undefined;
   /** Every expert counts by what it does in general, whatever the prompt. */
   readonly gateDegraded: boolean;
+  /** Undefined while the controller starts. */
+  readonly learning: LearningFigures | undefined;
 }
 
 const LATENCY_BUCKETS_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
@@ -58,6 +62,7 @@ export class Metrics {
   readonly #planObjective: Gauge;
   readonly #gateDegraded: Gauge;
   readonly #abstained: Counter;
+  readonly #learning: LearningMetrics;
   readonly #figures: () => FleetFigures;
 
   constructor(figures: () => FleetFigures) {
@@ -138,6 +143,7 @@ export class Metrics {
       help: '1 while experts are compared by what they are in general, whatever the prompt.',
       registers,
     });
+    this.#learning = new LearningMetrics(this.#registry);
     this.#abstained = new Counter({
       name: 'fleetgate_gate_abstained_total',
       help: 'Requests whose prompts the gate made no prediction for.',
@@ -180,7 +186,7 @@ export class Metrics {
 
   /** The text that Prometheus reads. */
   async render(): Promise<string> {
-    const { devices, brokerConnected, liveFeedClients, planObjective, gateDegraded } = this.#figures();
+    const { devices, brokerConnected, liveFeedClients, learning, planObjective, gateDegraded } = this.#figures();
     // Removed devices must not linger with their last values.
     for (const gauge of Object.values(this.#gauges)) gauge.reset();
     for (const figures of devices) {
@@ -192,6 +198,7 @@ export class Metrics {
     this.#brokerConnected.set(brokerConnected ? 1 : 0);
     this.#liveFeedClients.set(liveFeedClients);
     this.#gateDegraded.set(gateDegraded ? 1 : 0);
+    if (learning !== undefined) this.#learning.show(learning);
     if (planObjective !== undefined) this.#planObjective.set(planObjective);
     return this.#registry.metrics();
   }
