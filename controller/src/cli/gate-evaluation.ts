@@ -50,6 +50,9 @@ function printOracle({ gate, oracle, references }: GateReport['oracle']): void {
     ],
     [{ name: 'oracle', ...oracle, captured: undefined }, { name: 'gate', ...gate, captured: undefined }, ...references],
   );
+  if (gate.cost !== null) {
+    printLine('cost: billion parameters, times thousand tokens of prompt and answer where every line has both');
+  }
 }
 
 function printSpecialisation({ specialisation }: GateReport): void {
