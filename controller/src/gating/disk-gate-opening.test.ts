@@ -76,6 +76,16 @@ describe('opening the gate', () => {
     expect(none.why).toBe('there are no outcomes to train a gate on');
   });
 
+  test('goes on without a gate of models that are no experts of a fleet, and says so', async () => {
+    const strange = syntheticOutcomes(60).map(({ y, out_tok: _, ...outcome }) => ({
+      ...outcome,
+      y: { ...y, 'No Expert!': 0.5 },
+    }));
+    await writeJsonLines(outcomesPath, strange);
+    const live = await open();
+    expect([live.state, live.why]).toEqual(['degraded', expect.stringContaining('"No Expert!" is not a fleet expert')]);
+  });
+
   test('stops when it is told to', async () => {
     const live = await open(AbortSignal.abort());
     expect(live.trainedOn).toBe(0);

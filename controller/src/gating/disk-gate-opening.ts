@@ -26,7 +26,7 @@ export async function openGate(live: LiveGate, files: GateFiles, logger: Logger,
   const stored = await store.load((error) =>
     logger.warn('gate.set-aside', { code: error.code, reason: error.message }),
   );
-  const current = stored !== undefined && putInUse(live, stored, logger);
+  const current = stored !== undefined && putInUse(live, stored, logger) === undefined;
   const outcomesSha256 = await fileSha256(files.outcomesPath);
   if (outcomesSha256 === undefined) {
     if (!current) {
@@ -39,7 +39,8 @@ export async function openGate(live: LiveGate, files: GateFiles, logger: Logger,
   live.startTraining();
   try {
     const model = await trainGateInProcess({ ...files, signal });
-    if (!putInUse(live, model, logger)) live.abandonTraining('its experts are none of the fleet');
+    const fault = putInUse(live, model, logger);
+    if (fault !== undefined) live.abandonTraining(fault);
   } catch (error) {
     live.abandonTraining(`training failed: ${messageOf(error)}`);
     if (isFleetError(error, 'job.cancelled')) return;
@@ -47,18 +48,19 @@ export async function openGate(live: LiveGate, files: GateFiles, logger: Logger,
   }
 }
 
-function putInUse(live: LiveGate, model: GateModel, logger: Logger): boolean {
+/** Undefined once `model` scores; otherwise why it does not, and `live` is as it was. */
+function putInUse(live: LiveGate, model: GateModel, logger: Logger): string | undefined {
   try {
     live.replace(gateOf(model));
   } catch (error) {
     if (!isFleetError(error, 'gate.invalid-model')) throw error;
     logger.warn('gate.unusable', { reason: error.message });
-    return false;
+    return error.message;
   }
   logger.info('gate.ready', {
     experts: model.experts.length,
     classes: model.classes.length,
     trainedOn: model.trainedOn,
   });
-  return true;
+  return undefined;
 }
