@@ -73,7 +73,7 @@ const documentSchema = z.object({
   /** `familiarityOf` a prompt below which it counts as unlike the training data. */
   familiarity: notNegative,
   tasks: z
-    .array(z.object({ label: z.string(), intercept: finite }))
+    .array(z.object({ label: z.string(), intercept: finite, atypical: finite, typical: finite }))
     .min(1)
     .max(1000),
   experts: z.array(expertFitSchema).min(1).max(1000),

@@ -2,7 +2,7 @@ import { FeatureExtractor } from './features.js';
 import { type GateModel, widthOf } from './gate-model.js';
 import { classProbabilities } from './prompt-classes.js';
 import { familiarityOf } from './prompt-map.js';
-import { posterior } from './task-posterior.js';
+import { atypicality, indexOfLargest, posterior } from './task-posterior.js';
 import { type PromptVector, Vocabulary } from './vocabulary.js';
 
 /** What a gate says of one prompt, by the names of the outcome file; arrays in the order of the model's experts. */
@@ -65,22 +65,25 @@ export class LinearScorer {
     const embedding = unitOf(place);
     dots(this.model.centroids, embedding, this.#cosines);
     tasks.forEach(({ intercept }, at) => (this.#tasks[at] = (this.#sums[rank + at] ?? 0) + intercept));
+    const likeliest = indexOfLargest(this.#tasks);
+    const task = tasks[likeliest];
+    const unlike = task === undefined ? 0 : atypicality(this.#tasks[likeliest] ?? 0, task);
     posterior(this.#tasks, temperature, this.#tasks);
     const probabilities = new Float64Array(classes.length);
     classProbabilities(this.#taskOfClass, this.#cosines, this.#tasks, probabilities);
     const familiar = familiarityOf(place, this.#cosines, known);
-    const novelty = familiarity > 0 ? Math.min(1, Math.max(0, 1 - familiar / familiarity)) : 0;
+    const strange = familiarity > 0 ? Math.min(1, Math.max(0, 1 - familiar / familiarity)) : 0;
     return {
       classIndex: indexOfLargest(probabilities),
       classProbabilities: probabilities,
       promptTokens: Math.max(1, Math.round(promptTokens * promptTokensScale)),
-      ...this.#experts(place, probabilities, novelty),
+      ...this.#experts(place, probabilities, strange),
       embedding,
-      novelty,
+      novelty: Math.max(unlike, strange),
     };
   }
 
-  #experts(place: Float64Array, probabilities: Float64Array, novelty: number) {
+  #experts(place: Float64Array, probabilities: Float64Array, strange: number) {
     const { experts, qualityWeights, lengthWeights } = this.model;
     const count = experts.length;
     const quality = new Float64Array(count);
@@ -100,9 +103,9 @@ export class LinearScorer {
     experts.forEach((expert, at) => {
       const likely = clamp01((quality[at] ?? 0) + expert.intercept);
       // What was never seen is answered with what is known of the expert in general, and with its whole spread.
-      quality[at] = (1 - novelty) * likely + novelty * expert.mean;
+      quality[at] = (1 - strange) * likely + strange * expert.mean;
       const variance = expert.classPart * (variances[at] ?? 0) + expert.binomialPart * likely * (1 - likely);
-      variances[at] = Math.sqrt(variance + novelty * expert.spread ** 2);
+      variances[at] = Math.sqrt(variance + strange * expert.spread ** 2);
       outputTokens[at] = Math.min(
         expert.outputTokensMost,
         Math.max(1, (outputTokens[at] ?? 0) + expert.lengthIntercept),
@@ -160,12 +163,6 @@ function unitOf(vector: Float64Array): Float64Array {
   for (let at = 0; at < vector.length; at++) square += (vector[at] ?? 0) ** 2;
   const norm = Math.sqrt(square);
   return norm > 0 ? vector.map((value) => value / norm) : vector.slice();
-}
-
-function indexOfLargest(values: Float64Array): number {
-  let best = 0;
-  for (let at = 1; at < values.length; at++) if ((values[at] ?? 0) > (values[best] ?? 0)) best = at;
-  return best;
 }
 
 function clamp01(value: number): number {

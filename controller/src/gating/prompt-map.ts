@@ -7,7 +7,7 @@ import { type Matrix, matrix, principalSubspace, rowOf } from './linear-algebra.
 import { classProbabilities, findClasses } from './prompt-classes.js';
 import { dot, unit } from './spherical-k-means.js';
 import { fitTaskDirections, type TaskDirections, taskScores } from './task-directions.js';
-import { taskProbabilities, temperatureOf } from './task-posterior.js';
+import { taskProbabilities, temperatureOf, type Typicality, typicalityOf } from './task-posterior.js';
 import { FOLDS, type TrainingSet } from './training-set.js';
 import { featureCount } from './vocabulary.js';
 
@@ -21,6 +21,8 @@ export interface TrainedMap extends PromptMap {
   readonly basis: Matrix;
   readonly directions: TaskDirections;
   readonly temperature: number;
+  /** Per task. */
+  readonly typicality: readonly Typicality[];
   readonly centroids: Matrix;
   readonly classes: readonly LabelledClass[];
   /** What `familiarityOf` is for all but a small share of the prompts, at least. */
@@ -65,6 +67,7 @@ export function mapPrompts(
     basis,
     directions: fit(),
     temperature,
+    typicality: typicalityOf(heldOut),
     centroids: found.centroids,
     classes: labelClasses(set.tasks, found.taskOf, found.classOf, set.words),
     foldOf: set.foldOf,

@@ -32,3 +32,50 @@ export function taskProbabilities(scores: Matrix, temperature: number): Matrix {
   for (let row = 0; row < scores.rows; row++) posterior(rowOf(scores, row), temperature, rowOf(probabilities, row));
   return probabilities;
 }
+
+/** Scores of the likeliest task between which a prompt turns from unlike (1) to like (0) the prompts of that task. */
+export interface Typicality {
+  readonly atypical: number;
+  readonly typical: number;
+}
+
+/** Shares of a task's own prompts, held out, that score lower: a conformal bound (Vovk et al. 2005) on being one of them. */
+const ATYPICAL_SHARE = 0.01;
+const TYPICAL_SHARE = 0.05;
+/** Scores are near 1 for a task and 0 for others: very uniform training prompts are not to make strangers of all others. */
+const LEAST_SPAN = 0.15;
+/** With fewer prompts the quantiles are those of all tasks together. */
+const FEWEST_PROMPTS = 40;
+
+/**
+ * For each task the scores that its own prompts hardly ever fall below. A posterior alone is sure of a task also where
+ * nothing speaks for it but that less speaks for the others.
+ */
+export function typicalityOf(heldOutScores: Matrix): readonly Typicality[] {
+  const byTask = Array.from({ length: heldOutScores.columns }, () => [] as number[]);
+  for (let row = 0; row < heldOutScores.rows; row++) {
+    const scores = rowOf(heldOutScores, row);
+    const at = indexOfLargest(scores);
+    byTask[at]?.push(scores[at] ?? 0);
+  }
+  const all = quantiles(byTask.flat());
+  return byTask.map((own) => (own.length < FEWEST_PROMPTS ? all : quantiles(own)));
+}
+
+/** 0 for a prompt whose likeliest task scores as its own prompts do, 1 for one that scores lower than they ever do. */
+export function atypicality(score: number, { atypical, typical }: Typicality): number {
+  return Math.min(1, Math.max(0, (typical - score) / (typical - atypical)));
+}
+
+export function indexOfLargest(values: ArrayLike<number>): number {
+  let best = 0;
+  for (let at = 1; at < values.length; at++) if ((values[at] ?? 0) > (values[best] ?? 0)) best = at;
+  return best;
+}
+
+function quantiles(values: readonly number[]): Typicality {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = (share: number): number => sorted[Math.floor(share * sorted.length)] ?? 0;
+  const typical = at(TYPICAL_SHARE);
+  return { atypical: Math.min(at(ATYPICAL_SHARE), typical - LEAST_SPAN), typical };
+}

@@ -90,7 +90,10 @@ function trainOn(set: TrainingSet, options: TrainingOptions): GateModel {
     temperature: map.temperature,
     familiarity: map.familiarity,
     words: parts.words,
-    tasks: set.tasks.map((label, task) => ({ label, intercept: map.directions.intercepts[task] ?? 0 })),
+    tasks: set.tasks.map((label, task) => {
+      const { atypical = 0, typical = 0 } = map.typicality[task] ?? {};
+      return { label, intercept: map.directions.intercepts[task] ?? 0, atypical, typical };
+    }),
     experts: set.experts.map((name, expert) =>
       expertFit(set, expert, name, quality[expert], lengths[expert], bars[expert]),
     ),
