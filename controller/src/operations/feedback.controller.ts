@@ -1,4 +1,4 @@
-import type { FeedbackAnswer } from '@fleetgate/shared/api/operations';
+import type { FeedbackAnswer, RequestView } from '@fleetgate/shared/api/operations';
 import { FleetError } from '@fleetgate/shared/errors';
 import { Body, Controller, HttpCode, Inject, Post } from '@nestjs/common';
 
@@ -35,8 +35,7 @@ export class FeedbackController {
     }
     const rated = record.state === 'succeeded' ? await this.learning.rate(requestId, value) : undefined;
     if (rated === undefined) {
-      const why =
-        record.state === 'succeeded' ? 'what is needed to rate it is not kept' : `it ended as ${record.state}`;
+      const why = whyNotRateable(record);
       throw new FleetError('request.not-rateable', `request ${requestId} cannot be rated: ${why}`, {
         hint: 'generated answers can be rated, as long as they are among the newest 20,000',
         context: { param: 'request_id' },
@@ -44,4 +43,9 @@ export class FeedbackController {
     }
     return { object: 'feedback', request_id: requestId, expert: rated.expert, value, replaced: rated.replaced };
   }
+}
+
+function whyNotRateable({ collaboration, state }: RequestView): string {
+  if (state !== 'succeeded') return `it ended as ${state}`;
+  return collaboration?.how === 'ensemble' ? 'several experts wrote it together' : 'what is needed for it is not kept';
 }
