@@ -77,10 +77,7 @@ describe('opening the gate', () => {
   });
 
   test('goes on without a gate of models that are no experts of a fleet, and says so', async () => {
-    const strange = syntheticOutcomes(60).map(({ y, out_tok: _, ...outcome }) => ({
-      ...outcome,
-      y: { ...y, 'No Expert!': 0.5 },
-    }));
+    const strange = syntheticOutcomes(60).map((outcome) => ({ ...outcome, y: { ...outcome.y, 'No Expert!': 0.5 } }));
     await writeJsonLines(outcomesPath, strange);
     const live = await open();
     expect([live.state, live.why]).toEqual(['degraded', expect.stringContaining('"No Expert!" is not a fleet expert')]);
