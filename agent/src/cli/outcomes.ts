@@ -177,7 +177,10 @@ async function measured(
   const input = { kind: 'chat' as const, messages: [{ role: 'user' as const, content: prompt }] };
   const greedy = { maxTokens: answers, temperature: 0, topP: 1, stop: [] };
   const answer = await engine.generate(variantId, input, greedy, () => {}, signal, 'confidence');
-  return { ...score, own: { tokens: answer.outputTokens, meanLogProb: answer.meanLogProb } };
+  // One that was cut off would have gone on: the reference answer says how long such answers are.
+  const isCut = answer.finishReason === 'length';
+  const tokens = isCut ? Math.max(answer.outputTokens, score.scoredTokens) : answer.outputTokens;
+  return { ...score, own: { tokens, meanLogProb: answer.meanLogProb } };
 }
 
 async function writeOutcomes(file: string, outcomes: readonly Outcome[]): Promise<void> {

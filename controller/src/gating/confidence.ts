@@ -2,8 +2,8 @@ import type { ExpertId } from '@fleetgate/shared/ids';
 
 import type { AnswerConfidence } from './gate.js';
 
-/** Until validation says otherwise: what the bundled general experts showed on validation prompts (0.09 to 0.16). */
-const UNFITTED_SLOPE = 0.1;
+/** Until validation says otherwise: the most that a bundled expert showed beyond what the gate predicts. */
+const UNFITTED_SLOPE = 0.03;
 /** Typical of an answer nobody has seen yet, natural logarithm per token. */
 const TYPICAL_MEAN = -1.2;
 const TYPICAL_SD = 0.4;
