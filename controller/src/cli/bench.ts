@@ -12,12 +12,13 @@ import { readValidationPairs, type ValidationPair } from '../bench/disk-validati
 import { gateBench } from '../bench/gate-bench.js';
 import { HttpFleetClient } from '../bench/http-fleet-client.js';
 import { scoreOffline } from '../bench/process-offline-scores.js';
+import { addBenchPredictorOptions, type BenchPredictorOptions, runBenchPredictor } from './bench-predictor.js';
 import { addBenchMoe2Options, type BenchMoe2Options, runBenchMoe2 } from './bench-moe2.js';
 import { addBenchSolveOptions, type BenchSolveOptions, runBenchSolve } from './bench-solve.js';
 import { addBenchVoteOptions, type BenchVoteOptions, runBenchVote } from './bench-vote.js';
 import { printJson, printLine, printNote, printTable, styled } from './output.js';
 
-const BENCHES = ['agent', 'dispatch', 'gate', 'collaboration', 'budget', 'solve', 'moe2'] as const;
+const BENCHES = ['agent', 'dispatch', 'gate', 'collaboration', 'budget', 'solve', 'moe2', 'predictor'] as const;
 /** Needs a file that is not part of the product, so `all` leaves it out. */
 const VOTE = 'vote';
 type Bench = (typeof BENCHES)[number] | typeof VOTE;
@@ -27,7 +28,7 @@ const DEFAULT_URL = 'http://127.0.0.1:8080';
 const BUNDLED_EXPERTS = fileURLToPath(new URL('../../../experts', import.meta.url));
 const BUNDLED_PROMPTS = fileURLToPath(new URL('../../../experts/data', import.meta.url));
 
-interface BenchOptions extends BenchSolveOptions, BenchMoe2Options, BenchVoteOptions {
+interface BenchOptions extends BenchSolveOptions, BenchMoe2Options, BenchVoteOptions, BenchPredictorOptions {
   readonly url?: string;
   readonly key?: string;
   readonly limit: number;
@@ -43,12 +44,12 @@ export function registerBench(program: Command): void {
   const command = program
     .command('bench')
     .description(
-      'measure a running system (solve, moe2 and vote need none); figures beside those of a peer or a limit, same run',
+      'measure a running system (solve, moe2, predictor and vote need none); figures beside those of a peer or a limit, same run',
     )
     .addArgument(
       new Argument(
         '[what]',
-        'agent: memory; dispatch: added latency; gate: choice of experts; collaboration: several experts together; budget: power against quality; solve: optimiser; moe2: its baselines; vote: voting on `--data` (not part of `all`)',
+        'agent: memory; dispatch: added latency; gate: choice of experts; collaboration: several experts together; budget: power against quality; solve: optimiser; moe2: its baselines; predictor: the gate by itself; vote: voting on `--data` (not part of `all`)',
       )
         .choices([...BENCHES, VOTE, 'all'])
         .default('all'),
@@ -66,7 +67,7 @@ export function registerBench(program: Command): void {
     )
     .option('--remote', 'allow a controller on another machine; `budget` changes its budgets for some minutes')
     .option('--json', 'print one JSON document');
-  addBenchVoteOptions(addBenchMoe2Options(addBenchSolveOptions(command))).action(
+  addBenchPredictorOptions(addBenchVoteOptions(addBenchMoe2Options(addBenchSolveOptions(command)))).action(
     (what: Bench | 'all', options: BenchOptions) => bench(what, options),
   );
 }
@@ -116,6 +117,8 @@ async function runBench(
       return runBenchSolve(options, options.limit, signal);
     case 'moe2':
       return runBenchMoe2(options, signal);
+    case 'predictor':
+      return runBenchPredictor(options, signal);
     case 'vote':
       return runBenchVote(options, signal);
   }

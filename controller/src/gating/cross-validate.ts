@@ -12,8 +12,13 @@ export function predictionOf(model: GateModel, scorer: LinearScorer, prompt: str
     Object.fromEntries(model.experts.map((expert, at) => [expert.name, values[at] ?? 0]));
   return { quality: byName(score.quality), sd: byName(score.sd), outputTokens: byName(score.outputTokens) };
 }
-interface OutputTokens {
+export interface OutputTokens {
   readonly outputTokens: Readonly<Record<string, number>>;
+}
+
+/** A prediction by a gate that was trained without the prompt's fold. */
+export interface HeldOut extends Prediction, OutputTokens {
+  readonly fold: number;
 }
 
 /**
@@ -25,10 +30,10 @@ export function crossValidate(
   folds: number,
   seed: number,
   onFold: (fold: number) => void = () => {},
-): readonly Prediction[] {
+): readonly HeldOut[] {
   // A seed of its own, so that these folds are not the ones training itself uses.
   const foldOf = outcomes.map((outcome) => foldOfPrompt(outcome.prompt, seed + 7919, folds));
-  const predictions: Prediction[] = [];
+  const predictions: HeldOut[] = [];
   for (let fold = 0; fold < folds; fold++) {
     onFold(fold);
     const trainer = new GateTrainer({ seed });
@@ -38,7 +43,7 @@ export function crossValidate(
     const model = trainer.train();
     const scorer = new LinearScorer(model);
     outcomes.forEach((outcome, at) => {
-      if (foldOf[at] === fold) predictions[at] = predictionOf(model, scorer, outcome.prompt);
+      if (foldOf[at] === fold) predictions[at] = { ...predictionOf(model, scorer, outcome.prompt), fold };
     });
   }
   return predictions;

@@ -6,11 +6,10 @@ import { FleetError } from '@fleetgate/shared/errors';
 import { classIdSchema } from '@fleetgate/shared/ids';
 
 import { FEATURES_VERSION, SHAPES } from './features.js';
+import { BLOCK } from './projection.js';
 
 const VERSION = 2;
 const SCHEMA = `fleetgate-gate/${VERSION}` as const;
-/** Directions are read this many at a time. */
-const BLOCK = 8;
 
 const finite = z.number();
 const notNegative = z.number().nonnegative();
@@ -215,6 +214,8 @@ function base64(values: Float32Array | Int16Array | Int32Array): string {
 
 /** Copied, since the pool that Buffer takes its memory from is not aligned; cut to whole 4 bytes. */
 function bytesOf(text: string): ArrayBuffer {
-  const bytes = Uint8Array.from(Buffer.from(text, 'base64'));
-  return bytes.buffer.slice(0, bytes.byteLength & ~3);
+  const bytes = Buffer.from(text, 'base64');
+  const copy = new Uint8Array(bytes.byteLength & ~3);
+  copy.set(bytes.subarray(0, copy.byteLength));
+  return copy.buffer;
 }

@@ -2,8 +2,9 @@ import { FeatureExtractor } from './features.js';
 import { type GateModel, widthOf } from './gate-model.js';
 import { classProbabilities } from './prompt-classes.js';
 import { familiarityOf } from './prompt-map.js';
+import { Projection } from './projection.js';
 import { atypicality, indexOfLargest, posterior } from './task-posterior.js';
-import { type PromptVector, Vocabulary } from './vocabulary.js';
+import { Vocabulary } from './vocabulary.js';
 
 /** What a gate says of one prompt, by the names of the outcome file; arrays in the order of the model's experts. */
 export interface LinearScore {
@@ -25,7 +26,7 @@ export class LinearScorer {
   readonly model: GateModel;
   readonly #extractor = new FeatureExtractor();
   readonly #vocabulary: Vocabulary;
-  readonly #width: number;
+  readonly #projection: Projection;
   /** Along each direction. */
   readonly #sums: Float64Array;
   readonly #cosines: Float64Array;
@@ -38,9 +39,10 @@ export class LinearScorer {
 
   constructor(model: GateModel) {
     this.model = model;
-    this.#vocabulary = new Vocabulary(model);
-    this.#width = widthOf(model.rank, model.tasks.length);
-    this.#sums = new Float64Array(this.#width);
+    const width = widthOf(model.rank, model.tasks.length);
+    this.#projection = new Projection(model.directions, width);
+    this.#vocabulary = new Vocabulary(model, this.#projection);
+    this.#sums = new Float64Array(width);
     this.#cosines = new Float64Array(model.classes.length);
     this.#tasks = new Float64Array(model.tasks.length);
     this.#taskOfClass = Uint16Array.from(model.classes, ({ task }) => task);
@@ -54,8 +56,9 @@ export class LinearScorer {
   score(prompt: string): LinearScore {
     const features = this.#extractor.extract(prompt);
     const vector = this.#vocabulary.vectorOf(features);
-    project(vector, this.model.directions, this.#width, this.#sums);
-    this.model.scales.forEach((scale, at) => (this.#sums[at] = (this.#sums[at] ?? 0) * scale));
+    this.#projection.project(vector.length);
+    const { sums } = this.#projection;
+    this.model.scales.forEach((scale, at) => (this.#sums[at] = (sums[at] ?? 0) * scale));
     return this.#read(features.promptTokens, vector.known);
   }
 
@@ -112,38 +115,6 @@ export class LinearScorer {
       );
     });
     return { quality, sd: variances, outputTokens };
-  }
-}
-
-/** Sums of the vector along each direction; eight directions at a time stay in registers. */
-function project(
-  { length, indices, values }: PromptVector,
-  directions: Int16Array,
-  width: number,
-  into: Float64Array,
-): void {
-  for (let block = 0; block < width; block += 8) {
-    let [a, b, c, d, e, f, g, h] = [0, 0, 0, 0, 0, 0, 0, 0];
-    for (let at = 0; at < length; at++) {
-      const value = values[at] ?? 0;
-      const base = (indices[at] ?? 0) * width + block;
-      a += value * (directions[base] ?? 0);
-      b += value * (directions[base + 1] ?? 0);
-      c += value * (directions[base + 2] ?? 0);
-      d += value * (directions[base + 3] ?? 0);
-      e += value * (directions[base + 4] ?? 0);
-      f += value * (directions[base + 5] ?? 0);
-      g += value * (directions[base + 6] ?? 0);
-      h += value * (directions[base + 7] ?? 0);
-    }
-    into[block] = a;
-    into[block + 1] = b;
-    into[block + 2] = c;
-    into[block + 3] = d;
-    into[block + 4] = e;
-    into[block + 5] = f;
-    into[block + 6] = g;
-    into[block + 7] = h;
   }
 }
 

@@ -13,7 +13,7 @@ export interface TrainingTask {
 
 export type TrainingReport =
   | { readonly kind: 'progress'; readonly step: string; readonly done: number }
-  | { readonly kind: 'done' }
+  | { readonly kind: 'done'; readonly peakBytes: number }
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string; readonly hint: string | undefined };
 
 function report(message: TrainingReport): void {
@@ -36,7 +36,7 @@ process.on('disconnect', () => process.exit());
 process.on('SIGINT', () => {});
 try {
   await train(JSON.parse(process.argv[2] ?? '') as TrainingTask);
-  report({ kind: 'done' });
+  report({ kind: 'done', peakBytes: 1024 * process.resourceUsage().maxRSS });
 } catch (error) {
   report({
     kind: 'failed',

@@ -19,6 +19,8 @@ export interface TrainingRun {
   readonly seed?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (step: string, done: number) => void;
+  /** Told the largest resident size that the process had, bytes. */
+  readonly onPeak?: (bytes: number) => void;
 }
 
 /**
@@ -29,7 +31,7 @@ export interface TrainingRun {
  * ended and no file is written.
  */
 export async function trainGateInProcess(run: TrainingRun): Promise<GateModel> {
-  const { signal, onProgress } = run;
+  const { signal, onProgress, onPeak } = run;
   if (signal?.aborted === true) throw cancelled();
   const task: TrainingTask = { outcomesPath: run.outcomesPath, gatePath: run.gatePath, seed: run.seed ?? 1 };
   const program = processEntry(import.meta.url, './process-gate-training-main.js');
@@ -39,8 +41,11 @@ export async function trainGateInProcess(run: TrainingRun): Promise<GateModel> {
     await new Promise<void>((resolve, reject) => {
       child.on('message', (report: TrainingReport) => {
         if (report.kind === 'progress') onProgress?.(report.step, report.done);
-        else if (report.kind === 'done') resolve();
-        else reject(errorOf(report));
+        else if (report.kind === 'failed') reject(errorOf(report));
+        else {
+          onPeak?.(report.peakBytes);
+          resolve();
+        }
       });
       child.once('error', (cause) => reject(failed(messageOf(cause), cause)));
       child.once('exit', (code, signal) => reject(failed(`its process ended early with ${signal ?? code}`)));

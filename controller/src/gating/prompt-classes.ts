@@ -13,7 +13,7 @@ const MOST_CLASSES = 64;
 /** A task of more than this share of the prompts is split. */
 const MOST_SHARE = 0.5;
 /** Groups of fewer prompts, on average, teach little of their own. */
-const FEWEST_PROMPTS = 50;
+const FEWEST_PROMPTS = 40;
 /** Twice the groups have to bring prompts that were set aside this much nearer to a centre (share of the distance). */
 const LEAST_GAIN = 0.1;
 /** One prompt of so many is set aside to judge by. */

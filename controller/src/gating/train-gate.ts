@@ -25,8 +25,8 @@ import { type TrainingSet, TrainingSetBuilder } from './training-set.js';
  * differences between experts, and the one with the least shrinkage would win every easy prompt. Picked by
  * cross-validation on four sets of outcomes (`docs/formulation.md`).
  */
-const QUALITY = { prior: 16, strength: 10 };
-const LENGTH = { prior: 4, strength: 3 };
+const QUALITY = { prior: 4, strength: 20 };
+const LENGTH = { prior: 4, strength: 10 };
 /** Answer length assumed when the outcomes have none, tokens. */
 const UNKNOWN_OUTPUT_TOKENS = 128;
 

@@ -56,12 +56,13 @@ export class Vocabulary {
   readonly #indices: Int32Array;
   readonly #values: Float32Array;
 
-  constructor(parts: VocabularyParts) {
+  /** Vectors are written to `into`, which has room for `featureCount`. */
+  constructor(parts: VocabularyParts, into?: SparseVector) {
     this.parts = parts;
     this.#table = new HashTable(parts.grams);
     this.#counts = new Uint16Array(parts.grams.length);
-    this.#indices = new Int32Array(featureCount(parts));
-    this.#values = new Float32Array(featureCount(parts));
+    this.#indices = into?.indices ?? new Int32Array(featureCount(parts));
+    this.#values = into?.values ?? new Float32Array(featureCount(parts));
   }
 
   /** As the gate sees a prompt. */
