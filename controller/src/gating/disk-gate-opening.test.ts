@@ -4,6 +4,7 @@ import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
+import { expertId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 
 import { openGate } from './disk-gate-opening.js';
@@ -74,6 +75,26 @@ describe('opening the gate', () => {
     const none = await open();
     expect([none.state, none.classes, none.score('hi').experts.size]).toEqual(['degraded', ['general'], 0]);
     expect(none.why).toBe('there are no outcomes to train a gate on');
+  });
+
+  test('does not use a gate that does not reproduce its own predictions, and trains another where it can', async () => {
+    const model = trainGate(syntheticOutcomes(60));
+    const broken = { ...model, qualityWeights: model.qualityWeights.map((weight) => weight + 0.1) };
+    await writeGateFile(gatePath, broken);
+    const outcomes = await readFile(outcomesPath);
+    await rm(outcomesPath);
+    const degraded = await open();
+    expect([degraded.state, degraded.why, degraded.classes]).toEqual([
+      'degraded',
+      expect.stringMatching(/^self-test failed: its stored quality of probe/),
+      ['general'],
+    ]);
+    expect(degraded.score('python function').experts.get(expertId('math'))?.quality).toBeCloseTo(
+      model.experts.find(({ name }) => name === 'math')?.mean ?? NaN,
+      9,
+    );
+    await writeFile(outcomesPath, outcomes);
+    expect((await open()).state).toBe('ready');
   });
 
   test('goes on without a gate of models that are no experts of a fleet, and says so', async () => {

@@ -3,9 +3,11 @@ import { isFleetError, messageOf } from '@fleetgate/shared/errors';
 
 import { DiskGateStore, fileSha256 } from './disk-gate-store.js';
 import type { GateModel } from './gate-model.js';
+import type { Gate } from './gate.js';
 import { gateOf } from './linear-gate.js';
 import type { LiveGate } from './live-gate.js';
 import { trainGateInProcess } from './process-gate-training.js';
+import { selfTest } from './self-test.js';
 
 export interface GateFiles {
   /** The controller's gate file; made when it is missing, unusable or of other outcomes. */
@@ -48,15 +50,26 @@ export async function openGate(live: LiveGate, files: GateFiles, logger: Logger,
   }
 }
 
-/** Undefined once `model` scores; otherwise why it does not, and `live` is as it was. */
+/**
+ * Undefined once `model` scores; otherwise why it does not. One that does not reproduce its own predictions here leaves
+ * `live` degraded: what its experts are in general is read, not computed, and still holds.
+ */
 function putInUse(live: LiveGate, model: GateModel, logger: Logger): string | undefined {
+  let gate: Gate;
   try {
-    live.replace(gateOf(model));
+    gate = gateOf(model);
   } catch (error) {
     if (!isFleetError(error, 'gate.invalid-model')) throw error;
     logger.warn('gate.unusable', { reason: error.message });
     return error.message;
   }
+  const fault = selfTest(model);
+  if (fault !== undefined) {
+    logger.error('gate.self-test-failed', { reason: fault });
+    live.degrade(`self-test failed: ${fault}`, gate);
+    return fault;
+  }
+  live.replace(gate);
   logger.info('gate.ready', {
     experts: model.experts.length,
     classes: model.classes.length,

@@ -58,6 +58,19 @@ const classFitSchema = z.object({
 export type ClassFit = z.infer<typeof classFitSchema>;
 export type ClassExpert = z.infer<typeof classExpertSchema>;
 
+/** What the gate said of a fixed prompt where it was trained; see `self-test.ts`. Lists by expert, and the place. */
+const probeSchema = z.object({
+  prompt: z.string().max(20_000),
+  classIndex: z.number().int(),
+  promptTokens: notNegative,
+  novelty: finite,
+  quality: z.array(finite),
+  sd: z.array(finite),
+  outputTokens: z.array(finite),
+  embedding: z.array(finite),
+});
+export type Probe = z.infer<typeof probeSchema>;
+
 const documentSchema = z.object({
   schema: z.literal(SCHEMA),
   featuresVersion: z.literal(FEATURES_VERSION),
@@ -83,6 +96,7 @@ const documentSchema = z.object({
   rank: z.number().int().positive().max(4096),
   /** Per direction. */
   scales: z.array(notNegative),
+  probes: z.array(probeSchema).max(100),
 });
 
 interface Arrays {

@@ -18,6 +18,7 @@ import type { Outcome } from './outcomes.js';
 import { mapPrompts, type TrainedMap } from './prompt-map.js';
 import { quantise } from './quantise.js';
 import { type TrainingSet, TrainingSetBuilder } from './training-set.js';
+import { probesOf } from './self-test.js';
 
 /**
  * How far every expert's fit is shrunk. Constants, not chosen from outcomes: were they chosen for all experts together, each
@@ -81,7 +82,7 @@ function trainOn(set: TrainingSet, options: TrainingOptions): GateModel {
     fitErrorBars(map, actual, (quality[expert]?.heldOut ?? new Float64Array()).map(clamp01)),
   );
   const { parts } = set.vocabulary;
-  const model: GateModel = {
+  const model: Omit<GateModel, 'probes'> = {
     featuresVersion: FEATURES_VERSION,
     seed,
     trainedOn: set.size,
@@ -118,8 +119,9 @@ function trainOn(set: TrainingSet, options: TrainingOptions): GateModel {
     qualityWeights: Float32Array.from(quality.flatMap((fit) => [...fit.coefficients])),
     lengthWeights: Float32Array.from(lengths.flatMap((fit) => [...fit.coefficients])),
   };
+  const probes = probesOf(model);
   progress('done', 1);
-  return model;
+  return { ...model, probes };
 }
 
 /** Features x width: the strongest directions, then those of the tasks, then columns of zeros that make the loops even. */
