@@ -1,6 +1,7 @@
 import { FleetError } from '@fleetgate/shared/errors';
 
 import { billionParameters } from '../bench/model-sizes.js';
+import { type RoutingValue, routingValue } from '../bench/routing-metrics.js';
 import { predictionOf } from '../gating/cross-validate.js';
 import { readGateFile } from '../gating/disk-gate-store.js';
 import { readOutcomes, readPromptLines } from '../gating/disk-outcomes.js';
@@ -21,55 +22,100 @@ export interface Evaluated {
   readonly evaluation: GateEvaluation;
   /** Undefined when fewer than two models have an outcome on every prompt. */
   readonly report: GateReport | undefined;
+  /** Undefined where the sizes of too few models are known. */
+  readonly routing: RoutingValue | undefined;
+}
+
+interface Pair {
+  readonly outcome: Outcome;
+  readonly prediction: Prediction & { readonly outputTokens: Readonly<Record<string, number>> };
 }
 
 /** Scores predictions in every way that outcomes allow. */
-export function evaluated(pairs: readonly { readonly outcome: Outcome; readonly prediction: Prediction }[]): Evaluated {
+export function evaluated(pairs: readonly Pair[]): Evaluated {
   const compared = pairs.map(({ outcome: { task, y }, prediction }) => ({ truth: { task, y }, prediction }));
-  const costOf = costing(pairs.map(({ outcome }) => outcome));
+  const costs = costing(pairs.map(({ outcome }) => outcome));
   const reported = pairs.map(({ outcome, prediction }) => ({
     truth: { task: outcome.task, y: outcome.y },
     predicted: prediction.quality,
-    cost: costOf(outcome),
+    cost: costs.of(outcome, outcome.out_tok ?? {}),
   }));
-  return { evaluation: evaluateGate(compared), report: gateReport(reported) };
+  return { evaluation: evaluateGate(compared), report: gateReport(reported), routing: routingOf(pairs, costs) };
 }
 
-/**
- * What each model's answer costs, for models of known size: billion parameters times thousand tokens of prompt and answer
- * where every line has both, else billion parameters alone.
- */
-function costing(outcomes: readonly Outcome[]): (outcome: Outcome) => Record<string, number> {
+/** On the models of known size that every prompt has an outcome of; undefined for fewer than two of different cost. */
+function routingOf(pairs: readonly Pair[], costs: Costing): RoutingValue | undefined {
+  const models = costs.models.filter((model) =>
+    pairs.every(({ outcome, prediction }) => model in outcome.y && model in prediction.quality),
+  );
+  if (new Set(models.map(billionParameters)).size < 2) return undefined;
+  const listed = (of: Readonly<Record<string, number>>) => models.map((model) => of[model] ?? 0);
+  return routingValue(
+    pairs.map(({ outcome, prediction }) => ({
+      quality: listed(outcome.y),
+      cost: listed(costs.of(outcome, outcome.out_tok ?? {})),
+      predicted: listed(prediction.quality),
+      expectedCost: listed(costs.of(outcome, prediction.outputTokens)),
+    })),
+  );
+}
+
+interface Costing {
+  /** Models of known size. */
+  readonly models: readonly string[];
+  /** What each model's answer to a prompt costs if it is so long. */
+  of(outcome: Outcome, answers: Readonly<Record<string, number | null>>): Record<string, number>;
+}
+
+/** Billion parameters times thousand tokens of prompt and answer where every line has both, else billion parameters alone. */
+function costing(outcomes: readonly Outcome[]): Costing {
   const models = new Set(outcomes.flatMap(({ y }) => Object.keys(y)));
-  const sizes = [...models].flatMap((model) => {
+  const sizes = [...models].sort().flatMap((model) => {
     const size = billionParameters(model);
     return size === undefined ? [] : [{ model, size }];
   });
-  const tokens = ({ prompt_tok, out_tok }: Outcome, model: string) => {
-    const answer = out_tok?.[model];
-    return prompt_tok === undefined || answer === undefined || answer === null ? undefined : prompt_tok + answer;
+  const isCounted = outcomes.every(
+    ({ prompt_tok, out_tok }) =>
+      prompt_tok !== undefined && sizes.every(({ model }) => typeof out_tok?.[model] === 'number'),
+  );
+  return {
+    models: sizes.map(({ model }) => model),
+    of: ({ prompt_tok = 0 }, answers) =>
+      Object.fromEntries(
+        sizes.map(({ model, size }) => [
+          model,
+          isCounted ? (size * (prompt_tok + (answers[model] ?? 0))) / 1000 : size,
+        ]),
+      ),
   };
-  const isCounted = outcomes.every((outcome) => sizes.every(({ model }) => tokens(outcome, model) !== undefined));
-  return (outcome) =>
-    Object.fromEntries(
-      sizes.map(({ model, size }) => [model, isCounted ? (size * (tokens(outcome, model) ?? 0)) / 1000 : size]),
-    );
 }
 
 /** `gate eval`. */
 export async function evaluateFile(file: string, outcomesPath: string, options: EvalOptions): Promise<void> {
   const model = await readGateFile(file);
   const scorer = new LinearScorer(model);
-  const pairs: { readonly outcome: Outcome; readonly prediction: Prediction }[] = [];
+  const pairs: Pair[] = [];
   for await (const outcome of readOutcomes(outcomesPath)) {
     pairs.push({ outcome, prediction: predictionOf(model, scorer, outcome.prompt) });
   }
   if (pairs.length === 0) {
     throw new FleetError('outcomes.invalid', `${outcomesPath}: expected at least one outcome, got none`);
   }
-  const { evaluation, report } = evaluated(pairs);
-  if (options.json === true) printJson({ ...evaluation, report: report ?? null });
-  else printEvaluation(evaluation, report);
+  const found = evaluated(pairs);
+  if (options.json === true) printJson(evaluationDocument(found));
+  else printEvaluated(found);
+}
+
+export function evaluationDocument({ evaluation, report, routing }: Evaluated): object {
+  return { ...evaluation, report: report ?? null, routing: routing ?? null };
+}
+
+export function printEvaluated({ evaluation, report, routing }: Evaluated): void {
+  printEvaluation(evaluation, report);
+  if (routing === undefined) return;
+  printLine();
+  const { aiq, zeroAiq } = routing;
+  printLine(`AIQ (mean quality over costs) ${aiq.toFixed(4)}; single models mixed at random ${zeroAiq.toFixed(4)}`);
 }
 
 interface SeenFile {

@@ -91,6 +91,24 @@ describe('fleetgate gate', () => {
     }
   });
 
+  test('eval prices models whose size their names tell, and sets routing beside mixing at random', async () => {
+    const outcomes = syntheticOutcomes(60).map((outcome) => ({
+      ...outcome,
+      out_tok: {},
+      y: { 'gemma-2-2b-it': outcome.y['math'] ?? 0, 'gemma-2-9b-it': outcome.y['generalist'] ?? 0 },
+    }));
+    await writeJsonLines(file('outcomes.jsonl.gz'), outcomes);
+    await train();
+    out = '';
+    expect(await runCli(['gate', 'eval', file('gate.json'), file('outcomes.jsonl.gz'), '--json'])).toBe(0);
+    const { report, routing } = JSON.parse(out) as {
+      report: { oracle: { references: { name: string; cost: number }[] } };
+      routing: { aiq: number; zeroAiq: number };
+    };
+    expect(report.oracle.references.at(-1)).toMatchObject({ name: 'cheapest: gemma-2-2b-it', cost: 2.61 });
+    expect(routing.aiq).toBeGreaterThan(routing.zeroAiq);
+  });
+
   test('trains on models that were measured on few prompts only', async () => {
     const outcomes = syntheticOutcomes(60).map((outcome, at) => ({
       ...outcome,

@@ -7,8 +7,14 @@ import { LinearScorer } from '../gating/linear-scorer.js';
 import type { Outcome } from '../gating/outcomes.js';
 import { trainGateInProcess } from '../gating/process-gate-training.js';
 import { withConnection } from './api-client.js';
-import { compareFiles, type Evaluated, evaluated, evaluateFile } from './gate-eval.js';
-import { printEvaluation } from './gate-evaluation.js';
+import {
+  compareFiles,
+  type Evaluated,
+  evaluated,
+  evaluateFile,
+  evaluationDocument,
+  printEvaluated,
+} from './gate-eval.js';
 import { showGate } from './gate-show.js';
 import { printJson, printLine, printNote } from './output.js';
 
@@ -83,13 +89,13 @@ async function train(outcomesPath: string, options: TrainOptions): Promise<void>
       models: model.experts.map((expert) => expert.name),
       classes: model.classes.map((one) => one.label),
       seconds,
-      ...(heldOut === undefined ? {} : { heldOut: { ...heldOut.evaluation, report: heldOut.report ?? null } }),
+      ...(heldOut === undefined ? {} : { heldOut: evaluationDocument(heldOut) }),
     });
     return;
   }
   if (heldOut !== undefined) {
     printLine(`On prompts held out (${options.crossValidate} folds):`);
-    printEvaluation(heldOut.evaluation, heldOut.report);
+    printEvaluated(heldOut);
     printLine();
   }
   const { experts, classes, trainedOn } = model;
