@@ -16,6 +16,8 @@ const BEST_OF_DOCUMENT = 'best expert of each document';
 const ANSWERED = 3;
 const ANSWER_TOKENS = 48;
 const VOTED = 'vote';
+/** Documents of each ordered pair of domains. */
+const MOST_OF_A_PAIR = 6;
 
 /**
  * Mean bits per byte of "all-6 mixture, posterior updated per token" on the first 120 validation pairs of each domain,
@@ -51,7 +53,7 @@ export async function collaborationBench(
   const restricted = { name: DOMAIN_EXPERTS, model: 'ensemble', experts: own };
   const ways = WAYS.map((model) => ({ name: model, model }));
   const single = await scoring.of('documents of one domain', pairs, [...ways, restricted]);
-  const mixed = await scoring.of('documents of two domains', mixedDocuments(all, Math.ceil(limit / 5)), [
+  const mixed = await scoring.of('documents of two domains', mixedDocuments(all, Math.min(MOST_OF_A_PAIR, Math.ceil(limit / 5))), [
     ...ways,
     restricted,
     ...experts.map((model) => ({ name: model, model })),
