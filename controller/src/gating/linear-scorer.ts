@@ -1,7 +1,6 @@
 import { FeatureExtractor } from './features.js';
 import { type GateModel, widthOf } from './gate-model.js';
-import { classProbabilities } from './prompt-classes.js';
-import { familiarityOf } from './prompt-map.js';
+import { classProbabilities, familiarityOf } from './prompt-classes.js';
 import { Projection } from './projection.js';
 import { atypicality, indexOfLargest, posterior } from './task-posterior.js';
 import { Vocabulary } from './vocabulary.js';

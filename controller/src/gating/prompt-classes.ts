@@ -6,7 +6,7 @@
 import type { Random } from '@fleetgate/shared/random';
 
 import { type Matrix, matrix } from './linear-algebra.js';
-import { nearestOf, sphericalKMeans } from './spherical-k-means.js';
+import { dot, nearestOf, sphericalKMeans } from './spherical-k-means.js';
 
 /** Classes in all, for planning decides class by class. */
 const MOST_CLASSES = 64;
@@ -99,3 +99,11 @@ export function classProbabilities(
 
 /** How fast a centroid's share falls with distance, per unit of cosine. */
 const SHARPNESS = 20;
+
+/**
+ * How much of a prompt looks like prompts seen in training: the share of its grams that are known, times the cosine of its
+ * whole vector with the nearest centroid. `cosines` are those of its strongest part.
+ */
+export function familiarityOf(scores: Float64Array, cosines: Float64Array, known: number): number {
+  return known * Math.max(0, ...cosines) * Math.sqrt(dot(scores, scores));
+}

@@ -4,7 +4,7 @@ import type { Random } from '@fleetgate/shared/random';
 import type { PromptMap } from './blend-fit.js';
 import { type LabelledClass, labelClasses } from './class-labels.js';
 import { type Matrix, matrix, principalSubspace, rowOf } from './linear-algebra.js';
-import { classProbabilities, findClasses } from './prompt-classes.js';
+import { classProbabilities, familiarityOf, findClasses } from './prompt-classes.js';
 import { dot, unit } from './spherical-k-means.js';
 import { fitTaskDirections, type TaskDirections, taskScores } from './task-directions.js';
 import { taskProbabilities, temperatureOf, type Typicality, typicalityOf } from './task-posterior.js';
@@ -77,12 +77,4 @@ export function mapPrompts(
     probabilities,
     familiarity: familiar.sort((a, b) => a - b)[Math.floor(UNFAMILIAR_SHARE * familiar.length)] ?? 0,
   };
-}
-
-/**
- * How much of a prompt looks like prompts seen in training: the share of its grams that are known, times the cosine of its
- * whole vector with the nearest centroid. `cosines` are those of its strongest part.
- */
-export function familiarityOf(scores: Float64Array, cosines: Float64Array, known: number): number {
-  return known * Math.max(0, ...cosines) * Math.sqrt(dot(scores, scores));
 }

@@ -32,10 +32,14 @@ export function selfTest(model: GateModel): string | undefined {
   const scorer = new LinearScorer(model);
   for (const [at, stored] of model.probes.entries()) {
     const now = probe(scorer, stored.prompt);
-    const list = LISTS.find((name) => !isSame(stored[name], now[name]));
-    const wrong = list ?? (stored.classIndex === now.classIndex ? undefined : 'class');
-    if (wrong === undefined && isSame([stored.novelty, stored.promptTokens], [now.novelty, now.promptTokens])) continue;
-    return `its stored ${wrong ?? 'novelty'} of probe ${at + 1} of ${model.probes.length} is not reproduced on this machine`;
+    const which = `of probe ${at + 1} of ${model.probes.length} is not reproduced on this machine`;
+    if (stored.classIndex !== now.classIndex) return `its stored class ${which}`;
+    const differences = [
+      ...LISTS.map((name) => ({ name, by: difference(stored[name], now[name]) })),
+      { name: 'novelty', by: difference([stored.novelty, stored.promptTokens], [now.novelty, now.promptTokens]) },
+    ];
+    const worst = differences.reduce((most, one) => (one.by > most.by ? one : most));
+    if (worst.by > TOLERANCE) return `its stored ${worst.name} ${which}: off by ${worst.by.toPrecision(2)}`;
   }
   return undefined;
 }
@@ -55,11 +59,11 @@ function probe(scorer: LinearScorer, prompt: string): Probe {
   };
 }
 
-function isSame(stored: readonly number[], now: readonly number[]): boolean {
-  return (
-    stored.length === now.length &&
-    stored.every((value, at) => Math.abs(value - (now[at] ?? NaN)) <= TOLERANCE * Math.max(1, Math.abs(value)))
-  );
+/** The largest, as a share of values above 1; Infinity for lists of different lengths and for figures that are none. */
+function difference(stored: readonly number[], now: readonly number[]): number {
+  if (stored.length !== now.length) return Infinity;
+  const all = stored.map((value, at) => Math.abs(value - (now[at] ?? NaN)) / Math.max(1, Math.abs(value)));
+  return all.reduce((most, one) => (Number.isNaN(one) ? Infinity : Math.max(most, one)), 0);
 }
 
 function rounded(value: number): number {

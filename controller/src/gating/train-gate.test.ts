@@ -103,6 +103,51 @@ describe('a trained gate', () => {
     );
   });
 
+  test.each([
+    ['nothing', ''],
+    ['blanks', ' \n\t '.repeat(1_000)],
+    ['10 MB of words', 'how many apples in total '.repeat(400_000)],
+    ['10 MB of one letter', 'a'.repeat(10_000_000)],
+    ['10 MB of signs that normalisation multiplies', 'ﷺ'.repeat(3_300_000)],
+    ['binary', Array.from({ length: 5_000 }, (_, at) => String.fromCharCode((at * 7919) % 0x10000)).join('')],
+    ['emoji alone', '🦊🎉👩‍👩‍👧‍👦'.repeat(500)],
+    ['lone surrogates', '\ud800\udc00\udc00'.repeat(2_000)],
+    ['one known gram over and over', 'python '.repeat(200_000)],
+  ])('gives finite figures for %s', (_, prompt) => {
+    const score = new LinearScorer(model).score(prompt);
+    for (const values of [score.quality, score.sd, score.outputTokens, score.classProbabilities, score.embedding]) {
+      expect(values.every((value) => Number.isFinite(value))).toBe(true);
+    }
+    expect(score.novelty).toBeGreaterThanOrEqual(0);
+    expect(score.novelty).toBeLessThanOrEqual(1);
+    expect(score.promptTokens).toBeGreaterThanOrEqual(1);
+  });
+
+  test('flags prompts of other scripts, binary and emoji as unlike those it was trained on', () => {
+    const scorer = new LinearScorer(model);
+    for (const prompt of [
+      '漢字仮名交じり文の例です',
+      'Привет, как дела сегодня',
+      '🦊🎉'.repeat(40),
+      '\u0000\u0001\u0002'.repeat(99),
+    ]) {
+      expect(scorer.score(prompt).novelty).toBeGreaterThan(0.5);
+    }
+  });
+
+  test('places a prompt on the unit sphere of its centroids, near that of its own class', () => {
+    const scorer = new LinearScorer(model);
+    const { rank, classes, centroids } = model;
+    for (const { task, prompt } of outcomes.slice(0, 12)) {
+      const { embedding } = scorer.score(prompt);
+      const cosines = classes.map((_, at) =>
+        embedding.reduce((sum, value, axis) => sum + value * (centroids[at * rank + axis] ?? 0), 0),
+      );
+      expect(embedding.reduce((sum, value) => sum + value * value, 0)).toBeCloseTo(1, 6);
+      expect(classes[cosines.indexOf(Math.max(...cosines))]?.label).toBe(task);
+    }
+  });
+
   test('is unsure of what it has never seen, and then says what is true of each expert in general', () => {
     const scorer = new LinearScorer(model);
     const strange = scorer.score('Ω≈ç√∫ 漢字仮名交じり文 ЖЩЫ');
