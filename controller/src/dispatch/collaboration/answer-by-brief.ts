@@ -2,7 +2,7 @@ import type { Variant } from '@fleetgate/shared/catalogue/expert';
 import { FleetError } from '@fleetgate/shared/errors';
 import type { VariantId } from '@fleetgate/shared/ids';
 
-import { type AnswerInput, gateText } from '../prompt.js';
+import { type AnswerInput, gateText, promptChars } from '../prompt.js';
 import { jointOf, nobodyError } from './answer-by-cascade.js';
 import type { AnswerRoom, JointAnswer } from './answer-room.js';
 import { type Background, backgroundFrom, briefed, MOST_CHARACTERS } from './brief.js';
@@ -10,8 +10,6 @@ import type { Member } from './members.js';
 
 /** Tokens of background that the domain expert may write. */
 const BACKGROUND_TOKENS = 96;
-/** Characters of a token, as `promptTokens` takes them. */
-const CHARS_PER_TOKEN = 3.5;
 
 /** The expert of the matter writes background; the largest model that may be asked answers with it. */
 export async function answerByBrief(room: AnswerRoom, members: readonly Member[]): Promise<JointAnswer> {
@@ -77,11 +75,16 @@ async function backgroundOf(
   }
 }
 
-/** What the larger model's context leaves for background besides the prompt and as long an answer. */
-function spareCharacters({ request }: AnswerRoom, variant: Variant | undefined): number {
-  const context = variant?.facts.contextTokens ?? 0;
-  const spare = (context - 2 * request.promptTokens) / 2;
-  return Math.max(0, Math.min(MOST_CHARACTERS, Math.floor(spare * CHARS_PER_TOKEN)));
+/**
+ * Half of what the larger model's context leaves for background besides the prompt and an answer: the given one, or one as
+ * long as the prompt.
+ */
+function spareCharacters({ prompt, request }: AnswerRoom, variant: Variant | undefined): number {
+  const asked = promptChars(request.prompt.input);
+  const perToken = asked / request.promptTokens;
+  const answer = prompt.input.kind === 'score' ? prompt.input.completion.length : asked;
+  const context = (variant?.facts.contextTokens ?? 0) * perToken;
+  return Math.max(0, Math.min(MOST_CHARACTERS, Math.floor((context - asked - answer) / 2)));
 }
 
 /** The last question of the user with its background before it. */

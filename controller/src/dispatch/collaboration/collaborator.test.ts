@@ -220,6 +220,13 @@ describe('brief', () => {
     expect((await ledger.get(dispatched.id))?.why).toContain('1 of 2 sentences kept');
   });
 
+  it('leaves out what the context of the larger model has no room for', async () => {
+    const long = 'how is diabetes treated? '.repeat(400);
+    const { ask, link } = world(answering({ small: 'Diabetes is treated with insulin.', large: 'With insulin.' }));
+    expect((await read(ask('brief', { input: { kind: 'complete', prompt: long } }))).text).toBe('With insulin.');
+    expect(link.jobs.at(-1)?.job).toMatchObject({ prompt: long });
+  });
+
   it('answers without background where nothing of it is relevant, or nobody can write it', async () => {
     const irrelevant = world(answering({ small: 'Cats are nice animals.', large: 'Insulin.' }));
     await read(irrelevant.ask('brief', { input: question }));
