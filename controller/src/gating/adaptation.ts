@@ -38,7 +38,7 @@ export const MOST_CORRECTION = 0.5;
 const LEAST_PRIOR_SD = 0.05;
 const MOST_PRIOR_SD = 0.25;
 /** How the prior variance is shared: by everything an expert does, by its classes, by where a prompt lies. */
-const SHARES = { intercept: 0.3, class: 0.5, embedding: 0.2 } as const;
+const SHARES = { intercept: 0.35, class: 0.6, embedding: 0.05 } as const;
 /** Of the static error bar at least this share stays: single prompts differ however well an expert is known. */
 const LEAST_SD_SHARE = 0.5;
 

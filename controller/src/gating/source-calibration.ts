@@ -37,8 +37,12 @@ const PRIOR_VALUES = 20;
 const PRIOR_PAIRS = 10;
 /** Spread of a source's values that the prior slope is worth `PRIOR_PAIRS` at. */
 const VALUE_VARIANCE = 0.06;
-/** Qualities of single prompts are spread by at least this (sd) about what is predicted for them. */
+/**
+ * Qualities of single prompts are spread by at least this (sd) about what is predicted for them: by a gate that was trained on
+ * the expert, and from its card, which tells no prompt of a class from another.
+ */
 const LEAST_SPREAD = 0.08;
+const CARD_SPREAD = 0.12;
 /** No source is ever taken for exact. */
 const LEAST_VARIANCE = 0.01;
 
@@ -62,7 +66,8 @@ export function observedQuality({ source, value }: Evidence, calibrations: Calib
 
 /** Variance of an observation about the expert's mean on such prompts: the source's error, and one prompt's spread. */
 export function noiseOf({ doubt = 0, source, sd }: Evidence, calibrations: Calibrations): number {
-  return calibrations[source].variance + Math.max(LEAST_SPREAD ** 2, sd ** 2 - doubt ** 2);
+  const least = doubt > 0 ? CARD_SPREAD : LEAST_SPREAD;
+  return calibrations[source].variance + Math.max(least ** 2, sd ** 2 - doubt ** 2);
 }
 
 function calibrationOf(
