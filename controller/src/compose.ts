@@ -25,13 +25,16 @@ import { Fleet } from './fleet/fleet.js';
 import { MqttFleetLink } from './fleet/mqtt-fleet-link.js';
 import { fleetSchema, SqliteFleetStore } from './fleet/sqlite-fleet-store.js';
 import { openGate } from './gating/disk-gate-opening.js';
+import type { ClassFollowing } from './gating/class-following.js';
 import { ConfidenceModel } from './gating/confidence.js';
 import type { ExpertTrials } from './gating/expert-trials.js';
+import { withFoundClasses } from './gating/found-classes.js';
 import type { Gate } from './gating/gate.js';
 import type { GateLearning } from './gating/gate-learning.js';
 import { LiveGate } from './gating/live-gate.js';
 import { learningSchema } from './gating/sqlite-learning-store.js';
 import { withUnknownExperts } from './gating/unknown-expert.js';
+import { openClasses } from './kept-classes.js';
 import { openCosts } from './kept-costs.js';
 import { openLearning } from './kept-learning.js';
 import { type OpenBroker, openBroker } from './open-broker.js';
@@ -113,7 +116,10 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   fleetLink.start();
   closers.add('fleet link', () => fleetLink.stop());
   const { live, gate: trainedGate } = startGate(surroundings, registry.experts);
-  const learned = await openLearning(database, live, trainedGate, clock, log);
+  const classes = await openClasses(path('classes.json'), live, clock, log);
+  closers.add('classes', () => classes.close());
+  const tracked = withClasses(trainedGate, classes.following);
+  const learned = await openLearning(database, live, tracked, clock, log);
   closers.add('gate learning', () => learned.close());
   const { learning, gate } = learned;
   const planning = { fleet, catalogue: () => registry, gate, costs: kept.costs, workloads: kept.workloads };
@@ -137,7 +143,10 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     log,
     evidence: learning,
     steering,
-    onDemand: (classId) => demand.record(classId, clock.now()),
+    onDemand: (classId, score) => {
+      demand.record(classId, clock.now());
+      classes.following.observe(score);
+    },
     config: { ...DISPATCH_DEFAULTS, storePrompts: config.storePrompts },
   });
   await dispatcher.start();
@@ -207,6 +216,17 @@ function startGate(
     return opening;
   });
   return { live, gate: () => (isOpen || live.trainedOn > 0 ? known : undefined) };
+}
+
+/** The trained gate, once there is one, with the classes that were found in the traffic. */
+function withClasses(trained: () => Gate | undefined, following: ClassFollowing): () => Gate | undefined {
+  let found: { readonly from: Gate; readonly gate: Gate } | undefined;
+  return () => {
+    const from = trained();
+    if (from === undefined) return undefined;
+    if (found?.from !== from) found = { from, gate: withFoundClasses(from, () => following.tracker) };
+    return found.gate;
+  };
 }
 
 function openPlanner(

@@ -37,6 +37,27 @@ export async function showGate(options: ConnectOptions & { readonly json?: boole
       experts.map((expert) => ({ label, trainedShare, liveShare, ...expert })),
     ),
   );
+  printFollowed(view.classes);
+}
+
+/** What traffic has shown of the classes: those that were found in it, and how far the others have moved. */
+function printFollowed(classes: GateView['classes']): void {
+  const rows = classes.flatMap(({ id, label, followed }) => (followed === null ? [] : [{ id, label, ...followed }]));
+  if (rows.length === 0) return;
+  printLine();
+  printTable(
+    [
+      { title: 'class', value: (row) => row.id },
+      { title: 'label', value: (row) => row.label },
+      {
+        title: 'origin',
+        value: (row) => (row.origin === 'found' ? `found ${showAge(row.sinceMs, Date.now())}` : 'trained'),
+      },
+      { title: 'prompts', value: (row) => String(row.seen), align: 'right' },
+      { title: 'moved', value: (row) => `${row.movedDeg.toFixed(1)}°`, align: 'right' },
+    ],
+    rows,
+  );
 }
 
 function printState({ state, why, trainedOn, traffic }: GateView): void {

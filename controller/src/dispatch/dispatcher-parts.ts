@@ -7,7 +7,7 @@ import type { Observable } from 'rxjs';
 import type { Catalogue } from '../catalogue/catalogue.js';
 import type { FleetChange, FleetSnapshot } from '../fleet/device.js';
 import type { EvidenceSink } from '../gating/evidence-sink.js';
-import type { Gate } from '../gating/gate.js';
+import type { Gate, GateScore } from '../gating/gate.js';
 import type { CostEstimator } from '../telemetry/cost.js';
 import type { WorkloadEstimator } from '../telemetry/workload-model.js';
 import type { DispatchConfig } from './dispatch-config.js';
@@ -32,7 +32,7 @@ export interface DispatcherParts {
   readonly random: Random;
   readonly log: Logger;
   /** Told of every prompt that the gate has put into a class, served or not: the demand that planning counts. */
-  readonly onDemand: (classId: ClassId) => void;
+  readonly onDemand: (classId: ClassId, score: GateScore) => void;
   /** Told what can be learned from; undefined: nothing is. */
   readonly evidence?: EvidenceSink;
   /** How `auto` departs from the highest predicted value; undefined: it does not. */

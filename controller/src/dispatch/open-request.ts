@@ -57,7 +57,7 @@ function scoreOf({ gate, log, onDemand }: DispatcherParts, id: RequestId, prompt
     const score = gate()?.score(gateText(prompt.input));
     // The request that this is a call of has been counted; what is only scored is evaluation, no work to plan for.
     const isDemand = prompt.callOf === undefined && prompt.input.kind !== 'score';
-    if (score !== undefined && isDemand) onDemand(score.classId);
+    if (score !== undefined && isDemand) onDemand(score.classId, score);
     return score;
   } catch (error) {
     // A gate that fails must not take prompts down with it: the experts' cards are the fallback.

@@ -40,6 +40,8 @@ export interface GateScore {
   readonly embedding?: ArrayLike<number>;
   /** 0 for a prompt like those trained on, up to 1 for one that shares nothing with them; absent without training. */
   readonly novelty?: number;
+  /** Probability of the prompt's likeliest class; absent while the gate knows none. */
+  readonly certainty?: number;
   /** Why the experts' scores are not about this prompt but what they are in general; absent where they are. */
   readonly abstained?: { readonly reason: string };
 }
@@ -64,4 +66,16 @@ export interface ClassFacts {
   readonly label: string;
   /** Prompts of the class that it was trained on. */
   readonly prompts: number;
+  /** Middle of their embeddings, a unit vector; absent while the gate makes none. */
+  readonly centroid?: ArrayLike<number>;
+  /** What traffic has shown of it; absent while classes are not followed. */
+  readonly followed?: {
+    /** Learned from outcomes, or found in the traffic since `sinceMs`. */
+    readonly origin: 'trained' | 'found';
+    readonly sinceMs: number;
+    /** Prompts of the traffic. */
+    readonly seen: number;
+    /** How far its centre has moved, degrees. */
+    readonly movedDeg: number;
+  };
 }

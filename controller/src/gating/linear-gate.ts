@@ -60,8 +60,8 @@ class LinearGate implements Gate {
         outputTokens: score.outputTokens[at] ?? 1,
       });
     });
-    const isClear =
-      score.novelty <= MOST_NOVELTY && (score.classProbabilities[score.classIndex] ?? 0) >= LEAST_PROBABILITY;
+    const certainty = score.classProbabilities[score.classIndex] ?? 0;
+    const isClear = score.novelty <= MOST_NOVELTY && certainty >= LEAST_PROBABILITY;
     const trained = isClear ? this.#scorer.model.classes[score.classIndex] : undefined;
     return {
       classId: trained?.id ?? OTHER_CLASS,
@@ -69,12 +69,16 @@ class LinearGate implements Gate {
       experts,
       embedding: score.embedding,
       novelty: score.novelty,
+      certainty,
     };
   }
 
   describe(classId: ClassId): ClassFacts | undefined {
-    const own = this.#scorer.model.classes.find(({ id }) => id === classId);
-    return own === undefined ? undefined : { label: own.label, prompts: own.prompts };
+    const { classes, centroids, rank } = this.#scorer.model;
+    const at = classes.findIndex(({ id }) => id === classId);
+    const own = classes[at];
+    if (own === undefined) return undefined;
+    return { label: own.label, prompts: own.prompts, centroid: centroids.subarray(at * rank, (at + 1) * rank) };
   }
 
   /** What scores are for a prompt of full novelty. */

@@ -45,7 +45,8 @@ export function gateView({ live, gate, requests, costOf }: GateFacts): GateView 
       const share = shares.get(classId);
       return {
         id: classId,
-        label: live.describe(classId)?.label ?? classId,
+        label: gate?.describe?.(classId)?.label ?? classId,
+        followed: gate?.describe?.(classId)?.followed ?? null,
         trainedShare: trained.size === 0 ? null : (share?.before ?? 0),
         liveShare: own.length === 0 ? null : (share?.now ?? 0),
         experts: classExperts(classId, experts, scoreOf, general, own, costOf),

@@ -399,7 +399,7 @@ export interface LearningView {
   readonly version: number;
   /** Observations in the window by source: `reference`, `feedback`, `agreement`, `logprob`. */
   readonly evidence: Readonly<Record<string, number>>;
-  /** How each source is read as quality: level + slope * (value - centre), with an error of this variance. */
+  /** How each source is read as quality (docs/formulation.md), with an error of this variance. */
   readonly sources: readonly {
     readonly source: string;
     readonly centre: number;
@@ -481,6 +481,14 @@ export interface GateExpertView {
 export interface GateClassView {
   readonly id: string;
   readonly label: string;
+  /** Learned from outcomes, or found in the traffic since `sinceMs`; null while classes are not followed. */
+  readonly followed: {
+    readonly origin: 'trained' | 'found';
+    readonly sinceMs: number;
+    readonly seen: number;
+    /** How far its centre has moved from where it was, degrees. */
+    readonly movedDeg: number;
+  } | null;
   /** Share of the training prompts, and of the newest requests; null where there are none. */
   readonly trainedShare: number | null;
   readonly liveShare: number | null;
