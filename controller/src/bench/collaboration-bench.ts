@@ -52,12 +52,12 @@ export async function collaborationBench(
   const own = domains.filter((domain) => experts.includes(domain));
   const restricted = { name: DOMAIN_EXPERTS, model: 'ensemble', experts: own };
   const ways = WAYS.map((model) => ({ name: model, model }));
-  const single = await scoring.of('documents of one domain', pairs, [...ways, restricted]);
-  const mixed = await scoring.of('documents of two domains', mixedDocuments(all, Math.min(MOST_OF_A_PAIR, Math.ceil(limit / 5))), [
-    ...ways,
-    restricted,
-    ...experts.map((model) => ({ name: model, model })),
-  ]);
+  const single = await scoring.of('documents of one domain', inTurn(pairs), [...ways, restricted]);
+  const mixed = await scoring.of(
+    'documents of two domains',
+    inTurn(mixedDocuments(all, Math.min(MOST_OF_A_PAIR, Math.ceil(limit / 5)))),
+    [...ways, restricted, ...experts.map((model) => ({ name: model, model }))],
+  );
   const served = experts.filter((expert) => mixed.get(expert)?.every((score) => score !== undefined) === true);
   mixed.set(BEST_OF_DOCUMENT, bestOf(served.map((expert) => mixed.get(expert) ?? [])));
   const answers = await answered(client, perDomain(pairs, ANSWERED), progress, signal);
@@ -115,6 +115,17 @@ export async function collaborationBench(
       ...(own.length === domains.length ? [] : [`experts without a domain of their own here: ${own.join(', ')}`]),
     ],
   };
+}
+
+/** One document of each domain after the other: a run of one domain would be demand that the fleet plans for. */
+function inTurn(documents: readonly ValidationPair[]): readonly ValidationPair[] {
+  const seen = new Map<string, number>();
+  const placed = documents.map((document) => {
+    const at = seen.get(document.domain) ?? 0;
+    seen.set(document.domain, at + 1);
+    return { document, at };
+  });
+  return placed.toSorted((a, b) => a.at - b.at).map(({ document }) => document);
 }
 
 type Scores = Map<string, readonly (Score | undefined)[]>;

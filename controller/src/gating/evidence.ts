@@ -33,6 +33,19 @@ export type Evidence = Readonly<z.infer<typeof evidenceSchema>>;
 
 /** Observations of each source that are learned from, the newest: a busy source must not push out a rare one. */
 export const SOURCE_WINDOW = 1000;
+/**
+ * What makes room for one more observation of a source: the oldest of the expert that is heard most. What is known of an expert
+ * that answers seldom is what the others are measured against. Undefined while there is room.
+ */
+export function outOfWindow(evidence: readonly Evidence[], source: EvidenceSource): Evidence | undefined {
+  const own = evidence.filter((one) => one.source === source);
+  if (own.length < SOURCE_WINDOW) return undefined;
+  const heard = new Map<ExpertId, number>();
+  for (const { expert } of own) heard.set(expert, (heard.get(expert) ?? 0) + 1);
+  const most = Math.max(...heard.values());
+  return own.find(({ expert }) => heard.get(expert) === most);
+}
+
 /** An observation counts half as much after this long. */
 const HALF_LIFE_MS = 30 * 86_400_000;
 /** Every fifth subject is never fitted: it judges. */

@@ -7,7 +7,7 @@ import { z } from 'zod';
 
 import type { ExpertFit } from './adaptation.js';
 import type { Corrections } from './adapted-gate.js';
-import { type Evidence, type EvidenceSource, SOURCE_WINDOW } from './evidence.js';
+import { type Evidence, type EvidenceSource, outOfWindow } from './evidence.js';
 import type { Answered, EvidenceSink, Observation } from './evidence-sink.js';
 import {
   type Adaptation,
@@ -179,10 +179,10 @@ export class GateLearning implements EvidenceSink {
   #add(one: Evidence): boolean {
     const others = this.#evidence.filter(({ id }) => id !== one.id);
     const replaced = others.length < this.#evidence.length;
-    const ofSource = others.filter(({ source }) => source === one.source);
-    const oldest = ofSource.length >= SOURCE_WINDOW ? ofSource[0] : undefined;
-    this.#evidence = [...others.filter((other) => other !== oldest), one];
+    const gone = outOfWindow(others, one.source);
+    this.#evidence = [...others.filter((other) => other !== gone), one];
     this.#parts.writer.keepEvidence(one);
+    if (gone !== undefined) this.#parts.writer.dropEvidence([gone.id]);
     this.#fresh += 1;
     this.#look();
     return replaced;

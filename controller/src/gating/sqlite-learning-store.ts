@@ -113,7 +113,7 @@ export class SqliteLearningStore implements LearningStore {
       for (const source of new Set(evidenceRows.map((row) => row.source))) {
         await manager.query(
           `DELETE FROM evidence WHERE source = ? AND id NOT IN
-             (SELECT id FROM evidence WHERE source = ? ORDER BY atMs DESC, id DESC LIMIT ${SOURCE_WINDOW})`,
+             (SELECT id FROM evidence WHERE source = ? ORDER BY atMs DESC, id DESC LIMIT ${2 * SOURCE_WINDOW})`,
           [source, source],
         );
       }
