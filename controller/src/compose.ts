@@ -25,7 +25,6 @@ import { Fleet } from './fleet/fleet.js';
 import { MqttFleetLink } from './fleet/mqtt-fleet-link.js';
 import { fleetSchema, SqliteFleetStore } from './fleet/sqlite-fleet-store.js';
 import { openGate } from './gating/disk-gate-opening.js';
-import type { ClassFollowing } from './gating/class-following.js';
 import { ConfidenceModel } from './gating/confidence.js';
 import type { ExpertTrials } from './gating/expert-trials.js';
 import { withFoundClasses } from './gating/found-classes.js';
@@ -115,11 +114,14 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   const fleetLink = new MqttFleetLink({ broker, fleet, fleetId: config.fleet, clock, log, count: surroundings.count });
   fleetLink.start();
   closers.add('fleet link', () => fleetLink.stop());
-  const { live, gate: trainedGate } = startGate(surroundings, registry.experts);
+  const live = new LiveGate((error) => log.error('gate.failed', { error: messageOf(error) }));
   const classes = await openClasses(path('classes.json'), live, clock, log);
   closers.add('classes', () => classes.close());
-  const tracked = withClasses(trainedGate, classes.following);
-  const learned = await openLearning(database, live, tracked, clock, log);
+  const { following } = classes;
+  const found = withFoundClasses(live, () => following.tracker);
+  const known = withUnknownExperts(found, () => registry.experts.values());
+  const trainedGate = startGate(surroundings, live, known);
+  const learned = await openLearning(database, live, trainedGate, clock, log);
   closers.add('gate learning', () => learned.close());
   const { learning, gate } = learned;
   const planning = { fleet, catalogue: () => registry, gate, costs: kept.costs, workloads: kept.workloads };
@@ -145,7 +147,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     steering,
     onDemand: (classId, score) => {
       demand.record(classId, clock.now());
-      classes.following.observe(score);
+      following.observe(score);
     },
     config: { ...DISPATCH_DEFAULTS, storePrompts: config.storePrompts },
   });
@@ -193,13 +195,11 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   };
 }
 
-/** The gate in use; undefined while the first one is being trained, so that no plan is made for classes of no meaning. */
-function startGate(
-  { config, log, closers }: Surroundings,
-  experts: OpenCatalogue['registry']['experts'],
-): { readonly live: LiveGate; readonly gate: () => Gate | undefined } {
-  const live = new LiveGate((error) => log.error('gate.failed', { error: messageOf(error) }));
-  const known = withUnknownExperts(live, () => experts.values());
+/**
+ * Opens the gate file, or trains; gives `known`, what scores by it, undefined while the first gate is being trained, so that
+ * no plan is made for classes of no meaning.
+ */
+function startGate({ config, log, closers }: Surroundings, live: LiveGate, known: Gate): () => Gate | undefined {
   const abort = new AbortController();
   let isOpen = false;
   const files = { gatePath: join(config.dataDir, 'gate.json'), outcomesPath: config.outcomesPath };
@@ -215,18 +215,7 @@ function startGate(
     abort.abort();
     return opening;
   });
-  return { live, gate: () => (isOpen || live.trainedOn > 0 ? known : undefined) };
-}
-
-/** The trained gate, once there is one, with the classes that were found in the traffic. */
-function withClasses(trained: () => Gate | undefined, following: ClassFollowing): () => Gate | undefined {
-  let found: { readonly from: Gate; readonly gate: Gate } | undefined;
-  return () => {
-    const from = trained();
-    if (from === undefined) return undefined;
-    if (found?.from !== from) found = { from, gate: withFoundClasses(from, () => following.tracker) };
-    return found.gate;
-  };
+  return () => (isOpen || live.trainedOn > 0 ? known : undefined);
 }
 
 function openPlanner(

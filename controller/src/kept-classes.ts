@@ -8,7 +8,7 @@ import { ClassFollowing } from './gating/class-following.js';
 import { type ClassRecord, fromClassRecord, toClassRecord } from './gating/class-record.js';
 import type { Gate } from './gating/gate.js';
 import { fingerprintOf } from './gating/gate-fingerprint.js';
-import { readJsonFile, writeJsonFile } from './platform/disk-json-file.js';
+import { readJsonFile, setAsideFile, writeJsonFile } from './platform/disk-json-file.js';
 
 /** Classes are found and forgotten this often at most, and what was seen within it is lost by a crash. */
 const REVIEW_PERIOD = milliseconds(60_000);
@@ -19,7 +19,7 @@ export interface KeptClasses {
   close(): Promise<void>;
 }
 
-/** Reads back what was followed of `gate`'s classes; a damaged file is begun anew. */
+/** Reads back what was followed of `gate`'s classes; a damaged file is set aside, with a warning. */
 export async function openClasses(path: string, gate: Gate, clock: Clock, log: Logger): Promise<KeptClasses> {
   const kept = await restored(path, log);
   const following = new ClassFollowing({ gate: () => gate, fingerprint: fingerprintOf(() => gate), kept, clock, log });
@@ -48,13 +48,14 @@ export async function openClasses(path: string, gate: Gate, clock: Clock, log: L
 }
 
 async function restored(path: string, log: Logger): Promise<ClassRecord | undefined> {
-  const record = await readJsonFile(path);
-  if (record === undefined) return undefined;
+  let reason = 'no JSON';
   try {
-    return fromClassRecord(record);
+    const record = await readJsonFile(path);
+    if (record !== undefined) return fromClassRecord(record);
   } catch (error) {
     if (!isFleetError(error, 'store.corrupt')) throw error;
-    log.warn('classes.forgotten', { path, reason: error.message });
-    return undefined;
+    reason = error.message;
   }
+  if (await setAsideFile(path)) log.warn('classes.set-aside', { path, reason });
+  return undefined;
 }

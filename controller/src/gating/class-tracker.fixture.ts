@@ -25,11 +25,11 @@ export function axesGate(classes: number): Gate {
     classes: [...ids, OTHER_CLASS],
     trainedOn: 100 * classes,
     score: () => ({ classId: OTHER_CLASS, promptTokens: 1, experts: new Map() }),
-    classQuality: (id, expert) => ({
-      quality: (ids.indexOf(id) + EXPERTS.indexOf(expert)) / (classes + 1),
-      sd: 0.1,
-      outputTokens: 20,
-    }),
+    classQuality: (id, expert) => {
+      if (!ids.includes(id) || !EXPERTS.includes(expert)) return undefined;
+      const quality = (ids.indexOf(id) + EXPERTS.indexOf(expert)) / (classes + 1);
+      return { quality, sd: 0.1, outputTokens: 20 };
+    },
     describe: (id) => (ids.includes(id) ? { label: id, prompts: 100, centroid: axis(ids.indexOf(id)) } : undefined),
   };
 }

@@ -5,18 +5,30 @@ import { doubted } from './found-quality.js';
 import type { ClassFacts, ExpertScore, Gate, GateScore } from './gate.js';
 import { displacementOf } from './tracked-class.js';
 
+/** The trained gate's classes and the found ones, in one list. */
+interface Joined {
+  readonly own: readonly ClassId[];
+  readonly found: readonly ClassId[];
+  readonly all: readonly ClassId[];
+}
+
 /**
  * A trained gate with the classes that were found in the traffic: prompts of these count under them, and how good experts
  * are on them is in doubt until evidence says more. `tracker` follows this very gate's classes; undefined: none is followed.
  */
 export function withFoundClasses(gate: Gate, tracker: () => ClassTracker | undefined): Gate {
+  let joined: Joined | undefined;
   return {
     get experts() {
       return gate.experts;
     },
     get classes() {
+      const { classes: own } = gate;
       const found = tracker()?.found ?? [];
-      return found.length === 0 ? gate.classes : [...gate.classes, ...found];
+      if (found.length === 0) return own;
+      // The same list as long as they are the same: others tell by it that nothing has changed.
+      if (joined?.own !== own || joined.found !== found) joined = { own, found, all: [...own, ...found] };
+      return joined.all;
     },
     get trainedOn() {
       return gate.trainedOn;

@@ -9,7 +9,7 @@ import type { ClassId, ExpertId } from '@fleetgate/shared/ids';
 
 import type { ExpertScore, Gate } from './gate.js';
 
-/** Expert by expert: quality, error bar, tokens of the answer. */
+/** Expert by expert: quality, error bar without doubt, tokens of the answer. */
 export type Predicted = Float64Array;
 export const FIGURES = 3;
 /** One prompt counts for at least one in so many. */
@@ -28,8 +28,10 @@ export function predictedOf(scores: ReadonlyMap<ExpertId, ExpertScore>, experts:
   experts.forEach((expert, at) => {
     const score = scores.get(expert);
     if (score !== undefined) {
-      const { quality, sd } = score.unlearned ?? score;
-      into.set([quality, sd, score.outputTokens], FIGURES * at);
+      const { quality, sd, doubt = 0 } = score.unlearned ?? score;
+      // What is in doubt of the class has been added to the scores of its prompts, and is added anew.
+      const spread = Math.sqrt(Math.max(0, sd ** 2 - doubt ** 2));
+      into.set([quality, spread, score.outputTokens], FIGURES * at);
     }
   });
   return into;

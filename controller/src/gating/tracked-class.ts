@@ -34,8 +34,10 @@ const LEAST_HOME_COSINE = Math.cos((MOST_DISPLACEMENT_DEG * Math.PI) / 180);
 export const MEMORY = 1000;
 /** What a class's prompts are taken to be like before any came: cosines with its centre, and prompts that this counts for. */
 const USUAL = { cosine: 0.5, square: 0.5 ** 2 + 0.2 ** 2 };
-/** A prompt this many standard deviations less like the centre than the class's prompts are is none of them. */
+/** A prompt this many standard deviations less like the centre than the class's prompts are is none of them... */
 const WITHIN = 2;
+/** ...however narrow it seems: what is left out by this no longer shows how wide the class is. */
+const LEAST_SPREAD = 0.2;
 
 /** A class at its home. `weight`: prompts that put it there. */
 export function settled(
@@ -56,10 +58,12 @@ export function moved(one: TrackedClass, place: Float64Array): TrackedClass {
   const weight = Math.min(SLOWEST, one.weight + 1);
   const rate = 1 / weight;
   const cosine = dot(one.centre, place);
+  // No gate has put the prompt into a found class: one at its rim may be of another that is still to be found.
+  const moves = one.origin === 'trained' || cosine > one.cosine - WITHIN * spreadOf(one);
   const towards = unit(one.centre.map((value, at) => value + rate * ((place[at] ?? 0) - value)));
   return {
     ...one,
-    centre: tethered(one.home, towards),
+    centre: moves ? tethered(one.home, towards) : one.centre,
     weight,
     cosine: one.cosine + rate * (cosine - one.cosine),
     cosineSquare: one.cosineSquare + rate * (cosine ** 2 - one.cosineSquare),
@@ -83,8 +87,12 @@ export function displacementOf({ home, centre }: TrackedClass): number {
 }
 
 /** Whether a prompt of this cosine with the centre could be one of the class's. */
-export function covers({ cosine, cosineSquare }: TrackedClass, ofPrompt: number): boolean {
-  return ofPrompt > Math.max(0, cosine - WITHIN * Math.sqrt(Math.max(0, cosineSquare - cosine ** 2)));
+export function covers(one: TrackedClass, ofPrompt: number): boolean {
+  return ofPrompt > Math.max(0, one.cosine - WITHIN * Math.max(LEAST_SPREAD, spreadOf(one)));
+}
+
+function spreadOf({ cosine, cosineSquare }: TrackedClass): number {
+  return Math.sqrt(Math.max(0, cosineSquare - cosine ** 2));
 }
 
 /** `vector`, or the nearest to it that is no further from home than allowed. */

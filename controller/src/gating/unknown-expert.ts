@@ -93,6 +93,7 @@ export function withUnknownExperts(gate: Gate, profiles: () => Iterable<ExpertPr
       });
       return scoreFromCard(profile, classId, new Map(peers), pilotOf(profile));
     },
+    describe: (classId) => gate.describe?.(classId),
   };
 }
 

@@ -21,3 +21,14 @@ export async function writeJsonFile(path: string, value: unknown): Promise<void>
     await rm(temporary, { force: true });
   }
 }
+
+/** Moves a file that cannot be used to `<path>.invalid`, for a person to look at; false when there is none. */
+export async function setAsideFile(path: string): Promise<boolean> {
+  try {
+    await rename(path, `${path}.invalid`);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;
+    throw error;
+  }
+}
