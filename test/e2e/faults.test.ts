@@ -50,12 +50,12 @@ describe('faults of a running fleet', () => {
     const plan = await getJson<PlanView>(`${fleet.url}/api/v1/plans/${(await activePlan()) ?? ''}`);
     return plan.placements.find((placement) => placement.variantId === variant)?.deviceId ?? '';
   };
-  const answers = async () => {
+  const answers = async (model = 'auto') => {
     await until(
       async () => {
         try {
           await client.chat.completions.create({
-            model: 'auto',
+            model,
             messages: [{ role: 'user', content: 'What is 3 + 4?' }],
             max_tokens: 4,
           });
@@ -64,12 +64,14 @@ describe('faults of a running fleet', () => {
           return false;
         }
       },
-      'the fleet answers again',
+      `${model} answers again`,
       60_000,
     );
   };
   /** Starts a long answer, does `fault` after its first token, and gives what the client saw. */
   const duringAnAnswer = async (fault: (host: string) => void | Promise<void>) => {
+    // The device that hosts it may have been started again a moment ago.
+    await answers(LONG.model);
     const { data, response } = await client.chat.completions.create({ ...LONG, stream: true }).withResponse();
     const host = response.headers.get('x-fleetgate-device') ?? '';
     let text = '';
