@@ -46,6 +46,12 @@ export function canonicalAnswer(answer: string): string {
   return plain.toLowerCase().replaceAll(/\s+/g, ' ');
 }
 
+/** What the short answer in a text is compared by; undefined where it holds none. */
+export function answerKey(text: string): string | undefined {
+  const answer = finalAnswer(text);
+  return answer === undefined ? undefined : canonicalAnswer(answer);
+}
+
 /** Without emphasis, mathematics marks and a full stop at the end. */
 function undressed(text: string): string {
   let plain = text.trim();

@@ -2,7 +2,7 @@
  * Accuracy-weighted voting of experts on short answers: each answer weighs what its experts' log-odds add up to
  * (Nitzan and Paroush 1982, "Optimal decision rules in uncertain dichotomous choice situations"). Pure.
  */
-import { canonicalAnswer, finalAnswer } from './final-answer.js';
+import { answerKey } from './final-answer.js';
 
 /**
  * How many answers a prompt is taken to have, as far as wrong answers go: about one pair of wrong answers in five is the
@@ -111,7 +111,9 @@ export class Poll {
 
 /** The weighted plurality of the ballots; undefined for none. Texts are compared by the short answers in them. */
 export function vote(ballots: readonly Ballot[]): VoteOutcome | undefined {
-  const read = ballots.map((ballot) => ({ ...ballot, key: keyOf(ballot.text) })).sort((a, b) => b.weight - a.weight);
+  const read = ballots
+    .map((ballot) => ({ ...ballot, key: answerKey(ballot.text) }))
+    .sort((a, b) => b.weight - a.weight);
   const poll = new Poll();
   for (const { key, weight } of read) poll.add(key, weight);
   const isComparable = read.filter(({ key }) => key !== undefined).length >= 2;
@@ -127,9 +129,4 @@ export function vote(ballots: readonly Ballot[]): VoteOutcome | undefined {
     share: all > 0 ? weightOf(supporters) / all : supporters.length / read.length,
     isComparable,
   };
-}
-
-function keyOf(text: string): string | undefined {
-  const answer = finalAnswer(text);
-  return answer === undefined ? undefined : canonicalAnswer(answer);
 }

@@ -3,9 +3,9 @@ import { FleetError } from '@fleetgate/shared/errors';
 import type { VariantId } from '@fleetgate/shared/ids';
 
 import { type AnswerInput, gateText, promptChars } from '../prompt.js';
-import { jointOf, nobodyError } from './answer-by-cascade.js';
 import type { AnswerRoom, JointAnswer } from './answer-room.js';
 import { type Background, backgroundFrom, briefed, MOST_CHARACTERS } from './brief.js';
+import { jointOf, nobodyError } from './joint-answer.js';
 import type { Member } from './members.js';
 
 /** Tokens of background that the domain expert may write. */

@@ -2,6 +2,7 @@ import { FleetError } from '@fleetgate/shared/errors';
 
 import type { Answer, AnswerRoom, JointAnswer, Question } from './answer-room.js';
 import { type CascadePlan, planCascade, qualityAfter } from './cascade.js';
+import { giveHeldBack, jointOf, nobodyError } from './joint-answer.js';
 import type { Member } from './members.js';
 
 /** A cheap expert first; a better one where the first is not sure enough of its answer. */
@@ -9,7 +10,7 @@ export async function answerByCascade(room: AnswerRoom, members: readonly Member
   const { input } = room.prompt;
   const { plan, given, quality, escalates, why } = await askFirst(room, members, { input });
   const { next } = plan;
-  if (given !== undefined && (next === undefined || !escalates)) return keep(room, given, quality, why);
+  if (given !== undefined && (next === undefined || !escalates)) return giveHeldBack(room, given, quality, why);
   if (next === undefined) throw nobodyError();
   try {
     const answer = await room.ask(next, { role: 'escalation', input, streamed: true });
@@ -17,7 +18,7 @@ export async function answerByCascade(room: AnswerRoom, members: readonly Member
   } catch (error) {
     if (given === undefined || room.hasTold || room.signal.aborted) throw error;
     const reason = error instanceof FleetError ? error.message : String(error);
-    return keep(room, given, quality, `${plan.first.expertId} was kept though unsure, for ${reason}`);
+    return giveHeldBack(room, given, quality, `${plan.first.expertId} was kept though unsure, for ${reason}`);
   }
 }
 
@@ -61,20 +62,4 @@ export async function askFirst(
     ? `${next?.expertId ?? 'nobody'} took over from ${first.expertId}`
     : `${first.expertId} was kept`;
   return { plan, given, quality, escalates, why: `${verdict}: ${said}${compared}` };
-}
-
-/** Gives the client an answer that was held back. */
-function keep(room: AnswerRoom, answer: Answer, quality: number, why: string): JointAnswer {
-  room.request.events.push({ kind: 'chosen', choice: answer.done.choice });
-  room.tell(answer.text, answer.done.usage.outputTokens);
-  return jointOf(room, answer, quality, why);
-}
-
-export function jointOf(room: AnswerRoom, { done }: Answer, quality: number, why: string): JointAnswer {
-  const { choice, finishReason, usage } = done;
-  return { choice, finishReason, quality, why, usage: room.usage(usage) };
-}
-
-export function nobodyError(): FleetError {
-  return new FleetError('dispatch.no-capacity', 'no expert may be asked now', { retryable: true });
 }

@@ -3,10 +3,10 @@ import { drawToken, mixNextTokens, probabilityOf } from '@fleetgate/shared/mixtu
 import { PosteriorMixture } from '@fleetgate/shared/mixture/posterior-mixture';
 import { type Random, SeededRandom } from '@fleetgate/shared/random';
 
-import { nobodyError } from './answer-by-cascade.js';
 import { answerByVote } from './answer-by-vote.js';
 import type { AnswerRoom, JointAnswer } from './answer-room.js';
 import { JoiningMembers, type LiveMember } from './joining-members.js';
+import { nobodyError } from './joint-answer.js';
 import type { Member } from './members.js';
 import { mixable } from './mixable.js';
 

@@ -1,9 +1,9 @@
 import type { Joules } from '@fleetgate/shared/units/quantity';
 
-import { canonicalAnswer, finalAnswer } from '../../gating/final-answer.js';
+import { answerKey } from '../../gating/final-answer.js';
 import { type Ballot, Poll, vote, voteWeight } from '../../gating/vote.js';
-import { jointOf, nobodyError } from './answer-by-cascade.js';
 import type { Answer, AnswerRoom, JointAnswer } from './answer-room.js';
+import { giveHeldBack, nobodyError } from './joint-answer.js';
 import { affordable, type Member, sharesOf } from './members.js';
 
 /** More voters cost more than they add: the log-odds of the sixth best are seldom decisive. */
@@ -43,7 +43,7 @@ export async function answerByVote(room: AnswerRoom, members: readonly Member[])
         continue;
       }
       answers.push(result.value);
-      poll.add(keyOf(result.value.answer.text), voteWeight(result.value.member.quality));
+      poll.add(answerKey(result.value.answer.text), voteWeight(result.value.member.quality));
     }
   }
   if (answers.length === 0) throw failure;
@@ -69,14 +69,12 @@ function settle(room: AnswerRoom, answers: readonly VoterAnswer[]): JointAnswer 
     room.change(at, { weight: all > 0 ? weight / all : 1 / answers.length });
   });
   if (outcome.isComparable) observeAgreement(room, answers);
-  room.request.events.push({ kind: 'chosen', choice: winner.answer.done.choice });
-  room.tell(winner.answer.text, winner.answer.done.usage.outputTokens);
   const { supporters, share, isComparable } = outcome;
   const percent = Math.round(100 * share);
   const why = isComparable
     ? `${supporters.length} of ${answers.length} experts agree, with ${percent} % of the weight: ${supporters.join(', ')}`
     : `${outcome.expert} is the best of ${answers.length}: their answers cannot be compared`;
-  return jointOf(
+  return giveHeldBack(
     room,
     winner.answer,
     isComparable ? Math.max(share, winner.member.quality) : winner.member.quality,
@@ -89,7 +87,7 @@ function observeAgreement(room: AnswerRoom, answers: readonly VoterAnswer[]): vo
   const { evidence } = room.parts;
   const { id, score } = room.request;
   if (score === undefined || answers.length < 2) return;
-  const keys = answers.map(({ answer }) => keyOf(answer.text));
+  const keys = answers.map(({ answer }) => answerKey(answer.text));
   answers.forEach(({ member }, at) => {
     const own = keys[at];
     if (own === undefined) return;
@@ -97,9 +95,4 @@ function observeAgreement(room: AnswerRoom, answers: readonly VoterAnswer[]): vo
     const value = others / (answers.length - 1);
     evidence?.observe({ source: 'agreement', subject: id, expert: member.expertId, score, value });
   });
-}
-
-function keyOf(text: string): string | undefined {
-  const answer = finalAnswer(text);
-  return answer === undefined ? undefined : canonicalAnswer(answer);
 }

@@ -113,14 +113,7 @@ export class AnswerRoom {
 
   /** Log-likelihood of a given answer under one member. */
   async score(member: Member, role: CallView['role'], input: ScoreInput): Promise<Scored> {
-    const call = this.begin(member, { role, input });
-    for await (const event of call.dispatched.events) {
-      if (event.kind === 'failed') throw call.failed(event.error);
-      if (event.kind !== 'scored') continue;
-      call.ended(event);
-      return event;
-    }
-    throw new FleetError('internal.invariant', `the call of ${member.expertId} ended without an end`);
+    return scoreOf(this.begin(member, { role, input }));
   }
 
   /** Text of the answer, on its way to the client. */
@@ -233,6 +226,17 @@ export interface OpenCall {
   failed(error: FleetError): FleetError;
   /** Ends it here and at its device. */
   stop(): void;
+}
+
+/** Waits for the score that a call was made for. Throws its failure. */
+export async function scoreOf(call: OpenCall): Promise<Scored> {
+  for await (const event of call.dispatched.events) {
+    if (event.kind === 'failed') throw call.failed(event.error);
+    if (event.kind !== 'scored') continue;
+    call.ended(event);
+    return event;
+  }
+  throw new FleetError('internal.invariant', `the call ${call.dispatched.id} ended without an end`);
 }
 
 /** How several experts have answered. */

@@ -4,8 +4,8 @@ import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantit
 
 import { cancelledError } from '../refusal.js';
 import type { Choice, RequestEvent } from '../request-events.js';
-import { nobodyError } from './answer-by-cascade.js';
 import type { AnswerRoom, OpenCall } from './answer-room.js';
+import { nobodyError } from './joint-answer.js';
 import type { Member } from './members.js';
 
 /** Likeliest tokens that each member tells of a step; the mixture's nucleus is seldom wider. */

@@ -1,8 +1,15 @@
 import { FleetError } from '@fleetgate/shared/errors';
 import { type MemberBits, mixtureBits } from '@fleetgate/shared/mixture/posterior-mixture';
 
-import { nobodyError } from './answer-by-cascade.js';
-import type { AnswerRoom, JointScore, OpenCall, Scored, ScoreInput } from './answer-room.js';
+import {
+  type AnswerRoom,
+  type JointScore,
+  type OpenCall,
+  type Scored,
+  type ScoreInput,
+  scoreOf,
+} from './answer-room.js';
+import { nobodyError } from './joint-answer.js';
 import { mixable } from './mixable.js';
 import type { Member } from './members.js';
 
@@ -20,7 +27,7 @@ export async function scoreByEnsemble(
   const taken = mixable(members, room.parts.catalogue().variants, room.allowance());
   room.expect(taken, 'at-once');
   const asked = await Promise.allSettled(
-    taken.map((member) => scoreOf(room.begin(member, { role: 'member', input: { ...input, detail: true } }))),
+    taken.map((member) => memberScoreOf(room.begin(member, { role: 'member', input: { ...input, detail: true } }))),
   );
   const scores = asked.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
   const failed = asked.find((result) => result.status === 'rejected');
@@ -37,17 +44,12 @@ export async function scoreByEnsemble(
   return { choice, quality: 2 ** -(bits / Math.max(1, bytes)), why: `mixture of ${names}`, event };
 }
 
-async function scoreOf(call: OpenCall): Promise<MemberScore> {
-  for await (const event of call.dispatched.events) {
-    if (event.kind === 'failed') throw call.failed(event.error);
-    if (event.kind !== 'scored') continue;
-    call.ended(event);
-    const { promptBits, tokenBits } = event;
-    if (promptBits !== undefined && tokenBits !== undefined) return { call, event, promptBits, tokenBits };
-    const { deviceId } = event.choice;
-    throw new FleetError('engine.unavailable', `the agent of ${deviceId} does not tell the bits of every token`, {
-      hint: 'update the agent',
-    });
-  }
-  throw new FleetError('internal.invariant', `the call ${call.dispatched.id} ended without an end`);
+async function memberScoreOf(call: OpenCall): Promise<MemberScore> {
+  const event = await scoreOf(call);
+  const { promptBits, tokenBits } = event;
+  if (promptBits !== undefined && tokenBits !== undefined) return { call, event, promptBits, tokenBits };
+  const { deviceId } = event.choice;
+  throw new FleetError('engine.unavailable', `the agent of ${deviceId} does not tell the bits of every token`, {
+    hint: 'update the agent',
+  });
 }
