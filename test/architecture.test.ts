@@ -54,7 +54,12 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   'controller/bench': ['controller/gating', 'controller/optimiser'],
   'agent/config': [],
-  'agent/engine': [],
+  'agent/gguf': [],
+  'agent/slabs': ['agent/gguf'],
+  'agent/native': [],
+  'agent/residency': ['agent/gguf', 'agent/slabs', 'agent/native'],
+  'agent/engine': ['agent/gguf', 'agent/slabs', 'agent/native', 'agent/residency'],
+  'agent/variants': ['agent/gguf', 'agent/slabs', 'agent/native', 'agent/engine'],
   'agent/artefacts': [],
   'agent/link': [],
   'agent/sensors': ['firmware-configs'],
@@ -67,7 +72,7 @@ const COMPOSES = new Set(['controller/cli', 'controller/main', 'agent/cli', 'age
 
 /** Modules that touch the world outside the process, and libraries whose whole purpose that is. */
 const OUTSIDE =
-  /^(?:node:(?:fs|fs\/promises|net|tls|http|https|child_process|worker_threads|dgram|readline|os)|mqtt|typeorm|aedes|highs|javascript-lp-solver|node-llama-cpp|fastify|openai|sqlite3|libsql)$/;
+  /^(?:node:(?:fs|fs\/promises|net|tls|http|https|child_process|worker_threads|dgram|readline|os)|mqtt|typeorm|aedes|highs|javascript-lp-solver|node-llama-cpp|koffi|fastify|openai|sqlite3|libsql)$/;
 const ADAPTER_NAME =
   /^(?:mqtt|sqlite|http|disk|process|worker|aedes|llama|highs|javascript-lp|jetson|raspberry-pi|android|linux)-|\.(?:migration|module|controller)\.ts$|^(?:main|error-filter)\.ts$/;
 /** Folders whose purpose is reading files and the environment. */

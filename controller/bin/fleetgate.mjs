@@ -3,7 +3,7 @@
 // neither imports the other, so the choice is made here.
 import { existsSync } from 'node:fs';
 
-const AGENT_COMMANDS = new Set(['agent', 'doctor', 'outcomes']);
+const AGENT_COMMANDS = new Set(['agent', 'doctor', 'outcomes', 'gguf']);
 const argv = process.argv.slice(2);
 const onDevice = AGENT_COMMANDS.has(argv[0] ?? '');
 const entry = new URL(onDevice ? '../../agent/dist/cli/main.js' : '../dist/cli/main.js', import.meta.url);

@@ -1,0 +1,30 @@
+export type ResidencyStrategy = 'none' | 'hint' | 'cache';
+
+/** What residency did since it was opened or last asked. */
+export interface ResidencyFigures {
+  /** Slabs routed to, one count a layer and token (in a batch: one a layer and slab of the union). */
+  readonly routed: number;
+  /** Of those, how many were in memory already. */
+  readonly hits: number;
+  /** Bytes read from storage for slabs. Unknown (absent) where the kernel reads by itself. */
+  readonly bytesRead?: number;
+  /** Time that evaluation stood still for storage, ms. */
+  readonly waitMs: number;
+}
+
+/**
+ * Keeps slabs where the engine can read them. Lives in the engine's child, on the thread that evaluates.
+ *
+ * `ensure` is called between a layer's routing and its computation, and returns only when every slab named is readable;
+ * it throws `artefact.unavailable` when storage fails, and then the evaluation must be given up: computing with a slab
+ * that is not there would give wrong tokens silently.
+ */
+export interface SlabResidency {
+  readonly strategy: ResidencyStrategy;
+  /** `layer` as an index into `SlabLayout.layers`. `slabs` may name one twice. */
+  ensure(layer: number, slabs: Int32Array): void;
+  /** A new evaluation begins. */
+  begin(tokens: number): void;
+  figures(): ResidencyFigures;
+  close(): void;
+}
