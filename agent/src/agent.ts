@@ -44,7 +44,7 @@ export interface AgentParts {
   /** Writes measurements down for the next start. */
   readonly keep: (kept: KeptMeasurements) => void;
   /** Memory that a stored model will take, by its file. Throws `gguf.malformed`. */
-  readonly estimateMemory: (path: string, contextTokens: number) => Promise<number>;
+  readonly estimateMemory: (path: string, variant: DesiredVariant) => Promise<number>;
   readonly clock: Clock;
   readonly log: Logger;
 }

@@ -6,8 +6,9 @@ import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
 import { type Clock, systemClock } from '@fleetgate/shared/clock';
 import { claimDataDir } from '@fleetgate/shared/disk-data-dir';
 import { FleetError } from '@fleetgate/shared/errors';
+import { type Serving, servedMemory } from '@fleetgate/shared/catalogue/serving';
 import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
-import { estimateMemory } from '@fleetgate/shared/gguf/facts';
+import { estimateMemory, slabsBytesOf } from '@fleetgate/shared/gguf/facts';
 import type { DeviceId, VariantId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import { type Random, systemRandom } from '@fleetgate/shared/random';
@@ -119,8 +120,7 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
     agentVersion: version,
     kept: readMeasurements(measurementFile, conditions, log),
     keep: (kept) => writeMeasurements(measurementFile, conditions, kept),
-    estimateMemory: async (path, contextTokens) =>
-      estimateMemory(await readGguf(path), contextTokens, LLAMA_CONCURRENCY, path),
+    estimateMemory: (path, { contextTokens, serving }) => estimateServed(path, contextTokens, serving),
     clock,
     log,
   });
@@ -174,6 +174,12 @@ async function identify(
   writeIdentity(config.dataDir, identity);
   around.log.info('enrol.done', { deviceId: identity.deviceId, fleet: identity.fleet });
   return identity;
+}
+
+async function estimateServed(path: string, contextTokens: number, serving: Serving | undefined): Promise<number> {
+  const header = await readGguf(path);
+  const whole = estimateMemory(header, contextTokens, LLAMA_CONCURRENCY, path);
+  return servedMemory(whole, slabsBytesOf(header), serving);
 }
 
 function threadsOf(config: AgentConfig, board: BoardProfile, cores: number): number {

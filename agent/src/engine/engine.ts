@@ -1,3 +1,4 @@
+import type { Serving } from '@fleetgate/shared/catalogue/serving';
 import type { ChatMessage, Sampling } from '@fleetgate/shared/protocol/job';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { NextTokens } from '@fleetgate/shared/mixture/next-token';
@@ -11,6 +12,8 @@ export interface EngineModel {
   readonly contextTokens: number;
   /** Strings that end an answer, besides those of a request. */
   readonly stop: readonly string[];
+  /** For a mixture of experts; absent: the whole file in memory, as it is. */
+  readonly serving?: Serving;
 }
 
 export interface LoadedModel {

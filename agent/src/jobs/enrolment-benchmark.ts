@@ -111,6 +111,7 @@ function summarise(
   return {
     variantId: variant.variantId,
     sha256: variant.sha256,
+    ...(variant.serving === undefined ? {} : { serving: variant.serving }),
     prefillTokensPerS: 1000 / median(prefillMs),
     decodeTokensPerS: 1000 / median(decodeMs),
     relativeSd: relativeSd(decodeMs),

@@ -1,3 +1,4 @@
+import { buildKey, type Serving } from '@fleetgate/shared/catalogue/serving';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { Desired, DesiredVariant } from '@fleetgate/shared/protocol/twin';
 
@@ -7,6 +8,7 @@ import type { Step } from './steps.js';
 export interface ResidentVariant {
   readonly sha256: string;
   readonly contextTokens: number;
+  readonly serving?: Serving | undefined;
   readonly memoryBytes: number;
 }
 
@@ -14,7 +16,7 @@ export interface ResidentVariant {
 export interface LocalState {
   readonly stored: ReadonlyMap<string, { readonly sizeBytes: number; readonly state: 'verified' | 'unverified' }>;
   readonly resident: ReadonlyMap<VariantId, ResidentVariant>;
-  /** Digests that this device has measured. */
+  /** Builds that this device has measured, by `buildKey`. */
   readonly measured: ReadonlySet<string>;
   /** Variants whose last step failed and that are not to be tried now. */
   readonly held: ReadonlySet<VariantId>;
@@ -92,7 +94,7 @@ function measure(
   shortfalls: Shortfall[],
 ): void {
   const { local, resources } = plan;
-  if (local.measured.has(variant.sha256) || local.held.has(variant.variantId)) return;
+  if (local.measured.has(buildKey(variant)) || local.held.has(variant.variantId)) return;
   const requested = resources.memoryOf(variant);
   if (requested > resources.memoryBudgetBytes) {
     const capacity = resources.memoryBudgetBytes;
@@ -161,7 +163,12 @@ class StepPlan {
   /** Whether exactly this build of the variant is resident. */
   isResident(variant: DesiredVariant): boolean {
     const resident = this.#resident.get(variant.variantId);
-    return resident?.sha256 === variant.sha256 && resident.contextTokens === variant.contextTokens;
+    return (
+      resident !== undefined &&
+      resident.contextTokens === variant.contextTokens &&
+      buildKey(resident) === buildKey(variant) &&
+      resident.serving?.leastSlabsPerToken === variant.serving?.leastSlabsPerToken
+    );
   }
 
   fits(variant: DesiredVariant): boolean {

@@ -36,9 +36,10 @@ const EXECUTORS: { readonly [K in StepKind]: Executor<K> } = {
     context.onUnloaded(variantId);
   },
   load: async ({ variant }, context, signal) => {
-    const { variantId, contextTokens, stop } = variant;
+    const { variantId, contextTokens, stop, serving } = variant;
     const path = context.artefacts.path(variant.sha256);
-    context.onLoaded(variant, await context.engine.load({ variantId, path, contextTokens, stop }, signal));
+    const model = { variantId, path, contextTokens, stop, ...(serving === undefined ? {} : { serving }) };
+    context.onLoaded(variant, await context.engine.load(model, signal));
   },
   measure: ({ variant }, context, signal) => context.measure(variant, signal),
 };

@@ -1,3 +1,4 @@
+import { buildKey } from '@fleetgate/shared/catalogue/serving';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { Desired, DesiredVariant } from '@fleetgate/shared/protocol/twin';
 
@@ -32,13 +33,16 @@ export function variantOf(step: Step): VariantId | undefined {
 export function isWanted(step: Step, desired: Desired): boolean {
   if (step.kind === 'unload' || step.kind === 'evict') return true;
   const { variantId, sha256, contextTokens } = step.variant;
+  const build = buildKey(step.variant);
   return (
     desired.state === 'active' &&
     desired.variants.some(
       (variant) =>
         variant.variantId === variantId &&
         variant.sha256 === sha256 &&
-        (step.kind === 'fetch' || step.kind === 'verify' || variant.contextTokens === contextTokens) &&
+        (step.kind === 'fetch' ||
+          step.kind === 'verify' ||
+          (variant.contextTokens === contextTokens && buildKey(variant) === build)) &&
         (step.kind !== 'measure' || variant.purpose === 'measure'),
     )
   );

@@ -32,8 +32,8 @@ export interface TwinOptions {
   /** Resolves when no job of the variant runs or waits any more. */
   readonly drain: (variantId: VariantId, signal: AbortSignal) => Promise<void>;
   measure(variant: DesiredVariant, loaded: LoadedModel, signal: AbortSignal): Promise<Measurement>;
-  /** Memory that a model file will take. Throws `gguf.malformed`. */
-  estimateMemory(path: string, contextTokens: number): Promise<number>;
+  /** Memory that a variant's file will take, served as it is to be. Throws `gguf.malformed`. */
+  estimateMemory(path: string, variant: DesiredVariant): Promise<number>;
   onMeasured(measurements: readonly Measurement[]): void;
   /** The report changed; `progress`: only in how far a download is. */
   readonly onChange: (what: 'change' | 'progress') => void;
@@ -161,6 +161,7 @@ export class Twin {
   async #converge(): Promise<void> {
     while (this.#again && !this.#stopped) {
       this.#again = false;
+      await this.#estimateStored();
       const freeDiskBytes = await this.#options.artefacts.free().catch(() => undefined);
       const step = this.#nextStep(freeDiskBytes);
       if (step === undefined) continue;
@@ -247,8 +248,14 @@ export class Twin {
     this.#options.onMeasured(this.#records.measurements);
   }
 
+  /** Variants whose file came with another one, served in another way. A file that cannot be read fails at its load. */
+  async #estimateStored(): Promise<void> {
+    const wanted = this.#desired?.variants ?? [];
+    for (const variant of this.#records.unestimated(wanted)) await this.#estimate(variant).catch(() => {});
+  }
+
   async #estimate(variant: DesiredVariant): Promise<void> {
     const path = this.#options.artefacts.path(variant.sha256);
-    this.#records.noteEstimate(variant, await this.#options.estimateMemory(path, variant.contextTokens));
+    this.#records.noteEstimate(variant, await this.#options.estimateMemory(path, variant));
   }
 }

@@ -1,3 +1,4 @@
+import { buildKey } from '@fleetgate/shared/catalogue/serving';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { DesiredVariant, Measurement } from '@fleetgate/shared/protocol/twin';
 
@@ -11,14 +12,14 @@ export class VariantRecords {
   readonly #resident = new Map<VariantId, ResidentVariant>();
   readonly #loaded = new Map<VariantId, LoadedModel>();
   readonly #measurements = new Map<string, Measurement>();
-  /** By digest and context: estimated from the file, then as loaded. */
+  /** By build and context: estimated from the file, then as loaded. */
   readonly #memory = new Map<string, number>();
   readonly #unevictable = new Set<string>();
 
   /** `measurements`: of earlier runs on the same board and engine. */
   constructor(artefacts: ArtefactStore, measurements: readonly Measurement[]) {
     this.#artefacts = artefacts;
-    for (const measurement of measurements) this.#measurements.set(measurement.sha256, measurement);
+    for (const measurement of measurements) this.#measurements.set(buildKey(measurement), measurement);
   }
 
   get resident(): ReadonlyMap<VariantId, ResidentVariant> {
@@ -56,9 +57,15 @@ export class VariantRecords {
 
   /** Memory that a variant takes or will take, bytes. */
   memoryOf(variant: DesiredVariant): number {
-    const known = this.#memory.get(memoryKey(variant)) ?? this.#measurements.get(variant.sha256)?.memoryBytes;
+    const known = this.#memory.get(memoryKey(variant)) ?? this.#measurements.get(buildKey(variant))?.memoryBytes;
     // Weights, and a guess at buffers and cache until the file or the engine says more.
     return known ?? variant.sizeBytes * 1.15 + 32 * 1024 * 1024;
+  }
+
+  /** Of `wanted`, those whose file is here and whose memory is not known yet. */
+  unestimated(wanted: readonly DesiredVariant[]): readonly DesiredVariant[] {
+    const here = new Set(this.#artefacts.stored().flatMap((one) => (one.state === 'verified' ? [one.sha256] : [])));
+    return wanted.filter((variant) => here.has(variant.sha256) && !this.#memory.has(memoryKey(variant)));
   }
 
   noteEstimate(variant: DesiredVariant, memoryBytes: number): void {
@@ -66,10 +73,10 @@ export class VariantRecords {
   }
 
   noteLoaded(variant: DesiredVariant, loaded: LoadedModel): void {
-    const { variantId, sha256, contextTokens } = variant;
+    const { variantId, sha256, contextTokens, serving } = variant;
     this.#loaded.set(variantId, loaded);
     this.#memory.set(memoryKey(variant), loaded.memory);
-    this.#resident.set(variantId, { sha256, contextTokens, memoryBytes: loaded.memory });
+    this.#resident.set(variantId, { sha256, contextTokens, serving, memoryBytes: loaded.memory });
   }
 
   noteUnloaded(variantId: VariantId): void {
@@ -84,8 +91,8 @@ export class VariantRecords {
   }
 
   noteMeasured(measurement: Measurement): void {
-    this.#measurements.delete(measurement.sha256);
-    this.#measurements.set(measurement.sha256, measurement);
+    this.#measurements.delete(buildKey(measurement));
+    this.#measurements.set(buildKey(measurement), measurement);
   }
 
   /** The file could not be removed: it is not tried again. */
@@ -94,6 +101,6 @@ export class VariantRecords {
   }
 }
 
-function memoryKey({ sha256, contextTokens }: DesiredVariant): string {
-  return `${sha256} ${contextTokens}`;
+function memoryKey(variant: DesiredVariant): string {
+  return `${buildKey(variant)} ${variant.contextTokens}`;
 }

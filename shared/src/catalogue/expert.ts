@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import { expertIdSchema, variantIdSchema } from '../ids.js';
+import { servingSchema } from './serving.js';
 
 export const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, 'a sha256 is 64 hexadecimal digits in lower case');
 
@@ -18,6 +19,8 @@ export const modelFactsSchema = z.object({
   slabsPerLayer: z.number().int().nonnegative(),
   /** Slabs used per token; 0 for a dense model. */
   slabsPerToken: z.number().int().nonnegative(),
+  /** Bytes of all slabs; the rest of a file is resident whatever happens. Absent in facts read by an earlier release. */
+  slabsBytes: z.number().int().nonnegative().optional(),
   /** Whether the file carries a chat template (tokenizer.chat_template). */
   hasChatTemplate: z.boolean(),
   /** Most common tensor type, for example `Q8_0`. */
@@ -67,6 +70,24 @@ export const expertCardSchema = z
 export type ExpertCard = z.infer<typeof expertCardSchema>;
 export type VariantCard = z.infer<typeof variantCardSchema>;
 
+/** Bits per byte, by domain. */
+const byDomainSchema = z.record(z.string().min(1), z.number());
+
+/** How a variant was made of another one of its expert, and what it was measured to be. */
+export const madeSchema = z.object({
+  from: variantIdSchema,
+  /** For a person: "8 of 16 slabs for math by tcess", "half of the slabs in memory". */
+  how: z.string().min(1).max(200),
+  /**
+   * Bits per byte of reference texts beyond those of `from`, by domain, measured on the same texts; below 0 where it is
+   * better. Empty: as good as `from`, to the last bit.
+   */
+  loss: byDomainSchema,
+  /** Energy per output token, by the searching device; absent where it was not estimated. */
+  decodeJPerToken: z.number().positive().optional(),
+});
+export type Made = z.infer<typeof madeSchema>;
+
 /** A variant as the fleet knows it: card and file facts together. */
 export const variantSchema = z.object({
   id: variantIdSchema,
@@ -74,7 +95,12 @@ export const variantSchema = z.object({
   sha256: sha256Schema,
   sizeBytes: z.number().int().positive(),
   quantisation: z.string(),
+  /** `memoryBytes` is for the way in which the variant is served. */
   facts: modelFactsSchema,
+  /** Absent: the whole file in memory, as it is. */
+  serving: servingSchema.optional(),
+  /** Absent: it is no derivative of another variant. */
+  made: madeSchema.optional(),
 });
 export type Variant = z.infer<typeof variantSchema>;
 

@@ -25,12 +25,19 @@ export function modelFacts(header: GgufHeader, where: string): ModelFacts {
     embeddingLength: read.count(`${architecture}.embedding_length`),
     slabsPerLayer: read.optionalCount(`${architecture}.expert_count`) ?? 0,
     slabsPerToken: read.optionalCount(`${architecture}.expert_used_count`) ?? 0,
+    slabsBytes: slabsBytesOf(header),
     hasChatTemplate: read.optionalText('tokenizer.chat_template') !== undefined,
     quantisation: commonestType(header),
     fileBytes: header.fileBytes,
     memoryBytes: estimateMemory(header, contextTokens, 1, where),
     ...(header.tokenizer === undefined ? {} : { tokenizer: header.tokenizer }),
   };
+}
+
+/** Bytes of all slabs: of the routed experts' weights. 0 for a dense model. */
+export function slabsBytesOf(header: GgufHeader): number {
+  const slabs = header.tensors.filter(({ name }) => /^blk\.\d+\.ffn_(?:gate|up|down|gate_up)_exps\.weight$/.test(name));
+  return slabs.reduce((sum, { byteLength }) => sum + byteLength, 0);
 }
 
 /** Tokens that llama.cpp evaluates at once (`n_ubatch`), which its compute buffers are sized for. */

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import { sha256Schema } from '../catalogue/expert.js';
+import { servingSchema } from '../catalogue/serving.js';
 import { boardIdSchema, planIdSchema, variantIdSchema } from '../ids.js';
 import { messageErrorSchema, versionSchema } from './version.js';
 
@@ -11,12 +12,14 @@ export type PowerSource = z.infer<typeof powerSourceSchema>;
 /** A variant that a device is to have. */
 export const desiredVariantSchema = z.object({
   variantId: variantIdSchema,
-  /** `serve`: keep resident. `measure`: fetch, load, run the enrolment benchmark, unload, report; done once per sha256. */
+  /** `serve`: keep resident. `measure`: fetch, load, run the enrolment benchmark, unload, report; done once per build. */
   purpose: z.enum(['serve', 'measure']),
   sha256: sha256Schema,
   sizeBytes: z.number().int().positive(),
   contextTokens: z.number().int().positive(),
   stop: z.array(z.string()),
+  /** Absent: the whole file in memory, as it is. */
+  serving: servingSchema.optional(),
 });
 export type DesiredVariant = z.infer<typeof desiredVariantSchema>;
 
@@ -39,6 +42,8 @@ export type Residency = z.infer<typeof residencySchema>;
 export const measurementSchema = z.object({
   variantId: variantIdSchema,
   sha256: sha256Schema,
+  /** As in the desired document; `leastSlabsPerToken` has no part in it. */
+  serving: servingSchema.optional(),
   prefillTokensPerS: z.number().positive(),
   decodeTokensPerS: z.number().positive(),
   /** Relative standard deviation over the benchmark's repetitions. */

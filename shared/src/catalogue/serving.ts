@@ -1,0 +1,42 @@
+import { z } from 'zod';
+
+/**
+ * How a mixture-of-experts file is served, where that is not "all of it in memory, as many slabs a token as it says".
+ * One file with two ways of serving makes two variants.
+ */
+export const servingSchema = z.object({
+  /** Bytes of slabs in memory at once; the others are read from storage as they are routed to. Absent: all slabs. */
+  slabBudgetBytes: z.number().int().positive().optional(),
+  /** Active slabs per token, fewer than the file's own (elastic k). Absent: the file's. */
+  slabsPerToken: z.number().int().positive().optional(),
+  /**
+   * How far the device may lower the active slabs per token by itself, under heat, low battery or a tight energy budget.
+   * Absent: not at all.
+   */
+  leastSlabsPerToken: z.number().int().positive().optional(),
+});
+export type Serving = z.infer<typeof servingSchema>;
+
+/** Memory of a model of which only a budget of slabs is in memory, bytes. `wholeBytes`: with all of its `slabsBytes`. */
+export function servedMemory(wholeBytes: number, slabsBytes: number, serving: Serving | undefined): number {
+  return wholeBytes - Math.max(0, slabsBytes - (serving?.slabBudgetBytes ?? Infinity));
+}
+
+/** What a device measures: a file, served in a way. */
+export interface Build {
+  readonly sha256: string;
+  readonly serving?: Serving | undefined;
+}
+
+/**
+ * Equal for builds whose speed and memory are the same on one device: what a device may do by itself
+ * (`leastSlabsPerToken`) makes no other build. For a file served as it is, its sha256.
+ */
+export function buildKey({ sha256, serving }: Build): string {
+  const { slabBudgetBytes, slabsPerToken } = serving ?? {};
+  const parts = [
+    ...(slabBudgetBytes === undefined ? [] : [`slabs ${slabBudgetBytes} B`]),
+    ...(slabsPerToken === undefined ? [] : [`k ${slabsPerToken}`]),
+  ];
+  return [sha256, ...parts].join(' ');
+}
