@@ -12,6 +12,7 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 
 import { CatalogueController } from './catalogue/catalogue.controller.js';
 import { ExpertAdditions } from './catalogue/expert-additions.js';
+import { VariantAdditions } from './catalogue/variant-additions.js';
 import { ExpertRegistry } from './catalogue/expert-registry.js';
 import type { ControllerParts } from './compose.js';
 import { dispatchModule, MAX_BODY_BYTES, readJsonBodies } from './dispatch/dispatch.module.js';
@@ -112,6 +113,7 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
     providers: [
       { provide: ExpertRegistry, useValue: registry },
       { provide: ExpertAdditions, useValue: parts.additions },
+      { provide: VariantAdditions, useValue: parts.variantAdditions },
       { provide: Enrolment, useValue: parts.enrolment },
       { provide: FleetAddress, useValue: parts.address },
       { provide: Fleet, useValue: parts.fleet },

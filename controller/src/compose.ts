@@ -100,6 +100,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
       boardOf: (id) => boards.get(fleet.view.get(id)?.board ?? ('' as BoardId)),
       variantOf: (id) => registry.variants.get(id),
       powerOf: (id) => fleet.view.get(id)?.reported?.power,
+      readRateOf: (id) => fleet.view.get(id)?.reported?.storage.readBytesPerS,
     },
     fleet,
     clock,

@@ -6,13 +6,14 @@ import { sha256Schema } from '@fleetgate/shared/catalogue/expert';
 import { check } from '@fleetgate/shared/check';
 import { FleetError } from '@fleetgate/shared/errors';
 import { expertIdSchema } from '@fleetgate/shared/ids';
-import { Body, Controller, Get, HttpCode, Inject, Param, Post, Req, Res } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Post, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 
 import { byteRange } from './byte-range.js';
 import { ExpertAdditions } from './expert-additions.js';
 import { ExpertRegistry } from './expert-registry.js';
+import { VariantAdditions, variantRequestSchema } from './variant-additions.js';
 
 const addSchema = z.strictObject({
   source: z.string().min(1).max(2000),
@@ -25,6 +26,7 @@ export class CatalogueController {
   constructor(
     @Inject(ExpertRegistry) private readonly registry: ExpertRegistry,
     @Inject(ExpertAdditions) private readonly additions: ExpertAdditions,
+    @Inject(VariantAdditions) private readonly variantAdditions: VariantAdditions,
   ) {}
 
   @Get('experts')
@@ -58,6 +60,23 @@ export class CatalogueController {
     const view = this.additions.view(id);
     if (view !== undefined) return view;
     throw new FleetError('model.unknown', `no expert named ${JSON.stringify(id)} is being added`);
+  }
+
+  /** A variant made of one of the expert's: another file, another way of serving, or both. */
+  @Post('experts/:id/variants')
+  addVariant(@Param('id') id: string, @Body() body: unknown): Promise<VariantView> {
+    return this.variantAdditions.add(
+      id,
+      check(variantRequestSchema, body, 'request.invalid', 'variant', {
+        hint: 'send {"name", "how", "serving": {"slabBudgetBytes": ...}, "loss": {"domain": bits per byte}} as JSON',
+      }),
+    );
+  }
+
+  @Delete('variants/:id')
+  @HttpCode(204)
+  removeVariant(@Param('id') id: string): Promise<void> {
+    return this.variantAdditions.remove(id);
   }
 
   @Get('variants')

@@ -13,7 +13,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Database } from '../platform/database.js';
 import { openDatabase } from '../platform/sqlite-database.js';
 import { type OpenCatalogue, openCatalogue } from './disk-catalogue.js';
-import { aRegisteredExpert, FACTS } from './expert.fixture.js';
+import { aRegisteredExpert, aVariant, FACTS } from './expert.fixture.js';
 import { type ExpertStore, MemoryExpertStore } from './expert-store.js';
 import { expertSchemaOfDatabase, SqliteExpertStore } from './sqlite-expert-store.js';
 
@@ -74,6 +74,18 @@ describe.each(['memory', 'sqlite'] as const)('ExpertStore in %s', (kind) => {
     expect(await stored.artefact('/b')).toBeUndefined();
   });
 
+  it('gives back variants made of others in the order in which they came, and forgets those dropped', async () => {
+    const serving = { slabBudgetBytes: 1000 };
+    const made = ['b', 'a'].map((name) => ({
+      variant: { ...aVariant(name), serving, made: { from: aVariant('moe').id, how: 'half', loss: { math: 0.1 } } },
+      path: `/models/${name}`,
+    }));
+    for (const one of made) await stored.keepMade(one);
+    expect(await stored.made()).toEqual(made);
+    await stored.dropMade(aVariant('b').id);
+    expect(await stored.made()).toEqual(made.slice(1));
+  });
+
   it('gives back experts that an earlier release kept, whose facts do not name the tokenizer', async () => {
     const { tokenizer: _, ...facts } = FACTS;
     const added = aRegisteredExpert('law', { facts });
@@ -118,6 +130,45 @@ describe('bundled experts', () => {
     writeFileSync(join(folder, 'experts', 'code', 'expert.yaml'), 'name: [');
     expect(names(await open())).toEqual(['math']);
     expect(excluded).toMatchObject([{ code: 'expert.invalid-card' }]);
+  });
+});
+
+describe('variants made of others', () => {
+  const K1 = { name: 'moe-k1', how: 'one slab a token', serving: { slabsPerToken: 1 }, loss: { math: 0.1 } };
+  beforeEach(() => cpSync(join(EXPERTS, 'moe'), join(folder, 'experts', 'moe'), { recursive: true }));
+
+  it('join their expert, are there after a restart, and can be taken away', async () => {
+    const first = await open();
+    await first.variantAdditions.add('moe', K1);
+    const half = { name: 'moe-half', how: 'half', serving: { slabBudgetBytes: 2_000_000 } };
+    expect((await first.variantAdditions.add('moe', half)).facts.memoryBytes).toBeLessThan(
+      [...first.registry.variants.values()].find(({ id }) => id === 'moe-k1')?.facts.memoryBytes ?? 0,
+    );
+    const second = await open();
+    const ids = ({ registry }: OpenCatalogue) =>
+      [...registry.experts.values()].flatMap(({ id, variants }) => (id === 'moe' ? variants.map((one) => one.id) : []));
+    expect(ids(second)).toEqual(['moe-q8_0', 'moe-k1', 'moe-half']);
+    await second.variantAdditions.remove('moe-k1');
+    expect(ids(second)).toEqual(['moe-q8_0', 'moe-half']);
+    expect(ids(await open())).toEqual(['moe-q8_0', 'moe-half']);
+    rmSync(join(folder, 'experts', 'moe'), { recursive: true });
+    expect(ids(await open())).toEqual([]);
+    expect(excluded).toMatchObject([{ what: 'moe-half' }]);
+  });
+
+  it.each([
+    ['an expert that is not there', 'none', K1, 'model.unknown'],
+    ['a variant that the expert has not', 'moe', { ...K1, from: 'math-q8_0' }, 'model.unknown'],
+    ['a name that is taken', 'moe', { ...K1, name: 'math-q8_0' }, 'expert.exists'],
+    ['a bad name', 'moe', { ...K1, name: 'K 1' }, 'request.invalid'],
+    ['a dense model', 'math', K1, 'request.invalid'],
+    ['a file that is not there', 'moe', { ...K1, source: '/none.gguf' }, 'artefact.unavailable'],
+  ])('are refused for %s', async (_, expert, request, code) => {
+    await expect((await open()).variantAdditions.add(expert, request)).rejects.toMatchObject({ code });
+  });
+
+  it('are the only ones that can be taken away', async () => {
+    await expect((await open()).variantAdditions.remove('moe-q8_0')).rejects.toMatchObject({ code: 'model.unknown' });
   });
 });
 

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 
-import type { Variant } from '@fleetgate/shared/catalogue/expert';
+import type { Expert, Variant } from '@fleetgate/shared/catalogue/expert';
 import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
 import { readModelFacts } from '@fleetgate/shared/gguf/disk-gguf';
@@ -12,6 +12,7 @@ import { ExpertAdditions } from './expert-additions.js';
 import { ExpertRegistry, type RegisteredExpert } from './expert-registry.js';
 import type { ExpertStore } from './expert-store.js';
 import { HttpArtefactSource } from './http-artefact-source.js';
+import { VariantAdditions } from './variant-additions.js';
 
 export interface CatalogueFiles {
   /** Folder of the bundled experts' cards. */
@@ -23,10 +24,11 @@ export interface CatalogueFiles {
 export interface OpenCatalogue {
   readonly registry: ExpertRegistry;
   readonly additions: ExpertAdditions;
+  readonly variantAdditions: VariantAdditions;
 }
 
 /**
- * The catalogue as it is at the start: bundled experts, then added ones. What is broken is left out and logged as
+ * The catalogue as it is at the start: bundled experts, then added ones, then variants made of theirs. What is broken is left out and logged as
  * `expert.excluded`; throws `config.invalid` when the folder of the bundled ones cannot be read.
  */
 export async function openCatalogue(
@@ -40,34 +42,45 @@ export async function openCatalogue(
     log.error('expert.excluded', { what, code: error.code, reason: error.message });
   const bundled = await readBundledExperts(files.expertsDir, store);
   for (const { folder, error } of bundled.faults) exclude(folder, error);
-  for (const found of [...bundled.experts, ...(await store.added())]) {
+  const unlessBroken = async (what: string, add: () => Promise<void>): Promise<void> => {
     try {
-      await checkFiles(found);
-      registry.add(bundled.experts.includes(found) ? found : await withTokenizers(found, store));
+      await add();
     } catch (error) {
       if (!isFleetError(error)) throw error;
-      exclude(found.expert.id, error);
+      exclude(what, error);
     }
+  };
+  for (const found of [...bundled.experts, ...(await store.added())]) {
+    await unlessBroken(found.expert.id, async () => {
+      for (const variant of found.expert.variants) await checkFile(variant, found.paths.get(variant.id) ?? '');
+      registry.add(bundled.experts.includes(found) ? found : await withTokenizers(found, store));
+    });
+  }
+  for (const made of await store.made()) {
+    await unlessBroken(made.variant.id, async () => {
+      await checkFile(made.variant, made.path);
+      registry.addVariant(made);
+    });
   }
   const shelf = new DiskArtefactShelf(files.artefactsDir);
   await shelf.open(clock.now());
   const source = new HttpArtefactSource({ clock });
-  return { registry, additions: new ExpertAdditions({ registry, store, source, shelf, clock, log }) };
+  const variantAdditions = new VariantAdditions({ registry, store, shelf, log });
+  const onAdded = (expert: Expert): Promise<void> => variantAdditions.offerOffloaded(expert);
+  const additions = new ExpertAdditions({ registry, store, source, shelf, clock, log, onAdded });
+  return { registry, additions, variantAdditions };
 }
 
 /** Added files were checked by digest when they came; here only that they are still there. */
-async function checkFiles({ expert, paths }: RegisteredExpert): Promise<void> {
-  for (const variant of expert.variants) {
-    const path = paths.get(variant.id) ?? '';
-    let size: number;
-    try {
-      size = (await stat(path)).size;
-    } catch (cause) {
-      throw new FleetError('artefact.unavailable', `${path} of ${variant.id} is gone: ${messageOf(cause)}`, { cause });
-    }
-    if (size !== variant.sizeBytes) {
-      throw new FleetError('artefact.corrupt', `${path} has ${size} bytes, expected ${variant.sizeBytes}`);
-    }
+async function checkFile(variant: Variant, path: string): Promise<void> {
+  let size: number;
+  try {
+    size = (await stat(path)).size;
+  } catch (cause) {
+    throw new FleetError('artefact.unavailable', `${path} of ${variant.id} is gone: ${messageOf(cause)}`, { cause });
+  }
+  if (size !== variant.sizeBytes) {
+    throw new FleetError('artefact.corrupt', `${path} has ${size} bytes, expected ${variant.sizeBytes}`);
   }
 }
 

@@ -41,6 +41,8 @@ export interface AdditionParts {
   readonly shelf: ArtefactShelf;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Called with every expert that was added, before it is shown as ready. */
+  readonly onAdded?: (expert: Expert) => Promise<void>;
 }
 
 /** Downloads at once; more only share the line. */
@@ -180,6 +182,7 @@ export class ExpertAdditions {
     this.#parts.registry.checkFree(expert.id);
     await this.#parts.store.keep({ expert, paths });
     this.#parts.registry.add({ expert, paths });
+    await this.#parts.onAdded?.(expert);
     this.#parts.log.info('expert.added', { expertId: expert.id, sizeBytes: expert.variants[0]?.sizeBytes });
   }
 

@@ -11,6 +11,12 @@ export interface RegisteredExpert {
   readonly paths: ReadonlyMap<VariantId, string>;
 }
 
+/** A variant made of another one, and where its file lies on this machine. */
+export interface MadeVariant {
+  readonly variant: Variant;
+  readonly path: string;
+}
+
 /** The experts that the fleet may serve: the only writer of the catalogue. */
 export class ExpertRegistry implements Catalogue {
   readonly #experts = new Map<ExpertId, Expert>();
@@ -26,7 +32,7 @@ export class ExpertRegistry implements Catalogue {
     return this.#variants;
   }
 
-  /** Every expert as it is added. */
+  /** Every expert as it is added, or as its variants change. */
   get changes$(): Observable<Expert> {
     return this.#changes;
   }
@@ -35,8 +41,7 @@ export class ExpertRegistry implements Catalogue {
   add({ expert, paths }: RegisteredExpert): void {
     this.checkFree(expert.id);
     for (const variant of expert.variants) {
-      const taken = this.#variants.get(variant.id);
-      if (taken !== undefined) throw exists(`variant ${variant.id} is one of expert ${taken.expertId}`);
+      this.checkVariantFree(variant.id);
       if (!paths.has(variant.id)) {
         throw new FleetError('internal.invariant', `variant ${variant.id} comes without its file`);
       }
@@ -48,6 +53,35 @@ export class ExpertRegistry implements Catalogue {
       if (path !== undefined) this.#pathsBySha256.set(variant.sha256, path);
     }
     this.#changes.next(expert);
+  }
+
+  /** Adds a variant to its expert, or throws `expert.exists` or `model.unknown`; nothing is added then. */
+  addVariant({ variant, path }: MadeVariant): void {
+    this.checkVariantFree(variant.id);
+    const expert = this.#experts.get(variant.expertId);
+    if (expert === undefined) {
+      throw new FleetError(
+        'model.unknown',
+        `variant ${variant.id} is of expert ${variant.expertId}, which is not there`,
+      );
+    }
+    this.#variants.set(variant.id, variant);
+    this.#pathsBySha256.set(variant.sha256, path);
+    this.#change({ ...expert, variants: [...expert.variants, variant] });
+  }
+
+  /** Takes a variant away. Its file can still be fetched by digest until the next start. */
+  removeVariant(id: VariantId): void {
+    const expert = this.#experts.get(this.#variants.get(id)?.expertId ?? ('' as ExpertId));
+    if (expert === undefined) return;
+    this.#variants.delete(id);
+    this.#change({ ...expert, variants: expert.variants.filter((variant) => variant.id !== id) });
+  }
+
+  /** Throws `expert.exists` when there is a variant of that name. */
+  checkVariantFree(id: VariantId): void {
+    const taken = this.#variants.get(id);
+    if (taken !== undefined) throw exists(`variant ${id} is one of expert ${taken.expertId}`);
   }
 
   /** Throws `expert.exists` when there is an expert of that name. */
@@ -64,6 +98,11 @@ export class ExpertRegistry implements Catalogue {
   /** The variant whose artefact has this digest. */
   variantOf(sha256: string): Variant | undefined {
     return [...this.#variants.values()].find((variant) => variant.sha256 === sha256);
+  }
+
+  #change(expert: Expert): void {
+    this.#experts.set(expert.id, expert);
+    this.#changes.next(expert);
   }
 }
 

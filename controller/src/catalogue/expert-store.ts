@@ -1,6 +1,7 @@
 import type { ModelFacts } from '@fleetgate/shared/catalogue/expert';
+import type { VariantId } from '@fleetgate/shared/ids';
 
-import type { RegisteredExpert } from './expert-registry.js';
+import type { MadeVariant, RegisteredExpert } from './expert-registry.js';
 
 /** What a model file was found to be. Holds as long as its size and time of change do. */
 export interface ReadArtefact {
@@ -16,6 +17,10 @@ export interface ExpertStore {
   /** Experts that were added by a user; bundled ones are read from their cards at every start. */
   added(): Promise<readonly RegisteredExpert[]>;
   keep(added: RegisteredExpert): Promise<void>;
+  /** Variants made of others, of bundled experts and of added ones, in the order in which they came. */
+  made(): Promise<readonly MadeVariant[]>;
+  keepMade(made: MadeVariant): Promise<void>;
+  dropMade(id: VariantId): Promise<void>;
   artefact(path: string): Promise<ReadArtefact | undefined>;
   rememberArtefact(artefact: ReadArtefact): Promise<void>;
 }
@@ -24,6 +29,7 @@ export interface ExpertStore {
 export class MemoryExpertStore implements ExpertStore {
   readonly #added = new Map<string, RegisteredExpert>();
   readonly #artefacts = new Map<string, ReadArtefact>();
+  readonly #made = new Map<VariantId, MadeVariant>();
 
   added(): Promise<readonly RegisteredExpert[]> {
     return Promise.resolve([...this.#added.values()]);
@@ -31,6 +37,20 @@ export class MemoryExpertStore implements ExpertStore {
 
   keep(added: RegisteredExpert): Promise<void> {
     this.#added.set(added.expert.id, added);
+    return Promise.resolve();
+  }
+
+  made(): Promise<readonly MadeVariant[]> {
+    return Promise.resolve([...this.#made.values()]);
+  }
+
+  keepMade(made: MadeVariant): Promise<void> {
+    this.#made.set(made.variant.id, made);
+    return Promise.resolve();
+  }
+
+  dropMade(id: VariantId): Promise<void> {
+    this.#made.delete(id);
     return Promise.resolve();
   }
 

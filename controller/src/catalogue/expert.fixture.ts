@@ -13,6 +13,7 @@ export const FACTS: ModelFacts = {
   embeddingLength: 64,
   slabsPerLayer: 0,
   slabsPerToken: 0,
+  slabsBytes: 0,
   hasChatTemplate: true,
   quantisation: 'Q8_0',
   fileBytes: 1_000_000,

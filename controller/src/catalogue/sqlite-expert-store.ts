@@ -1,17 +1,24 @@
-import { expertSchema, modelFactsSchema } from '@fleetgate/shared/catalogue/expert';
-import { variantIdSchema } from '@fleetgate/shared/ids';
+import { expertSchema, modelFactsSchema, variantSchema } from '@fleetgate/shared/catalogue/expert';
+import { type VariantId, variantIdSchema } from '@fleetgate/shared/ids';
 import { EntitySchema } from 'typeorm';
 import { z } from 'zod';
 
 import type { Database, DatabaseSchema } from '../platform/database.js';
-import type { RegisteredExpert } from './expert-registry.js';
+import type { MadeVariant, RegisteredExpert } from './expert-registry.js';
 import type { ExpertStore, ReadArtefact } from './expert-store.js';
-import { ExpertTables1764000002000 } from './expert-tables.migration.js';
+import { ExpertTables1764000002000, MadeVariantTable1764200005000 } from './expert-tables.migration.js';
 
 interface AddedExpertRow {
   id: string;
   expert: string;
   paths: string;
+}
+
+interface MadeVariantRow {
+  number: number;
+  id: string;
+  variant: string;
+  path: string;
 }
 
 interface ReadArtefactRow {
@@ -28,6 +35,17 @@ const addedExpertEntity = new EntitySchema<AddedExpertRow>({
   columns: { id: { type: 'text', primary: true }, expert: { type: 'text' }, paths: { type: 'text' } },
 });
 
+const madeVariantEntity = new EntitySchema<MadeVariantRow>({
+  name: 'MadeVariant',
+  tableName: 'made_variant',
+  columns: {
+    number: { type: 'integer', primary: true, generated: true },
+    id: { type: 'text', unique: true },
+    variant: { type: 'text' },
+    path: { type: 'text' },
+  },
+});
+
 const readArtefactEntity = new EntitySchema<ReadArtefactRow>({
   name: 'ReadArtefact',
   tableName: 'read_artefact',
@@ -41,8 +59,8 @@ const readArtefactEntity = new EntitySchema<ReadArtefactRow>({
 });
 
 export const expertSchemaOfDatabase: DatabaseSchema = {
-  entities: [addedExpertEntity, readArtefactEntity],
-  migrations: [ExpertTables1764000002000],
+  entities: [addedExpertEntity, readArtefactEntity, madeVariantEntity],
+  migrations: [ExpertTables1764000002000, MadeVariantTable1764200005000],
 };
 
 const pathsSchema = z.array(z.tuple([variantIdSchema, z.string()]));
@@ -68,12 +86,27 @@ export class SqliteExpertStore implements ExpertStore {
     await this.#database.write((manager) => manager.upsert(addedExpertEntity, row, ['id']));
   }
 
+  async made(): Promise<readonly MadeVariant[]> {
+    const rows = await this.#database.source.getRepository(madeVariantEntity).find({ order: { number: 'ASC' } });
+    return rows.map(({ variant, path }) => ({ variant: variantSchema.parse(JSON.parse(variant)), path }));
+  }
+
+  async keepMade({ variant, path }: MadeVariant): Promise<void> {
+    const row = { id: variant.id, variant: JSON.stringify(variant), path };
+    await this.#database.write((manager) => manager.upsert(madeVariantEntity, row, ['id']));
+  }
+
+  async dropMade(id: VariantId): Promise<void> {
+    await this.#database.write((manager) => manager.delete(madeVariantEntity, { id }));
+  }
+
   async artefact(path: string): Promise<ReadArtefact | undefined> {
     const row = await this.#database.source.getRepository(readArtefactEntity).findOneBy({ path });
     if (row === null) return undefined;
     // Facts of an earlier release may lack what is asked of them now: the file is read again.
     const facts = modelFactsSchema.safeParse(JSON.parse(row.facts));
-    return facts.success && facts.data.tokenizer !== undefined ? { ...row, facts: facts.data } : undefined;
+    if (facts.data?.tokenizer === undefined || facts.data.slabsBytes === undefined) return undefined;
+    return { ...row, facts: facts.data };
   }
 
   async rememberArtefact(artefact: ReadArtefact): Promise<void> {

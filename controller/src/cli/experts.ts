@@ -12,6 +12,7 @@ import { ERROR_KINDS, type ErrorCode, FleetError } from '@fleetgate/shared/error
 import type { Command } from 'commander';
 
 import { ApiClient, type ConnectOptions, withConnection } from './api-client.js';
+import { registerVariantCommands } from './experts-variants.js';
 import { printJson, printLine, printNote, printTable, showBytes, styled } from './output.js';
 
 interface ExpertsOptions extends ConnectOptions {
@@ -44,6 +45,7 @@ export function registerExperts(program: Command): void {
       .option('--name <name>', 'name of the expert (default: from the name of the file)')
       .option('--domain <domain...>', 'what it is good at; none for a generalist'),
   ).action(add);
+  registerVariantCommands(experts);
 }
 
 async function list(options: ExpertsOptions): Promise<void> {
@@ -82,14 +84,20 @@ async function show(name: string, options: ExpertsOptions): Promise<void> {
   for (const { what, source, licence } of expert.origin) printLine(`origin   ${what}: ${source} (${licence})`);
   for (const [domain, bits] of Object.entries(expert.bitsPerByte))
     printLine(`measured ${domain}: ${bits} bits per byte`);
-  for (const { id, sizeBytes, sha256, facts } of expert.variants) {
+  for (const { id, sizeBytes, sha256, facts, made } of expert.variants) {
     printLine(
       `variant  ${id}: ${facts.architecture}, ${millions(facts.parameters)} parameters, ${facts.quantisation}, ` +
         `${showBytes(sizeBytes)}, context ${facts.contextTokens}` +
         (facts.slabsPerLayer > 0 ? `, ${facts.slabsPerToken} of ${facts.slabsPerLayer} slabs per layer` : ''),
     );
     printLine(`         sha256 ${sha256}`);
+    if (made !== undefined) printLine(`         of ${made.from}: ${made.how}${lossText(made.loss)}`);
   }
+}
+
+function lossText(loss: Readonly<Record<string, number>>): string {
+  const parts = Object.entries(loss).map(([domain, bits]) => `${domain} ${bits >= 0 ? '+' : ''}${bits.toFixed(3)}`);
+  return parts.length === 0 ? '' : `; bits per byte ${parts.join(', ')}`;
 }
 
 async function enrol(name: string, options: ExpertsOptions): Promise<void> {

@@ -3,6 +3,7 @@ import type { DeviceId, ExpertId, VariantId } from '@fleetgate/shared/ids';
 import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { Catalogue } from '../catalogue/catalogue.js';
+import { variantQuality } from '../catalogue/variant-quality.js';
 import type { Device, FleetSnapshot } from '../fleet/device.js';
 import type { GateScore } from '../gating/gate.js';
 import type { CostEstimate, CostEstimator } from '../telemetry/cost.js';
@@ -149,7 +150,7 @@ function unplaced(facts: DispatchFacts, variant: Variant, quality: Quality): Can
     expertId: variant.expertId,
     variantId: variant.id,
     deviceId: undefined,
-    quality: quality.mean,
+    quality: variantQuality(quality.mean, variant, facts.score?.classId),
     qualitySd: quality.sd,
     cost: undefined,
     wait: NO_WAIT,
@@ -178,7 +179,7 @@ function assess(
     expertId: variant.expertId,
     variantId: variant.id,
     deviceId,
-    quality: quality.mean,
+    quality: variantQuality(quality.mean, variant, facts.score?.classId),
     qualitySd: quality.sd,
     doubt: quality.doubt,
     bias: asked ? facts.biasOf?.(variant.expertId) : undefined,

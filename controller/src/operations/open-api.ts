@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { variantRequestSchema } from '../catalogue/variant-additions.js';
 import { budgetsSchema } from '../planning/budgets.js';
 import { feedbackSchema } from './feedback-request.js';
 
@@ -46,7 +47,9 @@ const OPERATIONS: readonly (readonly [method: string, path: string, summary: str
   ['get', '/api/v1/experts/{id}/addition', 'How an expert is being added'],
   ['post', '/api/v1/experts/{id}/enrol', 'Score an expert anew on labelled prompts'],
   ['get', '/api/v1/gate/learning', 'What the gate has learned from use'],
+  ['post', '/api/v1/experts/{id}/variants', 'Add a variant made of another one', variantRequestSchema],
   ['get', '/api/v1/variants', 'Variants'],
+  ['delete', '/api/v1/variants/{id}', 'Take an added variant away'],
   ['get', '/api/v1/artefacts/{sha256}', 'A model file'],
   ['get', '/api/v1/plans', 'Plans, newest first'],
   ['post', '/api/v1/plans/propose', 'Make a plan without applying it', z.object({ budgets: budgetsSchema.optional() })],

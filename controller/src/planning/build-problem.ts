@@ -9,12 +9,14 @@ import type { Variant } from '@fleetgate/shared/catalogue/expert';
 import type { ClassId, DeviceId, VariantId } from '@fleetgate/shared/ids';
 
 import type { Catalogue } from '../catalogue/catalogue.js';
+import { variantQuality } from '../catalogue/variant-quality.js';
 import type { Device, FleetSnapshot } from '../fleet/device.js';
 import type { Gate } from '../gating/gate.js';
 import type { PlacementProblem, ProblemArc } from '../optimiser/problem.js';
 import type { CostEstimator, Workload } from '../telemetry/cost.js';
 import type { WorkloadEstimator } from '../telemetry/workload-model.js';
 import { classBudget } from './budgets.js';
+import { dominatedVariants } from './dominated-variants.js';
 import { isPlaceable } from './readiness.js';
 
 /** Share of time that a device may be busy; the rest keeps queues short (docs/formulation.md). */
@@ -47,7 +49,15 @@ export function buildProblem(facts: ProblemFacts): PlacementProblem {
   const devices = [...facts.fleet.values()].filter(isPlaceable).sort((a, b) => (a.id < b.id ? -1 : 1));
   const variants = [...facts.catalogue.variants.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   const classes = [...facts.gate.classes].sort();
-  const arcs = buildArcs(facts, devices, variants, classes);
+  const placed = new Set([...facts.placed.values()].flat());
+  const all = buildArcs(facts, devices, variants, classes);
+  const offered = variants.map((variant) => ({
+    expertId: variant.expertId,
+    memoryBytes: variant.facts.memoryBytes,
+    isPlaced: placed.has(variant.id),
+  }));
+  const dominated = dominatedVariants(offered, all);
+  const arcs = all.filter((arc) => !dominated.has(arc.v));
   const variantIndex = new Map(variants.map((variant, v) => [variant.id, v]));
   const problem: PlacementProblem = {
     schema: 'fleet-opt/1',
@@ -117,6 +127,7 @@ function buildArcs(
     classes.forEach((classId, k) => {
       const score = facts.gate.classQuality(classId, variant.expertId);
       if (score === undefined) return;
+      const quality = variantQuality(score.quality, variant, classId);
       const workload = classWorkload(facts.workloads, classId, score.outputTokens);
       devices.forEach((device, d) => {
         if (!canHost(device, variant)) return;
@@ -127,7 +138,7 @@ function buildArcs(
           d,
           v,
           k,
-          quality: score.quality,
+          quality,
           service_s: service,
           energy_J: Math.max(0, cost.energy),
           latency_s: service * (1 + WAIT_FACTOR) + TRANSPORT_S,

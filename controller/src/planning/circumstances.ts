@@ -1,4 +1,5 @@
 import type { Budgets } from '@fleetgate/shared/api/operations';
+import { buildKey } from '@fleetgate/shared/catalogue/serving';
 import type { ClassId } from '@fleetgate/shared/ids';
 import { z } from 'zod';
 
@@ -20,7 +21,7 @@ export const circumstancesSchema = z.object({
       measured: z.number(),
     }),
   ),
-  /** `variant@sha256`, sorted. */
+  /** `variant@build`, sorted. */
   variants: z.array(z.string()),
   /** Tells one trained gate from another. */
   gate: z.string(),
@@ -60,7 +61,7 @@ export function circumstancesOf(facts: ProblemFacts): Circumstances {
   }
   return {
     devices,
-    variants: variants.map(({ id, sha256 }) => `${id}@${sha256}`).sort(),
+    variants: variants.map((variant) => `${variant.id}@${buildKey(variant)}`).sort(),
     gate: `${facts.gate.trainedOn} outcomes, ${[...facts.gate.experts].sort().join(' ')}, ${[...facts.gate.classes].sort().join(' ')}`,
     budgets: facts.budgets,
     demand: Object.fromEntries([...facts.demand].map(([id, rate]: readonly [ClassId, number]) => [id, rate])),

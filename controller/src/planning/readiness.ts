@@ -1,3 +1,5 @@
+import { buildKey } from '@fleetgate/shared/catalogue/serving';
+
 import type { Device, FleetSnapshot } from '../fleet/device.js';
 import type { Catalogue } from '../catalogue/catalogue.js';
 import { isMeasuredAtEnrolment } from '../catalogue/enrolment-measuring.js';
@@ -16,14 +18,14 @@ export function isPlaceable(device: Device): boolean {
 export function unmeasured(device: Device, catalogue: Catalogue): number {
   const reported = device.reported;
   if (reported === undefined) return catalogue.variants.size;
-  const measured = new Set(reported.measurements.map(({ sha256 }) => sha256));
+  const measured = new Set(reported.measurements.map((measurement) => buildKey(measurement)));
   const failed = new Set(
     reported.variants.filter(({ residency }) => residency === 'failed').map(({ variantId }) => variantId),
   );
   let count = 0;
   for (const variant of catalogue.variants.values()) {
     const fits = variant.facts.memoryBytes <= reported.memory.budgetBytes;
-    if (fits && isMeasuredAtEnrolment(variant) && !measured.has(variant.sha256) && !failed.has(variant.id)) count++;
+    if (fits && isMeasuredAtEnrolment(variant) && !measured.has(buildKey(variant)) && !failed.has(variant.id)) count++;
   }
   return count;
 }

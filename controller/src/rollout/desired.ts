@@ -1,5 +1,6 @@
 import type { DeviceId, PlanId, VariantId } from '@fleetgate/shared/ids';
 import type { Variant } from '@fleetgate/shared/catalogue/expert';
+import { buildKey } from '@fleetgate/shared/catalogue/serving';
 import type { Desired, DesiredVariant } from '@fleetgate/shared/protocol/twin';
 import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
 
@@ -96,17 +97,18 @@ function openMeasurements(device: Device, catalogue: Catalogue): readonly Varian
 function unmeasured(device: Device, catalogue: Catalogue): readonly Variant[] {
   const { reported } = device;
   if (reported === undefined) return [];
-  const done = new Set(reported.measurements.map((measurement) => measurement.sha256));
+  const done = new Set(reported.measurements.map((measurement) => buildKey(measurement)));
   return [...catalogue.variants.values()].filter(
     (variant) =>
       isMeasuredAtEnrolment(variant) &&
       variant.facts.memoryBytes <= reported.memory.budgetBytes &&
-      !done.has(variant.sha256),
+      !done.has(buildKey(variant)),
   );
 }
 
 function isAsked({ desired }: Device, variant: Variant): boolean {
-  return (desired?.variants ?? []).some(({ sha256, purpose }) => sha256 === variant.sha256 && purpose === 'measure');
+  const build = buildKey(variant);
+  return (desired?.variants ?? []).some((asked) => asked.purpose === 'measure' && buildKey(asked) === build);
 }
 
 function hasFailed(device: Device, variant: Variant): boolean {
@@ -135,6 +137,7 @@ function desiredVariant(variant: Variant, purpose: DesiredVariant['purpose'], ca
     sizeBytes: variant.sizeBytes,
     contextTokens: variant.facts.contextTokens,
     stop: [...(catalogue.experts.get(variant.expertId)?.stop ?? [])],
+    ...(variant.serving === undefined ? {} : { serving: variant.serving }),
   };
 }
 
@@ -154,7 +157,8 @@ function isSameVariant(a: DesiredVariant, b: DesiredVariant | undefined): boolea
     b !== undefined &&
     a.variantId === b.variantId &&
     a.purpose === b.purpose &&
-    a.sha256 === b.sha256 &&
+    buildKey(a) === buildKey(b) &&
+    a.serving?.leastSlabsPerToken === b.serving?.leastSlabsPerToken &&
     a.contextTokens === b.contextTokens &&
     a.stop.join('\0') === b.stop.join('\0')
   );

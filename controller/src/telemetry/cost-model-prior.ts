@@ -24,25 +24,31 @@ const PREFILL_SPEED_UP = 6;
 const FIXED_MS_PER_LAYER = 0.04;
 const FIXED_MS = 0.2;
 const OVERHEAD_MS = 10;
-/** Share of a mixture-of-experts file that is slabs; attention, embeddings and the router are read for every token. */
+/** Share of a mixture-of-experts file that is slabs where its facts do not say; the rest is read for every token. */
 const SLAB_SHARE = 0.75;
 /** A device's boards are never so wrong that the correction may exceed this factor. */
 const MOST_CORRECTION = Math.log(100);
 
+/** Storage of a device that has not said how fast it reads: an SD card, bytes per second. */
+const UNKNOWN_READ_RATE = 90e6;
+
 /**
  * Costs from file size, board bandwidth (decoding reads every active weight once per token) and power above idle.
  *
- * `bandwidth` in bytes per second.
+ * `bandwidth` and `readRate` in bytes per second. Of a variant with a budget of slabs, those that are not in memory are
+ * read for every token; with a share r of them in memory a slab is taken to be there with probability 1 - (1 - r)^2,
+ * between routing without any locality (r) and what traces of trained mixtures show.
  */
 export function predictedFigures(
   variant: Variant,
   bandwidth: number,
   power: { readonly idleW: number; readonly loadW: number },
+  readRate = UNKNOWN_READ_RATE,
 ): CostFigures {
   const { facts } = variant;
-  const active =
-    facts.slabsPerLayer > 0 ? 1 - SLAB_SHARE + (SLAB_SHARE * facts.slabsPerToken) / facts.slabsPerLayer : 1;
-  const decodeMs = (1000 * facts.fileBytes * active) / bandwidth + FIXED_MS + FIXED_MS_PER_LAYER * facts.layers;
+  const { slabs, others, missed } = bytesPerToken(variant);
+  const decodeMs =
+    (1000 * (slabs + others)) / bandwidth + (1000 * missed) / readRate + FIXED_MS + FIXED_MS_PER_LAYER * facts.layers;
   const prefillMs = decodeMs / PREFILL_SPEED_UP;
   const aboveIdleW = Math.max(0.05, power.loadW - power.idleW);
   return {
@@ -52,6 +58,19 @@ export function predictedFigures(
     decodeW: guess(aboveIdleW, POWER_SD),
     overheadMs: guess(OVERHEAD_MS, PREDICTED_SD),
   };
+}
+
+/** Bytes read for a token: of slabs and of other weights from memory, and of slabs from storage before that. */
+function bytesPerToken({ facts, serving }: Variant): {
+  readonly slabs: number;
+  readonly others: number;
+  readonly missed: number;
+} {
+  if (facts.slabsPerLayer === 0) return { slabs: 0, others: facts.fileBytes, missed: 0 };
+  const slabsBytes = facts.slabsBytes ?? SLAB_SHARE * facts.fileBytes;
+  const slabs = (slabsBytes * (serving?.slabsPerToken ?? facts.slabsPerToken)) / facts.slabsPerLayer;
+  const resident = Math.min(1, (serving?.slabBudgetBytes ?? slabsBytes) / Math.max(1, slabsBytes));
+  return { slabs, others: facts.fileBytes - slabsBytes, missed: slabs * (1 - resident) ** 2 };
 }
 
 /** A prediction corrected by the mean factor between what was seen and what was predicted for other variants. */

@@ -2,6 +2,7 @@ import { z } from 'zod';
 
 import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
 import type { Variant } from '@fleetgate/shared/catalogue/expert';
+import { buildKey } from '@fleetgate/shared/catalogue/serving';
 import { check } from '@fleetgate/shared/check';
 import { type DeviceId, deviceIdSchema, type VariantId, variantIdSchema } from '@fleetgate/shared/ids';
 import type { JobUsage } from '@fleetgate/shared/protocol/job';
@@ -27,6 +28,8 @@ export interface CostSources {
   variantOf(variant: VariantId): Variant | undefined;
   /** As the device reports it; its board profile's figures when absent. */
   powerOf?(device: DeviceId): { readonly idleW: number; readonly loadW: number } | undefined;
+  /** Bytes per second that the device reads from storage, as it reports it. */
+  readRateOf?(device: DeviceId): number | undefined;
 }
 
 /** What is known of all variants of one shape on a device. */
@@ -191,7 +194,7 @@ export class CostModel implements CostEstimator {
       idleW: board.power.idleW.value,
       loadW: board.power.loadW.value,
     };
-    return predictedFigures(variant, board.decodeBandwidthBytesPerS.value, power);
+    return predictedFigures(variant, board.decodeBandwidthBytesPerS.value, power, this.#sources.readRateOf?.(device));
   }
 
   #put(device: DeviceId, shape: string, entry: Entry): void {
@@ -216,7 +219,10 @@ export class CostModel implements CostEstimator {
 }
 
 /** What decides the work for a token: fine-tunes of one base model in one quantisation have the same shape. */
-function shapeOf({ facts }: Variant): string {
+function shapeOf({ facts, serving }: Variant): string {
   const { architecture, quantisation, parameters, layers, embeddingLength, slabsPerLayer, slabsPerToken } = facts;
-  return [architecture, quantisation, parameters, layers, embeddingLength, slabsPerLayer, slabsPerToken].join(' ');
+  const shape = [architecture, quantisation, parameters, layers, embeddingLength, slabsPerLayer, slabsPerToken].join(
+    ' ',
+  );
+  return buildKey({ sha256: shape, serving });
 }

@@ -1,0 +1,117 @@
+import { type Expert, madeSchema, type Variant } from '@fleetgate/shared/catalogue/expert';
+import { servingSchema } from '@fleetgate/shared/catalogue/serving';
+import { FleetError } from '@fleetgate/shared/errors';
+import { expertIdSchema, variantIdSchema } from '@fleetgate/shared/ids';
+import type { Logger } from '@fleetgate/shared/logger';
+import { z } from 'zod';
+
+import type { ArtefactShelf } from './expert-additions.js';
+import type { ExpertRegistry } from './expert-registry.js';
+import type { ExpertStore } from './expert-store.js';
+import { makeVariant, offloadedVariants, type VariantPlan } from './make-variant.js';
+
+export const variantRequestSchema = z.strictObject({
+  name: z.string(),
+  how: madeSchema.shape.how,
+  /** Default: the expert's first variant. */
+  from: z.string().optional(),
+  /** A GGUF file on the controller's machine. Default: the file of `from`. */
+  source: z.string().min(1).max(2000).optional(),
+  serving: servingSchema.strict().optional(),
+  loss: madeSchema.shape.loss.optional(),
+  decodeJPerToken: madeSchema.shape.decodeJPerToken,
+});
+export type VariantRequest = z.infer<typeof variantRequestSchema>;
+
+export interface VariantAdditionParts {
+  readonly registry: ExpertRegistry;
+  readonly store: ExpertStore;
+  readonly shelf: ArtefactShelf;
+  readonly log: Logger;
+}
+
+/** Adds variants to experts, and takes those that were added away again. */
+export class VariantAdditions {
+  readonly #parts: VariantAdditionParts;
+
+  constructor(parts: VariantAdditionParts) {
+    this.#parts = parts;
+  }
+
+  /** Throws `model.unknown`, `expert.exists`, `request.invalid`, and for files whatever is wrong with them. */
+  async add(expert: string, request: VariantRequest): Promise<Variant> {
+    const { registry, shelf } = this.#parts;
+    const from = this.#source(expert, request.from);
+    const id = variantIdSchema.safeParse(request.name);
+    if (!id.success) throw new FleetError('request.invalid', `name: ${id.error.issues[0]?.message ?? 'invalid'}`);
+    registry.checkVariantFree(id.data);
+    const { source, how, serving, loss = {}, decodeJPerToken } = request;
+    const file = source === undefined ? undefined : await shelf.inspect(source);
+    const variant = makeVariant(from, { id: id.data, how, file, serving, loss, decodeJPerToken });
+    const path =
+      source === undefined || file === undefined
+        ? registry.pathOf(from.sha256)
+        : (registry.pathOf(file.sha256) ?? (await shelf.keepFile(source, file.sha256)));
+    return this.#keep(variant, path);
+  }
+
+  /** The ways to serve a large mixture that was just added on devices too small for it. */
+  async offerOffloaded(expert: Expert): Promise<void> {
+    for (const whole of expert.variants) {
+      for (const plan of offloadedVariants(whole)) await this.#offer(whole, plan);
+    }
+  }
+
+  /** Takes an added variant out of the catalogue; its file stays while another variant is of it. Throws `model.unknown`. */
+  async remove(id: string): Promise<void> {
+    const { registry, store, log } = this.#parts;
+    const name = variantIdSchema.safeParse(id);
+    const variant = name.success ? registry.variants.get(name.data) : undefined;
+    if (variant?.made === undefined) {
+      throw new FleetError('model.unknown', `no variant ${JSON.stringify(id)} was added`, {
+        hint: 'only variants made of others can be taken away; `fleetgate experts` lists all',
+      });
+    }
+    await store.dropMade(variant.id);
+    registry.removeVariant(variant.id);
+    log.info('variant.removed', { variantId: variant.id });
+  }
+
+  #source(expert: string, from: string | undefined): Variant {
+    const id = expertIdSchema.safeParse(expert);
+    const found: Expert | undefined = id.success ? this.#parts.registry.experts.get(id.data) : undefined;
+    if (found === undefined) {
+      throw new FleetError('model.unknown', `there is no expert named ${JSON.stringify(expert)}`, {
+        hint: '`fleetgate experts` lists all',
+      });
+    }
+    const variant = from === undefined ? found.variants[0] : found.variants.find((one) => one.id === from);
+    if (variant !== undefined) return variant;
+    throw new FleetError('model.unknown', `expert ${found.id} has no variant ${JSON.stringify(from)}`, {
+      hint: `expected one of ${found.variants.map((one) => one.id).join(', ')}`,
+    });
+  }
+
+  async #offer(whole: Variant, plan: VariantPlan): Promise<void> {
+    if (this.#parts.registry.variants.has(plan.id)) return;
+    await this.#keep(makeVariant(whole, plan), this.#parts.registry.pathOf(whole.sha256));
+  }
+
+  async #keep(variant: Variant, path: string | undefined): Promise<Variant> {
+    const { registry, store, log } = this.#parts;
+    if (path === undefined) {
+      throw new FleetError('artefact.unavailable', `the file of ${variant.made?.from ?? variant.id} is gone`);
+    }
+    registry.checkVariantFree(variant.id);
+    await store.keepMade({ variant, path });
+    registry.addVariant({ variant, path });
+    const { id, expertId, facts } = variant;
+    log.info('variant.added', {
+      variantId: id,
+      expertId,
+      memoryBytes: facts.memoryBytes,
+      how: variant.made?.how ?? '',
+    });
+    return variant;
+  }
+}

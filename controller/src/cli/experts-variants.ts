@@ -1,0 +1,158 @@
+import { basename, resolve } from 'node:path';
+
+import type { ExpertView, VariantView } from '@fleetgate/shared/api/operations';
+import { FleetError } from '@fleetgate/shared/errors';
+import { type Command, InvalidArgumentError } from 'commander';
+
+import { ApiClient, type ConnectOptions, withConnection } from './api-client.js';
+import { countOption } from './options.js';
+import { printJson, printLine, printNote, showBytes } from './output.js';
+
+interface Options extends ConnectOptions {
+  readonly json?: boolean;
+}
+interface OffloadOptions extends Options {
+  readonly resident: Resident;
+  readonly from?: string;
+  readonly name?: string;
+}
+interface AddOptions extends Options {
+  readonly file?: string;
+  readonly from?: string;
+  readonly name?: string;
+  readonly how?: string;
+  readonly k?: number;
+  readonly leastK?: number;
+  readonly loss?: readonly (readonly [domain: string, bits: number])[];
+}
+
+/** A share of all slabs, or bytes. */
+type Resident = { readonly share: number } | { readonly bytes: number };
+
+const UNITS: Readonly<Record<string, number>> = {
+  '': 1,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  KIB: 1024,
+  MIB: 2 ** 20,
+  GIB: 2 ** 30,
+};
+
+/** Adds `experts offload`, `add-variant` and `remove-variant`: variants made of those that are there. */
+export function registerVariantCommands(experts: Command): void {
+  withConnection(
+    experts
+      .command('offload')
+      .description('serve a mixture of experts with part of its slabs in memory: the same answers, on smaller devices')
+      .argument('<expert>')
+      .requiredOption('--resident <share>', 'slabs kept in memory: 50%, or bytes such as 1.5GB', residentOption)
+      .option('--from <variant>', "variant whose file is served (default: the expert's first)")
+      .option('--name <name>', 'name of the new variant'),
+  ).action(offload);
+  withConnection(
+    experts
+      .command('add-variant')
+      .description('add a build of an expert: a pruned or quantised file, fewer slabs per token')
+      .argument('<expert>')
+      .option('--file <file>', "GGUF file (default: the file of --from); its sha256 becomes the variant's")
+      .option('--from <variant>', "variant that it was made of (default: the expert's first)")
+      .option('--name <name>', 'name of the new variant')
+      .option('--how <text>', 'how it was made, for people')
+      .option('--k <n>', 'active slabs per token', countOption)
+      .option('--least-k <n>', 'down to how many the device may go by itself when hot or low on battery', countOption)
+      .option('--loss <domain=bits>', 'bits per byte beyond those of --from, once a domain', lossOption),
+  ).action(addVariant);
+  withConnection(
+    experts.command('remove-variant').description('take an added variant away').argument('<variant>'),
+  ).action(removeVariant);
+}
+
+async function offload(name: string, options: OffloadOptions): Promise<void> {
+  const client = new ApiClient(options);
+  const from = await variantOf(client, name, options.from);
+  const slabsBytes = from.facts.slabsBytes ?? 0;
+  if (slabsBytes === 0) {
+    throw new FleetError('usage.invalid', `${from.id} is dense, expected a mixture of experts`, {
+      hint: '`fleetgate experts show NAME` tells how many slabs a layer has',
+    });
+  }
+  const { resident } = options;
+  const slabBudgetBytes = Math.floor('share' in resident ? resident.share * slabsBytes : resident.bytes);
+  const percent = Math.round((100 * slabBudgetBytes) / slabsBytes);
+  await make(client, name, options, {
+    name: options.name ?? `${from.id.slice(0, 56)}-r${percent}`,
+    how: `${percent} % of the slabs in memory`,
+    from: from.id,
+    serving: { slabBudgetBytes },
+  });
+}
+
+async function addVariant(name: string, options: AddOptions): Promise<void> {
+  const client = new ApiClient(options);
+  const from = await variantOf(client, name, options.from);
+  const { file, k, leastK, loss = [] } = options;
+  const serving = {
+    ...(k === undefined ? {} : { slabsPerToken: k }),
+    ...(leastK === undefined ? {} : { leastSlabsPerToken: leastK }),
+  };
+  const stem =
+    file === undefined
+      ? from.id
+      : basename(file)
+          .replace(/\.gguf$/i, '')
+          .toLowerCase();
+  await make(client, name, options, {
+    name: options.name ?? `${stem.slice(0, 56)}${k === undefined ? '' : `-k${k}`}`,
+    how:
+      options.how ??
+      [...(file === undefined ? [] : [basename(file)]), ...(k === undefined ? [] : [`k ${k}`])].join(', '),
+    from: from.id,
+    ...(file === undefined ? {} : { source: resolve(file) }),
+    ...(Object.keys(serving).length === 0 ? {} : { serving }),
+    loss: Object.fromEntries(loss),
+  });
+}
+
+async function removeVariant(name: string, options: Options): Promise<void> {
+  await new ApiClient(options).delete(`/api/v1/variants/${encodeURIComponent(name)}`);
+  if (options.json === true) return printJson({ removed: name });
+  printLine(`removed ${name}`);
+}
+
+async function make(client: ApiClient, expert: string, options: Options, body: object): Promise<void> {
+  const made = await client.post<VariantView>(`/api/v1/experts/${encodeURIComponent(expert)}/variants`, body);
+  if (options.json === true) return printJson(made);
+  printLine(`added ${made.id}: ${made.made?.how ?? ''}, ${showBytes(made.facts.memoryBytes)} of memory`);
+  printNote('it is measured by the devices that can hold it, and planned with from then on');
+}
+
+async function variantOf(client: ApiClient, name: string, from: string | undefined): Promise<VariantView> {
+  const { variants } = await client.get<ExpertView>(`/api/v1/experts/${encodeURIComponent(name)}`);
+  const variant = from === undefined ? variants[0] : variants.find(({ id }) => id === from);
+  if (variant !== undefined) return variant;
+  throw new FleetError('usage.invalid', `${name} has no variant ${from ?? ''}`, {
+    hint: `expected one of ${variants.map(({ id }) => id).join(', ')}`,
+  });
+}
+
+function residentOption(text: string): Resident {
+  const match = /^(\d+(?:\.\d+)?)\s*(%|[kmg]i?b)?$/i.exec(text);
+  const value = Number(match?.[1]);
+  const unit = (match?.[2] ?? '').toUpperCase();
+  if (unit === '%' && value > 0 && value <= 100) return { share: value / 100 };
+  const bytes = value * (UNITS[unit] ?? NaN);
+  if (bytes >= 1) return { bytes };
+  throw new InvalidArgumentError('expected a share such as 50%, or bytes such as 1.5GB.');
+}
+
+function lossOption(
+  text: string,
+  before: readonly (readonly [string, number])[] = [],
+): readonly (readonly [string, number])[] {
+  const [domain = '', bits = ''] = text.split('=');
+  if (domain === '' || bits === '' || !Number.isFinite(Number(bits))) {
+    throw new InvalidArgumentError('expected domain=bits, such as math=0.02.');
+  }
+  return [...before, [domain, Number(bits)]];
+}
