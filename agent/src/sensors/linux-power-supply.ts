@@ -17,6 +17,7 @@ export function linuxBattery(root: string): SensorAdapter {
 
 interface Battery {
   readonly ratio: number | undefined;
+  readonly isDischarging: boolean | undefined;
   /** Undefined while it is not discharging. */
   readonly powerW: number | undefined;
 }
@@ -26,21 +27,24 @@ async function readBattery(path: string): Promise<Battery> {
   const status = await readText(path, 'status');
   if (capacity === undefined && status === undefined) throw new Error(`${path} cannot be read any more`);
   const ratio = capacity === undefined ? undefined : Math.min(1, Math.max(0, capacity / 100));
-  if (status !== 'Discharging') return { ratio, powerW: undefined };
+  const isDischarging = status === undefined ? undefined : status === 'Discharging';
+  if (isDischarging !== true) return { ratio, isDischarging, powerW: undefined };
   const power = await readNumber(path, 'power_now');
-  if (power !== undefined) return { ratio, powerW: Math.abs(power) / 1e6 };
+  if (power !== undefined) return { ratio, isDischarging, powerW: Math.abs(power) / 1e6 };
   const voltage = await readNumber(path, 'voltage_now');
   const current = await readNumber(path, 'current_now');
   const known = voltage !== undefined && current !== undefined;
-  return { ratio, powerW: known ? (voltage * Math.abs(current)) / 1e12 : undefined };
+  return { ratio, isDischarging, powerW: known ? (voltage * Math.abs(current)) / 1e12 : undefined };
 }
 
 function combine(batteries: readonly Battery[]): Reading {
   const ratios = batteries.flatMap((battery) => battery.ratio ?? []);
   const powers = batteries.flatMap((battery) => battery.powerW ?? []);
+  const discharging = batteries.flatMap((battery) => battery.isDischarging ?? []);
   const powerW = powers.reduce((a, b) => a + b, 0);
   return {
     ...(ratios.length === 0 ? {} : { batteryRatio: ratios.reduce((a, b) => a + b, 0) / ratios.length }),
+    ...(discharging.length === 0 ? {} : { onBattery: discharging.includes(true) }),
     ...(powerW > 0 ? { powerW, powerFrom: 'linux-battery discharge' } : {}),
   };
 }

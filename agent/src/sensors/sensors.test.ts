@@ -180,6 +180,7 @@ describe('Termux battery', () => {
   it('takes current times voltage as power while unplugged', () => {
     expect(parseTermuxStatus(sample('termux-unplugged.json'))).toEqual({
       batteryRatio: 0.81,
+      onBattery: true,
       temperatureC: 31.5,
       powerW: expect.closeTo(4.021 * 0.8234, 9) as number,
       powerFrom: 'termux-battery current x voltage',
@@ -223,7 +224,7 @@ describe('Termux battery', () => {
   it('has no power where an older version leaves the voltage out', () => {
     // Captured; from ohmyzsh/ohmyzsh, plugins/battery/battery.plugin.zsh (MIT).
     const captured = { health: 'GOOD', percentage: 93, plugged: 'UNPLUGGED', temperature: 29.0, current: 361816 };
-    expect(parseTermuxStatus(JSON.stringify(captured))).toEqual({ batteryRatio: 0.93, temperatureC: 29 });
+    expect(parseTermuxStatus(JSON.stringify(captured))).toEqual({ batteryRatio: 0.93, onBattery: true, temperatureC: 29 });
   });
 
   it('is no reading when it is no JSON', () => {
@@ -275,11 +276,12 @@ describe('Linux sensors', () => {
   it('read a battery while it discharges', async () => {
     expect(await readOnce(linuxBattery(root))).toEqual({
       batteryRatio: 0.76,
+      onBattery: true,
       powerW: expect.closeTo(11.58 * 0.812, 9) as number,
       powerFrom: 'linux-battery discharge',
     });
     await writeFile(join(root, 'sys/class/power_supply/BAT0/status'), 'Charging\n');
-    expect(await readOnce(linuxBattery(root))).toEqual({ batteryRatio: 0.76 });
+    expect(await readOnce(linuxBattery(root))).toEqual({ batteryRatio: 0.76, onBattery: false });
   });
 
   it('take the processor zones and leave switched-off ones out', async () => {

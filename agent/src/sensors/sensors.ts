@@ -10,6 +10,8 @@ export interface Reading {
   readonly memoryUsedBytes?: number;
   /** 0 empty .. 1 full. */
   readonly batteryRatio?: number;
+  /** Whether it runs on its battery, off the charger. */
+  readonly onBattery?: boolean;
   /** True while the board slows itself down (heat, low voltage). */
   readonly throttled?: boolean;
   /** Share of all cores that was busy since the read before. */

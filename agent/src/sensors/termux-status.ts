@@ -41,6 +41,7 @@ export function parseTermuxStatus(text: string): Reading | undefined {
   const powerW = plugged === 'UNPLUGGED' ? plausiblePower(current, voltage) : undefined;
   return {
     ...(percentage === undefined ? {} : { batteryRatio: Math.min(1, Math.max(0, percentage / 100)) }),
+    ...(plugged === undefined ? {} : { onBattery: plugged === 'UNPLUGGED' }),
     ...(temperature === undefined || temperature < -40 || temperature > 100 ? {} : { temperatureC: temperature }),
     ...(powerW === undefined ? {} : { powerW, powerFrom: 'termux-battery current x voltage' }),
   };
