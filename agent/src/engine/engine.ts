@@ -4,6 +4,8 @@ import type { VariantId } from '@fleetgate/shared/ids';
 import type { NextTokens } from '@fleetgate/shared/mixture/next-token';
 import type { Bytes, Milliseconds } from '@fleetgate/shared/units/quantity';
 
+import type { ResidencyFigures, ResidencyStrategy } from '../residency/residency.js';
+
 /** A variant to be made resident. */
 export interface EngineModel {
   readonly variantId: VariantId;
@@ -19,6 +21,8 @@ export interface EngineModel {
 export interface LoadedModel {
   readonly memory: Bytes;
   readonly loadTime: Milliseconds;
+  /** How slabs are kept in memory, and why so; absent where the engine has no say in it. */
+  readonly residency?: { readonly strategy: ResidencyStrategy; readonly reason: string };
 }
 
 export type GenerateInput =
@@ -33,6 +37,8 @@ export interface GenerateResult {
   readonly decode: Milliseconds;
   /** Where it was asked for and the engine tells: see `done` in the protocol. */
   readonly meanLogProb?: number;
+  /** What keeping slabs on storage meant for this answer; absent where all of them are in memory. */
+  readonly slabs?: ResidencyFigures;
 }
 
 /** An answer whose tokens somebody else chooses. */
@@ -127,6 +133,11 @@ export interface Engine {
     signal: AbortSignal,
     detail?: 'tokens',
   ): Promise<ScoreResult>;
+  /**
+   * Active slabs per token of a resident variant from its next evaluation on, running answers included; undefined: as it
+   * was loaded. Answers whether the engine can do that.
+   */
+  setSlabsPerToken(variant: VariantId, slabs: number | undefined): boolean;
   /** Ends everything it started; idempotent. */
   close(): Promise<void>;
 }

@@ -136,6 +136,10 @@ class HttpEngine implements Engine {
     );
   }
 
+  setSlabsPerToken(): boolean {
+    return false;
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     this.#status.close();

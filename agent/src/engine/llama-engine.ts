@@ -152,6 +152,10 @@ export class LlamaEngine implements Engine {
     return this.#calls.make(this.#holder(variant), call, signal);
   }
 
+  setSlabsPerToken(): boolean {
+    return false;
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancelTimer();

@@ -47,6 +47,7 @@ export class ScriptedEngine implements Engine {
   readonly #resident = new Map<VariantId, { model: EngineModel; loaded: LoadedModel }>();
   readonly #jobs = new Map<AbortController, VariantId>();
   readonly #status = new EngineStatus();
+  readonly #slabsPerToken = new Map<VariantId, number | undefined>();
   #failLoad: FleetError | undefined;
   #failJob: { readonly error: FleetError; readonly afterTokens: number } | undefined;
   #closed = false;
@@ -203,6 +204,19 @@ export class ScriptedEngine implements Engine {
       duration: milliseconds(0),
       ...(detail === undefined ? {} : { promptBits: Buffer.byteLength(prompt), tokenBits }),
     };
+  }
+
+  /** Of models loaded with a way of serving; it answers the same with any number of slabs. */
+  setSlabsPerToken(variant: VariantId, slabs: number | undefined): boolean {
+    const resident = this.#resident.get(variant);
+    if (resident?.model.serving === undefined) return false;
+    this.#slabsPerToken.set(variant, slabs);
+    return true;
+  }
+
+  /** Active slabs per token, as last told. */
+  slabsPerToken(variant: VariantId): number | undefined {
+    return this.#slabsPerToken.get(variant);
   }
 
   async close(): Promise<void> {

@@ -224,7 +224,11 @@ describe('Termux battery', () => {
   it('has no power where an older version leaves the voltage out', () => {
     // Captured; from ohmyzsh/ohmyzsh, plugins/battery/battery.plugin.zsh (MIT).
     const captured = { health: 'GOOD', percentage: 93, plugged: 'UNPLUGGED', temperature: 29.0, current: 361816 };
-    expect(parseTermuxStatus(JSON.stringify(captured))).toEqual({ batteryRatio: 0.93, onBattery: true, temperatureC: 29 });
+    expect(parseTermuxStatus(JSON.stringify(captured))).toEqual({
+      batteryRatio: 0.93,
+      onBattery: true,
+      temperatureC: 29,
+    });
   });
 
   it('is no reading when it is no JSON', () => {

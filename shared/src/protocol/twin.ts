@@ -38,6 +38,22 @@ export type Desired = z.infer<typeof desiredSchema>;
 export const residencySchema = z.enum(['absent', 'fetching', 'stored', 'loading', 'resident', 'evicting', 'failed']);
 export type Residency = z.infer<typeof residencySchema>;
 
+/** How a device keeps the slabs of a mixture of experts in memory, and what that achieves. */
+export const slabReportSchema = z.object({
+  /** `none`: the whole file; `hint`: the system's page cache, told what comes; `cache`: a budget of the engine's own. */
+  strategy: z.enum(['none', 'hint', 'cache']),
+  /** Why it is this one; says so where the plan's wish could not be met. */
+  reason: z.string().max(500),
+  /** Active slabs per token now, where that is fewer than the plan says; `governor` says why. */
+  slabsPerToken: z.number().int().positive().optional(),
+  /** Over recent answers: share of routed slabs that were in memory. */
+  hitRatio: z.number().min(0).max(1).optional(),
+  /** Over recent answers, a token: bytes read from storage, and time that evaluation stood still for them. */
+  readBytesPerToken: z.number().nonnegative().optional(),
+  waitMsPerToken: z.number().nonnegative().optional(),
+});
+export type SlabReport = z.infer<typeof slabReportSchema>;
+
 /** Result of the enrolment benchmark of one variant on one device. */
 export const measurementSchema = z.object({
   variantId: variantIdSchema,
@@ -111,8 +127,11 @@ export const reportedSchema = z.object({
       progress: z.number().min(0).max(1).optional(),
       memoryBytes: z.number().nonnegative().optional(),
       error: messageErrorSchema.optional(),
+      slabs: slabReportSchema.optional(),
     }),
   ),
+  /** How much the device spares itself, 0..1, and why; absent at ease. */
+  governor: z.object({ strain: z.number().min(0).max(1), reason: z.string().max(200) }).optional(),
   measurements: z.array(measurementSchema),
 });
 export type Reported = z.infer<typeof reportedSchema>;
