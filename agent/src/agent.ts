@@ -10,12 +10,14 @@ import { type Bytes, milliseconds } from '@fleetgate/shared/units/quantity';
 import type { ArtefactStore } from './artefacts/artefact-store.js';
 import { diskReadRate } from './artefacts/disk-read-rate.js';
 import type { Engine, EngineState, LoadedModel } from './engine/engine.js';
+import { GovernedEngine } from './engine/governed-engine.js';
 import { measureVariant } from './jobs/enrolment-benchmark.js';
 import { JobOutbox } from './jobs/job-outbox.js';
 import { JobRunner } from './jobs/job-runner.js';
 import type { ControllerLink, Incoming, LinkState } from './link/controller-link.js';
 import { EnergyMeter } from './sensors/energy-meter.js';
-import type { Sensors } from './sensors/sensors.js';
+import type { Reading, Sensors } from './sensors/sensors.js';
+import { AT_EASE, govern, type GovernorState } from './slabs/governor.js';
 import { DeviceEvents } from './telemetry/device-events.js';
 import { Reporter } from './telemetry/reporter.js';
 import { type BatchBuffer, TelemetrySender } from './telemetry/telemetry-sender.js';
@@ -55,6 +57,7 @@ export interface AgentParts {
  */
 export class Agent {
   readonly #parts: AgentParts;
+  readonly #engine: GovernedEngine;
   readonly #meter: EnergyMeter;
   readonly #runner: JobRunner;
   readonly #outbox: JobOutbox;
@@ -65,13 +68,16 @@ export class Agent {
   readonly #events: DeviceEvents;
   #readBytesPerS: number | undefined;
   #engineVersion = 'unknown';
+  #governor: GovernorState = AT_EASE;
   #powerFrom = '';
   #settleReady: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
   #stopListening = (): void => {};
 
   constructor(parts: AgentParts) {
     this.#parts = parts;
-    const { board, engine, artefacts, link, sensors, clock, log } = parts;
+    const { board, artefacts, link, sensors, clock, log } = parts;
+    const engine = new GovernedEngine(parts.engine, (what) => this.#reportLine.mark(what));
+    this.#engine = engine;
     const { idleW, loadW, standbyW } = board.power;
     this.#readBytesPerS = parts.kept.readBytesPerS;
     this.#meter = new EnergyMeter({ idleW: idleW.value, loadW: loadW.value, standbyW: standbyW.value }, clock);
@@ -103,6 +109,7 @@ export class Agent {
       drain: (variantId, signal) => this.#runner.drain(variantId, signal),
       measure: (variant, loaded, signal) => this.#measure(variant, loaded, signal),
       estimateMemory: parts.estimateMemory,
+      slabsOf: (variantId) => engine.slabsOf(variantId),
       onMeasured: (measurements) => parts.keep({ readBytesPerS: this.#readBytesPerS, measurements }),
       onChange: (what) => this.#reportLine.mark(what),
     });
@@ -122,13 +129,14 @@ export class Agent {
         this.#sender.push(batch);
         this.#noticePowerSource();
       },
+      onReading: (reading) => this.#govern(reading),
     });
   }
 
   /** Begins to serve. The promise resolves once presence was published. */
   start(): Promise<void> {
-    const { engine, link } = this.#parts;
-    this.#stopListening = engine.onState((state) => this.#onEngine(state));
+    const { link } = this.#parts;
+    this.#stopListening = this.#engine.onState((state) => this.#onEngine(state));
     this.#powerFrom = this.#meter.origin.from;
     this.#reporter.start();
     void this.#learnVersion();
@@ -142,7 +150,7 @@ export class Agent {
   }
 
   async stop(): Promise<void> {
-    const { link, engine, buffer } = this.#parts;
+    const { link, buffer } = this.#parts;
     this.#settleReady?.reject(new FleetError('controller.unreachable', 'stopped before the broker was reached'));
     this.#stopListening();
     this.#reporter.stop();
@@ -152,7 +160,7 @@ export class Agent {
     this.#sender.stop();
     this.#outbox.stop();
     await link.close();
-    await engine.close();
+    await this.#engine.close();
     buffer.close();
   }
 
@@ -207,11 +215,11 @@ export class Agent {
   }
 
   async #learnVersion(): Promise<void> {
-    const { engine, clock } = this.#parts;
+    const { clock } = this.#parts;
     const version = await new Promise<string | undefined>((resolve) => {
       const cancel = clock.after(VERSION_DEADLINE, () => resolve(undefined));
       const tell = (answer: string | undefined): void => (cancel(), resolve(answer));
-      engine.version().then(tell, () => tell(undefined));
+      this.#engine.version().then(tell, () => tell(undefined));
     });
     if (version === undefined) return;
     this.#engineVersion = version;
@@ -219,15 +227,16 @@ export class Agent {
   }
 
   async #measure(variant: DesiredVariant, loaded: LoadedModel, signal: AbortSignal): Promise<Measurement> {
-    const { engine, artefacts, clock } = this.#parts;
+    const { artefacts, clock } = this.#parts;
     this.#readBytesPerS ??= await diskReadRate(artefacts.path(variant.sha256), clock);
-    return measureVariant(variant, loaded, { engine, energy: this.#meter, clock }, signal);
+    return measureVariant(variant, loaded, { engine: this.#engine, energy: this.#meter, clock }, signal);
   }
 
   async #publishReport(): Promise<void> {
-    const { board, host, engine, artefacts, link, agentVersion } = this.#parts;
+    const { board, host, artefacts, link, agentVersion } = this.#parts;
     const freeBytes = await artefacts.free().catch(() => 0);
-    const engineState = engine.state();
+    const engineState = this.#engine.state();
+    const { ratio: strain, reason } = this.#engine.strain;
     const { idleW, loadW, standbyW } = board.power;
     const readBytesPerS = this.#readBytesPerS;
     const reported: Reported = {
@@ -236,11 +245,12 @@ export class Agent {
       board: board.id,
       agentVersion,
       host,
-      engine: { kind: engine.kind, version: this.#engineVersion, ...engineState },
+      engine: { kind: this.#engine.kind, version: this.#engineVersion, ...engineState },
       storage: { freeBytes, ...(readBytesPerS === undefined ? {} : { readBytesPerS }) },
       slots: board.slots,
       concurrency: this.#parts.concurrency,
       power: { ...this.#meter.origin, idleW: idleW.value, loadW: loadW.value, standbyW: standbyW.value },
+      ...(strain === 0 ? {} : { governor: { strain, reason } }),
       ...this.#twin.report(),
     };
     try {
@@ -248,6 +258,22 @@ export class Agent {
     } catch (error) {
       this.#parts.log.debug('reported.unsent', { reason: messageOf(error) });
       throw error;
+    }
+  }
+
+  /** Spares a hot device, or one that runs down its battery, and says so. */
+  #govern({ temperatureC, throttled, batteryRatio, onBattery }: Reading): void {
+    const { board, clock, log } = this.#parts;
+    const before = this.#governor.strain;
+    const state = { temperatureC, throttled, batteryRatio, onBattery, throttleC: board.throttleC?.value };
+    this.#governor = govern(this.#governor, state, clock.now());
+    const { strain } = this.#governor;
+    if (strain.ratio === before.ratio) return;
+    if (strain.ratio === 0 || before.ratio === 0) this.#reportLine.mark('change');
+    for (const { variantId, slabs } of this.#engine.govern(strain)) {
+      const why = strain.reason === '' ? 'the device is at ease' : strain.reason;
+      log.info('governor.slabs', { variantId, slabsPerToken: slabs, strain: strain.ratio, reason: why });
+      this.#events.tell('info', 'governor.slabs', `${variantId}: ${slabs} slabs per token, for ${why}`);
     }
   }
 

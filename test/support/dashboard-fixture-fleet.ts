@@ -159,6 +159,7 @@ export function deviceView(device: FixtureDevice, atMs: number, last: DeviceView
       ...(id === 'story' ? { residency: 'fetching' as const, progress: 0.62 } : { residency: 'resident' as const }),
       memoryBytes: (EXPERTS.find((each) => each.id === id)?.mib ?? 0) * MIB,
     })),
+    governor: null,
     measurements: [],
     last,
     lastSampleMs: atMs,

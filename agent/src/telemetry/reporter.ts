@@ -22,6 +22,8 @@ export interface ReporterOptions {
   readonly meter: EnergyMeter;
   readonly activity: () => Activity;
   readonly onBatch: (batch: Batch) => void;
+  /** Called with what every sample is made of. */
+  readonly onReading?: (reading: Reading) => void;
   readonly clock: Clock;
 }
 
@@ -70,6 +72,7 @@ export class Reporter {
     const { clock, meter, activity } = this.#options;
     await this.#read();
     if (this.#cancel.length === 0) return;
+    this.#options.onReading?.(this.#reading);
     const now = activity();
     meter.setStandby(now.standby ? 'standby' : 'awake');
     const tokens = now.outputTokens - this.#tokensBefore;

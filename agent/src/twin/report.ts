@@ -1,5 +1,5 @@
 import type { VariantId } from '@fleetgate/shared/ids';
-import type { DesiredVariant, Reported, Residency } from '@fleetgate/shared/protocol/twin';
+import type { DesiredVariant, Reported, Residency, SlabReport } from '@fleetgate/shared/protocol/twin';
 
 import type { Failures } from './failures.js';
 import type { LocalState, Shortfall } from './reconcile.js';
@@ -12,6 +12,8 @@ export interface VariantFacts {
   readonly local: Pick<LocalState, 'stored' | 'resident'>;
   readonly failures: Failures;
   readonly shortfalls: readonly Shortfall[];
+  /** How a resident variant's slabs are kept, where the engine says. */
+  readonly slabsOf: (variantId: VariantId) => SlabReport | undefined;
   /** The step that runs, with its progress 0..1 where it has one. */
   readonly running: { readonly step: Step; readonly progress: number | undefined } | undefined;
 }
@@ -27,12 +29,14 @@ function reportVariant(id: VariantId, desired: DesiredVariant | undefined, facts
   const running = facts.running !== undefined && variantOf(facts.running.step) === id ? facts.running : undefined;
   const resident = facts.local.resident.get(id);
   const error = facts.failures.get(id)?.error ?? shortfallError(facts.shortfalls.find((s) => s.variantId === id));
+  const slabs = resident === undefined ? undefined : facts.slabsOf(id);
   return {
     variantId: id,
     residency: residencyOf(running?.step, desired, facts, { isResident: resident !== undefined, hasFailed: !!error }),
     ...(running?.progress === undefined ? {} : { progress: running.progress }),
     ...(resident === undefined ? {} : { memoryBytes: resident.memoryBytes }),
     ...(error === undefined ? {} : { error }),
+    ...(slabs === undefined ? {} : { slabs }),
   };
 }
 

@@ -2,7 +2,7 @@ import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
-import type { Desired, DesiredVariant, Measurement, Reported } from '@fleetgate/shared/protocol/twin';
+import type { Desired, DesiredVariant, Measurement, Reported, SlabReport } from '@fleetgate/shared/protocol/twin';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { ArtefactStore } from '../artefacts/artefact-store.js';
@@ -34,6 +34,8 @@ export interface TwinOptions {
   measure(variant: DesiredVariant, loaded: LoadedModel, signal: AbortSignal): Promise<Measurement>;
   /** Memory that a variant's file will take, served as it is to be. Throws `gguf.malformed`. */
   estimateMemory(path: string, variant: DesiredVariant): Promise<number>;
+  /** How a resident variant's slabs are kept, where the engine says. */
+  slabsOf?(variantId: VariantId): SlabReport | undefined;
   onMeasured(measurements: readonly Measurement[]): void;
   /** The report changed; `progress`: only in how far a download is. */
   readonly onChange: (what: 'change' | 'progress') => void;
@@ -123,6 +125,7 @@ export class Twin {
       local: { stored: this.#records.stored(wanted), resident: this.#records.resident },
       failures: this.#failures,
       shortfalls: this.#shortfalls,
+      slabsOf: (variantId) => this.#options.slabsOf?.(variantId),
       running: this.#running,
     });
     return {

@@ -13,6 +13,7 @@ export interface VariantPlan {
   readonly file?: Pick<InspectedFile, 'sha256' | 'sizeBytes' | 'facts'> | undefined;
   readonly serving?: Serving | undefined;
   readonly loss: Made['loss'];
+  readonly lossAtSlabs?: Made['lossAtSlabs'];
   readonly decodeJPerToken?: number | undefined;
 }
 
@@ -24,7 +25,9 @@ export function makeVariant(from: Variant, plan: VariantPlan): Variant {
   const { sha256, sizeBytes, facts } = plan.file ?? from;
   checkSameModel(from, facts);
   if (plan.serving !== undefined) checkServing(plan.serving, facts);
-  const isOther = plan.file !== undefined || plan.serving?.slabsPerToken !== undefined;
+  const serving = explicitServing(plan.serving, facts);
+  checkLossAtSlabs(serving, plan.lossAtSlabs);
+  const isOther = plan.file !== undefined || (serving?.slabsPerToken ?? Infinity) < facts.slabsPerToken;
   if (isOther && Object.keys(plan.loss).length === 0) {
     throw invalid('loss: it says nothing, expected the bits per byte that the variant costs, by domain', {
       hint: '`fleetgate gguf mask-eval` and `fleetgate gguf variants` measure it',
@@ -32,7 +35,7 @@ export function makeVariant(from: Variant, plan: VariantPlan): Variant {
   }
   const contextTokens = Math.min(facts.contextTokens, from.facts.contextTokens);
   const whole = plan.file === undefined ? wholeMemory(from) : facts.memoryBytes;
-  const memoryBytes = Math.ceil(servedMemory(whole, facts.slabsBytes ?? 0, plan.serving));
+  const memoryBytes = Math.ceil(servedMemory(whole, facts.slabsBytes ?? 0, serving));
   return {
     id: plan.id,
     expertId: from.expertId,
@@ -40,11 +43,12 @@ export function makeVariant(from: Variant, plan: VariantPlan): Variant {
     sizeBytes,
     quantisation: facts.quantisation,
     facts: { ...facts, contextTokens, memoryBytes },
-    ...(plan.serving === undefined ? {} : { serving: plan.serving }),
+    ...(serving === undefined ? {} : { serving }),
     made: {
       from: from.id,
       how: plan.how,
       loss: { ...plan.loss },
+      ...(plan.lossAtSlabs === undefined ? {} : { lossAtSlabs: plan.lossAtSlabs }),
       ...(plan.decodeJPerToken === undefined ? {} : { decodeJPerToken: plan.decodeJPerToken }),
     },
   };
@@ -71,6 +75,25 @@ export function offloadedVariants(whole: Variant): readonly VariantPlan[] {
 /** Fewer bytes of slabs than one layer needs for one token cannot be computed with. */
 export function leastSlabBudget({ slabsBytes, slabsPerLayer, slabsPerToken, layers }: Variant['facts']): number {
   return Math.ceil(((slabsBytes ?? 0) / Math.max(1, slabsPerLayer * layers)) * slabsPerToken);
+}
+
+/** A device that may go below a number of slabs has to be told the number. */
+function explicitServing(serving: Serving | undefined, facts: Variant['facts']): Serving | undefined {
+  if (serving?.leastSlabsPerToken === undefined) return serving;
+  return { ...serving, slabsPerToken: serving.slabsPerToken ?? facts.slabsPerToken };
+}
+
+function checkLossAtSlabs(serving: Serving | undefined, lossAtSlabs: Made['lossAtSlabs']): void {
+  const { slabsPerToken: most = 1, leastSlabsPerToken: least = most } = serving ?? {};
+  for (let slabs = least; slabs < most; slabs++) {
+    if (Object.keys(lossAtSlabs?.[slabs] ?? {}).length > 0) continue;
+    throw invalid(
+      `lossAtSlabs: nothing for ${slabs} slabs, expected the loss at every number from ${least} to ${most - 1}`,
+      {
+        hint: 'a strained device may answer with so few: `fleetgate gguf variants` measures it',
+      },
+    );
+  }
 }
 
 function wholeMemory({ facts, serving }: Variant): number {

@@ -19,6 +19,7 @@ export const variantRequestSchema = z.strictObject({
   source: z.string().min(1).max(2000).optional(),
   serving: servingSchema.strict().optional(),
   loss: madeSchema.shape.loss.optional(),
+  lossAtSlabs: madeSchema.shape.lossAtSlabs,
   decodeJPerToken: madeSchema.shape.decodeJPerToken,
 });
 export type VariantRequest = z.infer<typeof variantRequestSchema>;
@@ -45,9 +46,9 @@ export class VariantAdditions {
     const id = variantIdSchema.safeParse(request.name);
     if (!id.success) throw new FleetError('request.invalid', `name: ${id.error.issues[0]?.message ?? 'invalid'}`);
     registry.checkVariantFree(id.data);
-    const { source, how, serving, loss = {}, decodeJPerToken } = request;
+    const { source, how, serving, loss = {}, lossAtSlabs, decodeJPerToken } = request;
     const file = source === undefined ? undefined : await shelf.inspect(source);
-    const variant = makeVariant(from, { id: id.data, how, file, serving, loss, decodeJPerToken });
+    const variant = makeVariant(from, { id: id.data, how, file, serving, loss, lossAtSlabs, decodeJPerToken });
     const path =
       source === undefined || file === undefined
         ? registry.pathOf(from.sha256)

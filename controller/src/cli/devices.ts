@@ -41,7 +41,7 @@ async function list(options: DevicesOptions): Promise<void> {
 async function show(name: string, options: DevicesOptions): Promise<void> {
   const device = await new ApiClient(options).get<DeviceView>(`/api/v1/devices/${encodeURIComponent(name)}`);
   if (options.json === true) return printJson(device);
-  const { host, engine, power } = device;
+  const { host, engine, power, governor } = device;
   const rows: readonly (readonly [string, string])[] = [
     ['board', `${device.boardTitle} (${device.board})`],
     ['state', `${device.state}, ${device.activity}, last seen ${showAge(device.lastSeenMs, Date.now())}`],
@@ -58,6 +58,9 @@ async function show(name: string, options: DevicesOptions): Promise<void> {
       power === null ? '-' : `${powerOf(device)}; idle ${power.idleW} W, load ${power.loadW} W (${power.from})`,
     ],
     ['memory', memoryOf(device)],
+    ...(governor === null
+      ? []
+      : [['governor', `${Math.round(100 * governor.strain)} % strained: ${governor.reason}`] as const]),
     ['generation', `${device.observedGeneration} of ${device.desiredGeneration}${device.settled ? ', settled' : ''}`],
   ];
   for (const [title, text] of rows) printLine(`${styled('bold', title.padEnd(11))} ${text}`);
@@ -71,6 +74,7 @@ async function show(name: string, options: DevicesOptions): Promise<void> {
           title: 'memory',
           value: (variant) => (variant.memoryBytes === undefined ? '-' : showBytes(variant.memoryBytes)),
         },
+        { title: 'slabs', value: (variant) => slabsText(variant.slabs) },
         { title: 'error', value: (variant) => variant.error ?? '' },
       ],
       device.variants,
@@ -90,6 +94,18 @@ async function show(name: string, options: DevicesOptions): Promise<void> {
       device.measurements,
     );
   }
+}
+
+function slabsText(slabs: DeviceView['variants'][number]['slabs']): string {
+  if (slabs === undefined) return '';
+  const { strategy, slabsPerToken, hitRatio, readBytesPerToken, reason } = slabs;
+  return [
+    strategy,
+    ...(slabsPerToken === undefined ? [] : [`${slabsPerToken} a token`]),
+    ...(hitRatio === undefined ? [] : [`${(100 * hitRatio).toFixed(0)} % in memory`]),
+    ...(readBytesPerToken === undefined ? [] : [`${showBytes(readBytesPerToken)} read a token`]),
+    `(${reason})`,
+  ].join(', ');
 }
 
 async function remove(name: string, options: DevicesOptions): Promise<void> {

@@ -23,8 +23,10 @@ interface AddOptions extends Options {
   readonly how?: string;
   readonly k?: number;
   readonly leastK?: number;
-  readonly loss?: readonly (readonly [domain: string, bits: number])[];
+  readonly loss?: readonly Loss[];
+  readonly lossAt?: readonly (readonly [slabs: string, loss: Loss])[];
 }
+type Loss = readonly [domain: string, bits: number];
 
 /** A share of all slabs, or bytes. */
 type Resident = { readonly share: number } | { readonly bytes: number };
@@ -61,7 +63,8 @@ export function registerVariantCommands(experts: Command): void {
       .option('--how <text>', 'how it was made, for people')
       .option('--k <n>', 'active slabs per token', countOption)
       .option('--least-k <n>', 'down to how many the device may go by itself when hot or low on battery', countOption)
-      .option('--loss <domain=bits>', 'bits per byte beyond those of --from, once a domain', lossOption),
+      .option('--loss <domain=bits>', 'bits per byte beyond those of --from, once a domain', lossOption)
+      .option('--loss-at <k:domain=bits>', 'the same with fewer active slabs, for --least-k', lossAtOption),
   ).action(addVariant);
   withConnection(
     experts.command('remove-variant').description('take an added variant away').argument('<variant>'),
@@ -91,7 +94,8 @@ async function offload(name: string, options: OffloadOptions): Promise<void> {
 async function addVariant(name: string, options: AddOptions): Promise<void> {
   const client = new ApiClient(options);
   const from = await variantOf(client, name, options.from);
-  const { file, k, leastK, loss = [] } = options;
+  const { file, k, leastK, loss = [], lossAt = [] } = options;
+  const slabs = [...new Set(lossAt.map(([at]) => at))];
   const serving = {
     ...(k === undefined ? {} : { slabsPerToken: k }),
     ...(leastK === undefined ? {} : { leastSlabsPerToken: leastK }),
@@ -111,6 +115,13 @@ async function addVariant(name: string, options: AddOptions): Promise<void> {
     ...(file === undefined ? {} : { source: resolve(file) }),
     ...(Object.keys(serving).length === 0 ? {} : { serving }),
     loss: Object.fromEntries(loss),
+    ...(slabs.length === 0
+      ? {}
+      : {
+          lossAtSlabs: Object.fromEntries(
+            slabs.map((at) => [at, Object.fromEntries(lossAt.flatMap(([of, one]) => (of === at ? [one] : [])))]),
+          ),
+        }),
   });
 }
 
@@ -146,10 +157,16 @@ function residentOption(text: string): Resident {
   throw new InvalidArgumentError('expected a share such as 50%, or bytes such as 1.5GB.');
 }
 
-function lossOption(
+function lossAtOption(
   text: string,
-  before: readonly (readonly [string, number])[] = [],
-): readonly (readonly [string, number])[] {
+  before: readonly (readonly [string, Loss])[] = [],
+): readonly (readonly [string, Loss])[] {
+  const [slabs = '', loss = ''] = text.split(':');
+  if (!/^[1-9]\d*$/.test(slabs)) throw new InvalidArgumentError('expected k:domain=bits, such as 1:math=0.1.');
+  return [...before, ...lossOption(loss).map((one) => [slabs, one] as const)];
+}
+
+function lossOption(text: string, before: readonly Loss[] = []): readonly Loss[] {
   const [domain = '', bits = ''] = text.split('=');
   if (domain === '' || bits === '' || !Number.isFinite(Number(bits))) {
     throw new InvalidArgumentError('expected domain=bits, such as math=0.02.');

@@ -179,7 +179,7 @@ function assess(
     expertId: variant.expertId,
     variantId: variant.id,
     deviceId,
-    quality: variantQuality(quality.mean, variant, facts.score?.classId),
+    quality: variantQuality(quality.mean, variant, facts.score?.classId, resident?.slabs?.slabsPerToken),
     qualitySd: quality.sd,
     doubt: quality.doubt,
     bias: asked ? facts.biasOf?.(variant.expertId) : undefined,

@@ -27,13 +27,15 @@ export function deviceView(device: Device, boards: ReadonlyMap<BoardId, BoardPro
     observedGeneration: reported?.observedGeneration ?? 0,
     settled: isSettled(device),
     power: reported === undefined ? null : powerOf(reported.power),
-    variants: (reported?.variants ?? []).map(({ variantId, residency, progress, memoryBytes, error }) => ({
+    variants: (reported?.variants ?? []).map(({ variantId, residency, progress, memoryBytes, error, slabs }) => ({
       variantId,
       residency,
       ...(progress === undefined ? {} : { progress }),
       ...(memoryBytes === undefined ? {} : { memoryBytes }),
       ...(error === undefined ? {} : { error: error.message }),
+      ...(slabs === undefined ? {} : { slabs }),
     })),
+    governor: reported?.governor ?? null,
     measurements: reported?.measurements ?? [],
     last: device.last,
     lastSampleMs: device.lastSampleAt ?? null,

@@ -4,7 +4,7 @@
  */
 import type { Expert, Variant } from '../catalogue/expert.js';
 import type { DeviceEvent, Metric } from '../protocol/telemetry.js';
-import type { Measurement, PowerSource, Residency } from '../protocol/twin.js';
+import type { Measurement, PowerSource, Residency, SlabReport } from '../protocol/twin.js';
 
 /** Every list endpoint answers `{ "items": [...] }`. */
 export interface ListBody<T> {
@@ -65,7 +65,11 @@ export interface DeviceView {
     readonly progress?: number;
     readonly memoryBytes?: number;
     readonly error?: string;
+    /** Of a mixture of experts whose slabs the engine keeps itself. */
+    readonly slabs?: SlabReport;
   }[];
+  /** How much the device spares itself for heat or battery, 0..1, and why; null at ease. */
+  readonly governor: { readonly strain: number; readonly reason: string } | null;
   readonly measurements: readonly Measurement[];
   /** Last telemetry value of each metric. */
   readonly last: Partial<Record<Metric, number>>;

@@ -83,6 +83,8 @@ export const madeSchema = z.object({
    * better. Empty: as good as `from`, to the last bit.
    */
   loss: byDomainSchema,
+  /** The same with fewer active slabs per token than it is served with, by their number: a strained device lowers it. */
+  lossAtSlabs: z.record(z.string().regex(/^[1-9]\d*$/, 'a number of slabs'), byDomainSchema).optional(),
   /** Energy per output token, by the searching device; absent where it was not estimated. */
   decodeJPerToken: z.number().positive().optional(),
 });
