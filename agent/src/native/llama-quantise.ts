@@ -1,8 +1,8 @@
-import { readdirSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
+
+import { locateLlama } from './llama-library.js';
 
 /** Tensors whose name the pattern is found in (ECMAScript regular expression) become `type`. */
 export interface TensorTypeRule {
@@ -68,11 +68,13 @@ export async function openQuantiser(): Promise<Quantiser> {
   const { default: koffi } = await import('koffi').catch((cause: unknown) => {
     throw unavailable(`koffi is not installed: ${messageOf(cause)}`, cause);
   });
-  const path = libraryPath();
+  const { folder } = locateLlama();
   try {
     // llama.cpp's libraries find each other's symbols only when all of them are loaded globally, in this order.
-    for (const name of [/^libggml-base\./, /^libggml\./]) koffi.load(fileLike(path, name), { global: true });
-    const library = koffi.load(path, { global: true });
+    const load = (name: string): ReturnType<typeof koffi.load> => koffi.load(join(folder, name), { global: true });
+    load('libggml-base.so');
+    load('libggml.v0.5.0.so');
+    const library = load('libllama.v0.5.0.so');
     koffi.struct('llama_model_tensor_override', { pattern: 'const char *', type: 'int32_t' });
     const params = koffi.struct('llama_model_quantize_params', {
       nthread: 'int32_t',
@@ -116,7 +118,7 @@ export async function openQuantiser(): Promise<Quantiser> {
     };
   } catch (error) {
     if (error instanceof FleetError) throw error;
-    throw unavailable(`${path} cannot be used: ${messageOf(error)}`, error);
+    throw unavailable(`the library in ${folder} cannot be used: ${messageOf(error)}`, error);
   }
 }
 
@@ -174,25 +176,6 @@ function checkLayout(defaults: QuantiseParams, sizeBytes: number, version: strin
     `llama.cpp ${version}: llama_model_quantize_params has a layout that is not known (ftype ${defaults.ftype}, ` +
       `buffer ${defaults.max_buf_size}; expected ${DEFAULT_FTYPE}, ${DEFAULT_BUFFER_BYTES})`,
   );
-}
-
-function libraryPath(): string {
-  const platform = `linux-${process.arch}`;
-  try {
-    const require = createRequire(createRequire(import.meta.url).resolve('node-llama-cpp'));
-    const folder = join(dirname(require.resolve(`@node-llama-cpp/${platform}`)), '..', 'bins', platform);
-    return fileLike(join(folder, 'libllama'), /^libllama\./);
-  } catch (cause) {
-    throw unavailable(`the shared library of node-llama-cpp for ${platform} is not there: ${messageOf(cause)}`, cause);
-  }
-}
-
-/** The file of that kind beside `path`. */
-function fileLike(path: string, name: RegExp): string {
-  const folder = dirname(path);
-  const found = readdirSync(folder).find((file) => name.test(file) && file.endsWith('.so'));
-  if (found === undefined) throw unavailable(`${folder} has no file like ${name.source}`);
-  return join(folder, found);
 }
 
 function refused(input: string, said: string): FleetError {

@@ -2,7 +2,7 @@ import type { Random } from '@fleetgate/shared/random';
 
 import { allGenomes, type Genome, genomeCount, genomeKey, type GenomeShape, mutated, randomGenome } from './genome.js';
 import { lossModel, type Measured } from './loss-model.js';
-import { byRank, type Individual, nsga2, offspring, survivors } from './nsga2.js';
+import { byRank, type Individual, nsga2, offspring } from './nsga2.js';
 import { hypervolume, paretoFront } from './pareto.js';
 
 /** What is searched: genomes whose loss has to be measured and whose costs are known without. */
@@ -105,7 +105,7 @@ export class FrontSearch {
   }
 
   #children(): Genome[] {
-    const ranked = byRank(survivors(this.measured, POPULATION));
+    const ranked = byRank(this.measured).slice(0, POPULATION);
     const found = new Map<string, Genome>();
     for (let i = 0; i < DRAWS && found.size < POPULATION; i++) {
       const child = offspring(ranked, this.#problem.shape, this.#random);
@@ -116,7 +116,7 @@ export class FrontSearch {
 
   #mostPromising(): Genome | undefined {
     const { shape, worstLoss } = this.#problem;
-    const predict = lossModel(shape, survivors(this.measured, MOST_LEARNT));
+    const predict = lossModel(shape, byRank(this.measured).slice(0, MOST_LEARNT));
     const score = (genome: Genome): Omit<Individual, 'genome'> => {
       const { costs, violation } = this.#problem.known(genome);
       const loss = predict(genome);

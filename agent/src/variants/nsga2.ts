@@ -9,20 +9,6 @@ export interface Individual extends Scored {
 
 const CROSSOVER_RATE = 0.9;
 
-/** The `size` best of `all`: whole fronts by rank, of the one that does not fit the loneliest (NSGA-II's survival). */
-export function survivors<T extends Scored>(all: readonly T[], size: number): readonly T[] {
-  const kept: T[] = [];
-  for (const front of frontsOf(all)) {
-    if (kept.length + front.length <= size) {
-      kept.push(...front);
-      continue;
-    }
-    kept.push(...byLoneliness(front).slice(0, size - kept.length));
-    break;
-  }
-  return kept;
-}
-
 /** One child of two parents, each the better (rank, then crowding: `ranked` is in that order) of two drawn. */
 export function offspring(ranked: readonly Individual[], shape: GenomeShape, random: Random): Genome {
   const parent = (): Genome => {
@@ -33,7 +19,10 @@ export function offspring(ranked: readonly Individual[], shape: GenomeShape, ran
   return mutated(random.uniform() < CROSSOVER_RATE ? crossed(a, b, random) : a, shape, random);
 }
 
-/** Best first: by front, and in a front the loneliest first. */
+/**
+ * Best first: by front, and in a front the loneliest first. The first n are what NSGA-II lets survive: whole fronts, and of
+ * the one that does not fit the loneliest.
+ */
 export function byRank<T extends Scored>(all: readonly T[]): readonly T[] {
   return frontsOf(all).flatMap((front) => byLoneliness(front));
 }
@@ -52,13 +41,13 @@ export function nsga2(
   const individual = (genome: Genome): Individual => ({ genome, ...score(genome) });
   const first = [...start];
   while (first.length < size.population) first.push(randomGenome(shape, random));
-  let population = survivors(distinct(first.map(individual)), size.population);
+  let ranked = byRank(distinct(first.map(individual))).slice(0, size.population);
   for (let generation = 0; generation < size.generations; generation++) {
-    const ranked = byRank(population);
-    const children = Array.from({ length: size.population }, () => individual(offspring(ranked, shape, random)));
-    population = survivors(distinct([...population, ...children]), size.population);
+    const parents = ranked;
+    const children = Array.from({ length: size.population }, () => individual(offspring(parents, shape, random)));
+    ranked = byRank(distinct([...parents, ...children])).slice(0, size.population);
   }
-  return byRank(population);
+  return ranked;
 }
 
 function byLoneliness<T extends Scored>(front: readonly T[]): readonly T[] {

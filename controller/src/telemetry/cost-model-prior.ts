@@ -1,4 +1,5 @@
 import type { Variant } from '@fleetgate/shared/catalogue/expert';
+import { modelledDecodeTime, powerAboveIdle } from '@fleetgate/shared/catalogue/modelled-decode';
 
 import { guess, type LogFigure } from './cost-model-figure.js';
 
@@ -20,9 +21,6 @@ const POWER_SD = 0.4;
 const CORRECTED_SD = 0.45;
 /** Prefill shares each read of the weights among the tokens of a batch; edge boards gain about this factor. */
 const PREFILL_SPEED_UP = 6;
-/** Work per token that does not grow with the file: kernel launches, sampling, per layer. */
-const FIXED_MS_PER_LAYER = 0.04;
-const FIXED_MS = 0.2;
 const OVERHEAD_MS = 10;
 /** Share of a mixture-of-experts file that is slabs where its facts do not say; the rest is read for every token. */
 const SLAB_SHARE = 0.75;
@@ -47,10 +45,9 @@ export function predictedFigures(
 ): CostFigures {
   const { facts } = variant;
   const { slabs, others, missed } = bytesPerToken(variant);
-  const decodeMs =
-    (1000 * (slabs + others)) / bandwidth + (1000 * missed) / readRate + FIXED_MS + FIXED_MS_PER_LAYER * facts.layers;
+  const decodeMs = modelledDecodeTime(slabs + others, facts.layers, bandwidth) + (1000 * missed) / readRate;
   const prefillMs = decodeMs / PREFILL_SPEED_UP;
-  const aboveIdleW = Math.max(0.05, power.loadW - power.idleW);
+  const aboveIdleW = powerAboveIdle(power);
   return {
     prefillMs: guess(prefillMs, PREDICTED_SD),
     decodeMs: guess(decodeMs, PREDICTED_SD),

@@ -1,0 +1,107 @@
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+
+import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
+import { SeededRandom } from '@fleetgate/shared/random';
+
+import { ALL_TASKS } from '../variants/catalogue.js';
+import type { BuildOrder } from '../variants/disk-variant-builder.js';
+import { type BitsByTask, meanOf, type TaskTexts } from '../variants/engine-scorer.js';
+import { type Genome, genomeKey } from '../variants/genome.js';
+import type { SearchLog } from '../variants/search-state.js';
+import { searchProblem, type SearchRun, searchVariants } from '../variants/variant-search.js';
+import { costOf, describeSpec, genesOf, specOf, type VariantSpace } from '../variants/variant-space.js';
+import type { VariantOptions } from './gguf-variants.js';
+import { tell, type Workbench } from './variant-workbench.js';
+
+/** Builds that are compared with each other: for all tasks, or for some of them. */
+export interface Scope {
+  readonly name: string;
+  /** Undefined: all. */
+  readonly tasks: readonly string[] | undefined;
+}
+
+export function scopeOf(name: string): Scope {
+  return { name, tasks: name === ALL_TASKS ? undefined : [name] };
+}
+
+interface Parts {
+  readonly bench: Workbench;
+  readonly space: VariantSpace;
+  readonly board: BoardProfile;
+  readonly options: VariantOptions;
+  readonly log: SearchLog;
+}
+
+/** Builds, measures and remembers variants of one model. */
+export class VariantRun {
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  async search(scope: Scope, texts: readonly TaskTexts[], evaluations: number): Promise<SearchRun> {
+    const { space, board, options } = this.#parts;
+    const own = texts.filter(({ task }) => scope.tasks?.includes(task) ?? true);
+    const source = await this.#measured(scope, genomeOfSource(space), own, 'search');
+    const mostBytes = options.maxBytes ?? board.memoryBytes.value - board.reservedBytes;
+    const problem = searchProblem(space, board, meanOf(source), { mostBytes, worstLoss: options.maxLoss });
+    let done = 0;
+    return searchVariants(
+      { space, board, problem },
+      async (genome) => this.#measured(scope, genome, own, 'search'),
+      { evaluations, method: options.method, random: new SeededRandom(options.seed) },
+      (genome, bits, search) => {
+        done++;
+        const { sizeBytes, decodeJPerToken } = costOf(space, specOf(space, genome), board);
+        tell(
+          `${scope.name}: ${done} of ${evaluations}: ${meanOf(bits).toFixed(4)} bits/byte, ` +
+            `${(sizeBytes / 1e6).toFixed(2)} MB, ${(1000 * decodeJPerToken).toFixed(3)} mJ/token: ` +
+            `${describeSpec(space, specOf(space, genome))} (front ${search.front.length}, volume ${search.volume.toFixed(4)})`,
+        );
+      },
+    );
+  }
+
+  /** Bits per byte on texts of all tasks that the search did not see. */
+  async heldOut(scope: Scope, genome: Genome, texts: readonly TaskTexts[]): Promise<BitsByTask> {
+    return this.#measured(scope, genome, texts, 'held-out');
+  }
+
+  /** How to build a genome; slabs are kept for the scope's tasks. */
+  order(scope: Scope, genome: Genome, output: string): BuildOrder {
+    const { space } = this.#parts;
+    const spec = specOf(space, genome);
+    return { spec, keptOf: () => undefined, how: describeSpec(space, spec), output };
+  }
+
+  async #measured(
+    scope: Scope,
+    genome: Genome,
+    texts: readonly TaskTexts[],
+    part: 'search' | 'held-out',
+  ): Promise<BitsByTask> {
+    const { bench, log } = this.#parts;
+    const key = [part, scope.name, genomeKey(genome)].join(' ');
+    const known = log.get(key);
+    if (known !== undefined) return known;
+    const output = join(bench.folder, 'measured.gguf');
+    const order = this.order(scope, genome, output);
+    await bench.builder.build({ ...order, bakedSlabsPerToken: order.spec.slabsPerToken }, bench.signal);
+    const bits = await bench.scorer.bitsPerByte(output, texts, bench.signal);
+    log.put(key, bits);
+    return bits;
+  }
+}
+
+/** Digest of everything that a measurement depends on besides the model. */
+export function settingsOf(space: VariantSpace, texts: readonly (readonly TaskTexts[])[]): string {
+  return createHash('sha256')
+    .update(JSON.stringify([genesOf(space), texts]))
+    .digest('hex');
+}
+
+export function genomeOfSource(space: VariantSpace): Genome {
+  return genesOf(space).map(() => 0);
+}

@@ -1,0 +1,84 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+
+import { systemClock } from '@fleetgate/shared/clock';
+import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
+import { modelFacts } from '@fleetgate/shared/gguf/facts';
+import type { GgufHeader } from '@fleetgate/shared/gguf/header';
+import { silentLogger } from '@fleetgate/shared/logger';
+import { systemRandom } from '@fleetgate/shared/random';
+import { milliseconds } from '@fleetgate/shared/units/quantity';
+
+import { digestOf } from '../artefacts/disk-digest.js';
+import { createLlamaEngine } from '../engine/llama-engine.js';
+import { VariantBuilder } from '../variants/disk-variant-builder.js';
+import { VariantScorer } from '../variants/engine-scorer.js';
+
+export interface Workbench {
+  readonly path: string;
+  readonly header: GgufHeader;
+  readonly sha256: string;
+  readonly builder: VariantBuilder;
+  readonly scorer: VariantScorer;
+  /** For files of the moment; gone with the workbench unless it was named. */
+  readonly folder: string;
+  /** Aborted by Ctrl-C. */
+  readonly signal: AbortSignal;
+}
+
+interface WorkbenchOptions {
+  readonly threads: number;
+  /** Where builds of the moment go: about the size of the model for each type. Default: a folder beside the output. */
+  readonly work?: string | undefined;
+  /** The folder of the model in each type, when it is to stay. */
+  readonly bank?: string | undefined;
+}
+
+const WATCHDOG = milliseconds(30_000);
+
+/** Everything that building and measuring variants of one model needs, ended and cleaned up whatever `use` does. */
+export async function onWorkbench<T>(
+  file: string,
+  options: WorkbenchOptions,
+  use: (bench: Workbench) => Promise<T>,
+): Promise<T> {
+  const path = resolve(file);
+  const header = await readGguf(path);
+  const { contextTokens } = modelFacts(header, path);
+  const folder = join(resolve(options.work ?? tmpdir()), `.fleetgate-variants-${systemRandom.token(8)}`);
+  const abort = new AbortController();
+  const interrupt = (): void => abort.abort();
+  process.once('SIGINT', interrupt);
+  process.once('SIGTERM', interrupt);
+  const engine = createLlamaEngine({
+    threads: options.threads,
+    sequences: 1,
+    gpu: 'off',
+    watchdog: WATCHDOG,
+    log: silentLogger,
+    clock: systemClock,
+  });
+  try {
+    await mkdir(folder, { recursive: true });
+    const sha256 = await digestOf(path, abort.signal);
+    const bank = options.bank ?? join(folder, 'types');
+    const builder = new VariantBuilder({ path, header, sha256, folder: bank, threads: options.threads });
+    const scorer = new VariantScorer(engine, contextTokens);
+    return await use({ path, header, sha256, builder, scorer, folder, signal: abort.signal });
+  } finally {
+    await engine.close();
+    await rm(folder, { recursive: true, force: true });
+    process.off('SIGINT', interrupt);
+    process.off('SIGTERM', interrupt);
+  }
+}
+
+/** The folder that a file is to be written to. */
+export function folderOf(file: string): string {
+  return dirname(resolve(file));
+}
+
+export function tell(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
