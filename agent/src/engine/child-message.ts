@@ -51,7 +51,9 @@ export type ToChild =
   | Call
   | { readonly kind: 'cancel'; readonly id: number }
   /** Goes on with a `mix` call that waits for its next token. */
-  | { readonly kind: 'token'; readonly id: number; readonly token: number };
+  | { readonly kind: 'token'; readonly id: number; readonly token: number }
+  /** Active slabs per token of a variant; null: as it was loaded. */
+  | { readonly kind: 'slabs'; readonly variantId: VariantId; readonly slabs: number | null };
 
 /** Child to parent. Any of them is a sign of life. */
 export type FromChild =

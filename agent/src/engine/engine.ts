@@ -32,6 +32,8 @@ export type GenerateInput =
 export interface GenerateResult {
   readonly finishReason: 'stop' | 'length' | 'cancelled';
   readonly promptTokens: number;
+  /** Of the prompt, tokens whose keys and values an earlier call had left. Absent: none. */
+  readonly reusedTokens?: number;
   readonly outputTokens: number;
   readonly prefill: Milliseconds;
   readonly decode: Milliseconds;

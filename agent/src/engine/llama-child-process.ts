@@ -16,6 +16,10 @@ export interface ChildEvents {
   onEnd(error: ChildLoss | undefined): void;
 }
 
+/** What a child hosts: whole models, or mixtures of experts whose slabs it looks after. */
+export type ChildHosts = 'models' | 'slabs';
+const CHILD_ENTRIES = { models: './llama-engine-child.js', slabs: './slab-engine-child.js' } as const;
+
 /** Loading the runtime blocks the child for a while, longer on small boards. */
 const START_DEADLINE = milliseconds(60_000);
 /** From SIGTERM to SIGKILL. */
@@ -49,7 +53,7 @@ export class LlamaChildProcess {
   #errorText = '';
   #loss: FleetError | undefined;
 
-  constructor(options: ChildOptions, watchdog: Milliseconds, clock: Clock, events: ChildEvents) {
+  constructor(hosts: ChildHosts, options: ChildOptions, watchdog: Milliseconds, clock: Clock, events: ChildEvents) {
     this.#clock = clock;
     this.#watchdog = watchdog;
     this.#events = events;
@@ -58,7 +62,7 @@ export class LlamaChildProcess {
     this.started = promise;
     this.started.catch(() => {});
     this.#settleStart = { resolve, reject };
-    this.#child = fork(processEntry(import.meta.url, './llama-engine-child.js'), [JSON.stringify(options)], {
+    this.#child = fork(processEntry(import.meta.url, CHILD_ENTRIES[hosts]), [JSON.stringify(options)], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       execArgv: [],
     });

@@ -22,7 +22,7 @@ import type {
   ScoreResult,
 } from './engine.js';
 import { EngineStatus } from './engine-status.js';
-import { LlamaChildProcess } from './llama-child-process.js';
+import { type ChildHosts, LlamaChildProcess } from './llama-child-process.js';
 import { checkMemory } from './llama-failure.js';
 import { decideRestart } from './restart-policy.js';
 
@@ -32,6 +32,8 @@ export interface LlamaEngineOptions {
   /** Jobs that one variant runs at once; each adds a KV cache. */
   readonly sequences: number;
   readonly gpu: 'off' | 'auto';
+  /** Default: whole models. */
+  readonly hosts?: ChildHosts;
   /** Without a sign of life for this long the child counts as hung. */
   readonly watchdog: Milliseconds;
   readonly log: Logger;
@@ -152,8 +154,10 @@ export class LlamaEngine implements Engine {
     return this.#calls.make(this.#holder(variant), call, signal);
   }
 
-  setSlabsPerToken(): boolean {
-    return false;
+  setSlabsPerToken(variant: VariantId, slabs: number | undefined): boolean {
+    if (this.#options.hosts !== 'slabs' || !this.#resident.has(variant)) return false;
+    this.#child?.send({ kind: 'slabs', variantId: variant, slabs: slabs ?? null });
+    return true;
   }
 
   async close(): Promise<void> {
@@ -199,7 +203,7 @@ export class LlamaEngine implements Engine {
     this.#cancelTimer();
     const { threads, sequences, gpu, watchdog, clock } = this.#options;
     const options = { threads, sequences, gpu, heartbeatMs: Math.max(10, Math.floor(watchdog / 4)) };
-    const child: LlamaChildProcess = new LlamaChildProcess(options, watchdog, clock, {
+    const child: LlamaChildProcess = new LlamaChildProcess(this.#options.hosts ?? 'models', options, watchdog, clock, {
       onMessage: (message) => this.#calls.receive(message),
       onEnd: (error) => this.#onEnd(child, error),
     });

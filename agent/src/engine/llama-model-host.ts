@@ -15,17 +15,18 @@ import type {
   ScoreResult,
 } from './engine.js';
 import { cancelled } from './llama-failure.js';
-import { mixAnswer, MixText } from './llama-mix.js';
 import { LlamaPrompts } from './llama-prompts.js';
 import { checkDetail, meanLogProb, scoredDocument } from './llama-score.js';
-import { CHUNK, documentBits, sum } from './llama-token-bits.js';
+import { CHUNK, documentBits, nextTokens, sum } from './llama-token-bits.js';
+import { mixAnswer, MixText } from './mix-answer.js';
+import type { ModelHost } from './model-host.js';
 import { Slots } from './slots.js';
 import { TokenText } from './token-text.js';
 
 type OnText = (text: string, tokens: number) => void;
 
 /** One resident model with its sequences: tokenises, generates and scores. Lives in the engine's child process. */
-export class LlamaModelHost {
+export class LlamaModelHost implements ModelHost {
   readonly model: EngineModel;
   readonly #llamaModel: LlamaModel;
   readonly #context: LlamaContext;
@@ -148,11 +149,10 @@ export class LlamaModelHost {
       const bits = sequence && (await this.#bitsOf(sequence, tokens, 0, signal));
       if (sequence === undefined || bits === undefined) return { ...cancelledBeforeStart(), text: '' };
       return mixAnswer({
-        sequence,
-        model: this.#llamaModel,
+        nextOf: (token) => nextTokens(sequence, token, topK),
+        endsAnswer: (token) => this.#llamaModel.isEogToken(token),
         prompt: { tokens, bits: sum(bits), startedAt },
         room: Math.min(maxTokens, this.model.contextTokens - tokens.length),
-        topK,
         answer: new MixText([...stop, ...this.model.stop, ...prompt.stop], input.kind, this.#textAfter(tokens)),
         tokenOf: (id) => this.#prompts.tokenOf(id),
         onProgress: this.#onProgress,

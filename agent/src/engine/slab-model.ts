@@ -99,7 +99,8 @@ export class SlabModel {
     params.n_seq_max = sequences;
     params.n_threads = params.n_threads_batch = threads;
     params.no_perf = true;
-    params.kv_unified = true;
+    // One buffer a sequence: what others hold must not change the order of a sum.
+    params.kv_unified = false;
     params.embeddings = options.embeddings === true;
     if (layout !== undefined) params.cb_eval = this.#callback.pointer;
     this.#context = library.init(model, params);

@@ -3,10 +3,11 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
+import type koffiModule from 'koffi';
 
 import { layoutFault } from './llama-layout.js';
 
-type Koffi = (typeof import('koffi'))['default'];
+type Koffi = typeof koffiModule;
 /** Addresses are plain numbers (or bigints above 2^53, which no user space has): koffi wraps nothing then. */
 export type Address = number;
 
@@ -54,7 +55,6 @@ export interface LlamaLibrary {
   readonly version: string;
   /** Lines that llama.cpp has logged of late, oldest first. */
   readonly log: readonly string[];
-  readonly koffi: Koffi;
   modelDefaultParams(): ModelParams;
   contextDefaultParams(): ContextParams;
   modelLoad(path: string, params: ModelParams): Address;
@@ -190,7 +190,6 @@ async function open(): Promise<LlamaLibrary> {
   return {
     version,
     log,
-    koffi,
     modelDefaultParams,
     contextDefaultParams,
     modelLoad: llama.func('uint64_t llama_model_load_from_file(const char *, llama_model_params)'),

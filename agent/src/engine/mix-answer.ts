@@ -1,21 +1,19 @@
-import type { LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp';
-
 import { FleetError } from '@fleetgate/shared/errors';
+import type { NextTokens } from '@fleetgate/shared/mixture/next-token';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { AnswerText } from './answer-text.js';
 import type { GenerateResult, MixResult, MixStep } from './engine.js';
-import { nextTokens } from './llama-token-bits.js';
 import type { TokenText } from './token-text.js';
 
-export interface LlamaMix {
-  readonly sequence: LlamaContextSequence;
-  readonly model: LlamaModel;
+export interface Mixing<Token> {
+  /** Evaluates a token; the `topK` likeliest ones after it. Undefined when the answer was aborted. */
+  readonly nextOf: (token: Token) => Promise<NextTokens | undefined>;
+  readonly endsAnswer: (token: Token) => boolean;
   /** All of it but the last token is evaluated; `bits` of it and when that began. */
   readonly prompt: { readonly tokens: readonly Token[]; readonly bits: number; readonly startedAt: number };
   /** Tokens that the answer may have. */
   readonly room: number;
-  readonly topK: number;
   readonly answer: MixText<Token>;
   readonly tokenOf: (id: number) => Token | undefined;
   readonly onProgress: () => void;
@@ -57,8 +55,8 @@ export class MixText<T> {
 }
 
 /** Answers after an evaluated prompt with the tokens that `choose` picks. */
-export async function mixAnswer(mix: LlamaMix): Promise<MixResult> {
-  const { sequence, model, prompt, answer } = mix;
+export async function mixAnswer<Token>(mix: Mixing<Token>): Promise<MixResult> {
+  const { prompt, answer } = mix;
   let token = prompt.tokens.at(-1);
   if (token === undefined) throw new FleetError('internal.invariant', 'a prompt without tokens');
   let outputTokens = 0;
@@ -74,7 +72,8 @@ export async function mixAnswer(mix: LlamaMix): Promise<MixResult> {
   });
   for (let step = 0; ; step++) {
     const begunAt = performance.now();
-    const next = await nextTokens(sequence, token, mix.topK);
+    const next = await mix.nextOf(token);
+    if (next === undefined) return ended('cancelled');
     const endedAt = performance.now();
     if (step === 0) prefillMs = endedAt - prompt.startedAt;
     else decodeMs += endedAt - begunAt;
@@ -83,7 +82,7 @@ export async function mixAnswer(mix: LlamaMix): Promise<MixResult> {
     const chosen = await mix.choose({ step, next, text: answer.take(), ...evidence });
     if (chosen === undefined) return ended('cancelled');
     token = checked(mix.tokenOf(chosen), chosen);
-    if (model.isEogToken(token)) return ended('stop');
+    if (mix.endsAnswer(token)) return ended('stop');
     outputTokens++;
     answer.push(token);
     if (answer.stopped) return ended('stop');
@@ -91,7 +90,7 @@ export async function mixAnswer(mix: LlamaMix): Promise<MixResult> {
   }
 }
 
-function checked(token: Token | undefined, id: number): Token {
+function checked<Token>(token: Token | undefined, id: number): Token {
   if (token !== undefined) return token;
   throw new FleetError('request.invalid', `token ${id} was chosen, which the model does not have`, {
     hint: 'only models with the same tokenizer can answer together',

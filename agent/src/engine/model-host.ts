@@ -1,0 +1,38 @@
+import type { Sampling } from '@fleetgate/shared/protocol/job';
+
+import type {
+  EngineModel,
+  GenerateInput,
+  GenerateResult,
+  LoadedModel,
+  MixOptions,
+  MixResult,
+  MixStep,
+  ScoreResult,
+} from './engine.js';
+
+/** One resident model in an engine's child process; what `Engine` promises of a variant, its hosts do. */
+export interface ModelHost {
+  readonly model: EngineModel;
+  /** What the runtime itself accounts for: weights, KV cache and compute buffers, bytes. */
+  readonly accountedBytes: number;
+  readonly residency?: LoadedModel['residency'];
+  generate(
+    input: GenerateInput,
+    sampling: Sampling,
+    seed: number,
+    onText: (text: string, tokens: number) => void,
+    signal: AbortSignal,
+    confidence?: 'confidence',
+  ): Promise<GenerateResult>;
+  /** `choose` resolves with undefined when the answer was aborted. */
+  mix(
+    options: MixOptions,
+    choose: (step: MixStep) => Promise<number | undefined>,
+    signal: AbortSignal,
+  ): Promise<MixResult>;
+  score(prompt: string, completion: string, signal: AbortSignal, detail?: 'tokens'): Promise<ScoreResult>;
+  /** Active slabs per token from the next evaluation on; absent where the host cannot change them. */
+  setSlabsPerToken?(slabs: number | undefined): void;
+  dispose(): Promise<void>;
+}

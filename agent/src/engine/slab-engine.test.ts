@@ -1,0 +1,106 @@
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { systemClock } from '@fleetgate/shared/clock';
+import { variantId } from '@fleetgate/shared/ids';
+import { silentLogger } from '@fleetgate/shared/logger';
+import { milliseconds } from '@fleetgate/shared/units/quantity';
+
+import type { Engine, EngineModel, GenerateResult } from './engine.js';
+import { describeEngine } from './engine-contract.js';
+import { createLlamaEngine } from './llama-engine.js';
+
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+const PROMPT = 'Janet has 3 apples and buys 4 more. How many apples does she have now?';
+const OTHER = 'What are the symptoms of diabetes?';
+const never = new AbortController().signal;
+const GREEDY = { maxTokens: 40, temperature: 0, topP: 1, stop: [] };
+
+const modelOf = (expert: string): EngineModel => ({
+  variantId: variantId(`${expert}-q8_0`),
+  path: join(ROOT, 'experts', expert, `${expert}-q8_0.gguf`),
+  contextTokens: 320,
+  stop: ['\nQuestion:'],
+});
+const open = (hosts: 'models' | 'slabs') =>
+  createLlamaEngine({
+    threads: 1,
+    sequences: 2,
+    gpu: 'off',
+    hosts,
+    watchdog: milliseconds(10_000),
+    log: silentLogger,
+    clock: systemClock,
+  });
+
+for (const expert of ['math', 'moe']) {
+  describeEngine(`the slab-aware engine with the bundled ${expert}`, async () => {
+    const engine = open('slabs');
+    return { engine, model: modelOf(expert), prompt: PROMPT, scores: true, close: () => engine.close() };
+  });
+}
+
+describe('the slab-aware engine', () => {
+  const MOE = modelOf('moe');
+  let slabs: Engine;
+  let ordinary: Engine;
+  beforeAll(async () => {
+    [slabs, ordinary] = [open('slabs'), open('models')];
+    for (const engine of [slabs, ordinary]) await engine.load(MOE, never);
+  });
+  afterAll(async () => {
+    await Promise.all([slabs.close(), ordinary.close()]);
+  });
+
+  const answer = async (engine: Engine, prompt: string): Promise<{ text: string; result: GenerateResult }> => {
+    let text = '';
+    const input = { kind: 'chat' as const, messages: [{ role: 'user' as const, content: prompt }] };
+    const result = await engine.generate(MOE.variantId, input, GREEDY, (piece) => (text += piece), never, 'confidence');
+    return { text, result };
+  };
+
+  it('answers, scores and is as sure as the ordinary one', async () => {
+    for (const prompt of [PROMPT, OTHER]) {
+      const [one, other] = [await answer(slabs, prompt), await answer(ordinary, prompt)];
+      expect(one.text).toBe(other.text);
+      // Kernels of another batch size round otherwise, and the router may fall to another slab of equal score.
+      expect(one.result.meanLogProb).toBeCloseTo(other.result.meanLogProb ?? NaN, 1);
+      const score = (engine: Engine) => engine.score(MOE.variantId, prompt, one.text, never, 'tokens');
+      const [here, there] = [await score(slabs), await score(ordinary)];
+      expect(here.bytes).toBe(there.bytes);
+      expect(here.scoredTokens).toBe(there.scoredTokens);
+      expect(here.bits / there.bits).toBeCloseTo(1, 2);
+      expect((here.promptBits ?? NaN) / (there.promptBits ?? NaN)).toBeCloseTo(1, 2);
+    }
+  });
+
+  it('answers several prompts at once as it answers each alone', async () => {
+    const alone = [await answer(slabs, PROMPT), await answer(slabs, OTHER)];
+    const together = await Promise.all([answer(slabs, PROMPT), answer(slabs, OTHER), answer(slabs, PROMPT)]);
+    expect(together.map(({ text }) => text)).toEqual([alone[0]?.text, alone[1]?.text, alone[0]?.text]);
+  });
+
+  it('does not evaluate again what a prompt begins with as one before it did', async () => {
+    const fresh = await answer(slabs, `${OTHER} Tell me more.`);
+    const again = await answer(slabs, `${OTHER} Tell me more.`);
+    expect(again.text).toBe(fresh.text);
+    expect(again.result.reusedTokens).toBe(again.result.promptTokens - 1);
+    const longer = await answer(slabs, `${OTHER} Tell me more. And what helps?`);
+    expect(longer.result.reusedTokens).toBeGreaterThan(8);
+    // Both sequences are taken by something else.
+    await Promise.all([answer(slabs, PROMPT), answer(slabs, `${PROMPT} Why?`)]);
+    const anew = await answer(slabs, `${OTHER} Tell me more. And what helps?`);
+    expect(anew.result.reusedTokens ?? 0).toBeLessThan(longer.result.reusedTokens ?? 0);
+    expect(anew.text).toBe(longer.text);
+  });
+
+  it('uses fewer slabs on demand, and as many as before after', async () => {
+    const two = (await answer(slabs, OTHER)).result.meanLogProb;
+    expect(slabs.setSlabsPerToken(MOE.variantId, 1)).toBe(true);
+    expect((await answer(slabs, `${OTHER} `)).result.meanLogProb).not.toBeCloseTo(two ?? NaN, 3);
+    expect(slabs.setSlabsPerToken(MOE.variantId, undefined)).toBe(true);
+    expect(ordinary.setSlabsPerToken(MOE.variantId, 1)).toBe(false);
+  });
+});
