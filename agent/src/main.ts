@@ -21,6 +21,7 @@ import { type AgentConfig, agentVersion, environmentPrefix } from './config/conf
 import type { Engine } from './engine/engine.js';
 import { createHttpEngine } from './engine/http-engine.js';
 import { createLlamaEngine } from './engine/llama-engine.js';
+import { ModelEngine } from './engine/model-engine.js';
 import { diskEpochs, enrolmentNonce, readIdentity, writeIdentity } from './link/disk-identity.js';
 import { enrol, lookUpBroker } from './link/http-enrolment.js';
 import type { Identity } from './link/identity.js';
@@ -190,7 +191,9 @@ function threadsOf(config: AgentConfig, board: BoardProfile, cores: number): num
 function createEngine({ engine }: AgentConfig, threads: number, log: Logger, clock: Clock): Engine {
   if (engine.kind === 'llama') {
     const { gpu } = engine;
-    return createLlamaEngine({ threads, sequences: LLAMA_CONCURRENCY, gpu, watchdog: ENGINE_WATCHDOG, log, clock });
+    const options = { threads, sequences: LLAMA_CONCURRENCY, gpu, watchdog: ENGINE_WATCHDOG, log, clock };
+    const slabs = createLlamaEngine({ ...options, hosts: 'slabs' });
+    return new ModelEngine({ ordinary: createLlamaEngine(options), slabs }, log);
   }
   const { baseUrl, models, apiKey } = engine;
   const modelOf = (variantId: VariantId): string => models[variantId] ?? variantId;

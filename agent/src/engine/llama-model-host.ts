@@ -1,6 +1,7 @@
-import type { Llama, LlamaContext, LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp';
+import type { Llama, LlamaContext, LlamaContextSequence, LlamaModel, LlamaModelOptions, Token } from 'node-llama-cpp';
 
 import { FleetError } from '@fleetgate/shared/errors';
+import { readModelFacts } from '@fleetgate/shared/gguf/disk-gguf';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
@@ -54,6 +55,7 @@ export class LlamaModelHost implements ModelHost {
     const llamaModel = await llama.loadModel({
       modelPath: model.path,
       ...(llama.gpu === false ? { gpuLayers: 0 } : {}),
+      ...(await activeSlabs(model)),
       loadSignal: signal,
       onLoadProgress: onProgress,
     });
@@ -231,6 +233,13 @@ export class LlamaModelHost implements ModelHost {
       this.#sequences.release(sequence);
     }
   }
+}
+
+/** Fewer active slabs per token than the file says. */
+async function activeSlabs({ path, serving }: EngineModel): Promise<Pick<LlamaModelOptions, 'metadataOverrides'>> {
+  if (serving?.slabsPerToken === undefined) return {};
+  const { architecture } = await readModelFacts(path);
+  return { metadataOverrides: { [architecture]: { expert_used_count: serving.slabsPerToken } } };
 }
 
 function cancelledBeforeStart(): GenerateResult {

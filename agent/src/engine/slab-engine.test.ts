@@ -96,6 +96,17 @@ describe('the slab-aware engine', () => {
     expect(anew.text).toBe(longer.text);
   });
 
+  it('uses as many slabs a token as a variant is served with, as the ordinary engine does', async () => {
+    const K1 = { ...MOE, variantId: variantId('moe-k1'), serving: { slabsPerToken: 1 } };
+    const bits = async (engine: Engine, model: EngineModel): Promise<number> => {
+      await engine.load(model, never);
+      return (await engine.score(model.variantId, OTHER, 'Thirst, hunger and tiredness.', never)).bits;
+    };
+    const [here, there, two] = [await bits(slabs, K1), await bits(ordinary, K1), await bits(ordinary, MOE)];
+    expect(here / there).toBeCloseTo(1, 2);
+    expect(here / two).not.toBeCloseTo(1, 2);
+  });
+
   it('uses fewer slabs on demand, and as many as before after', async () => {
     const two = (await answer(slabs, OTHER)).result.meanLogProb;
     expect(slabs.setSlabsPerToken(MOE.variantId, 1)).toBe(true);

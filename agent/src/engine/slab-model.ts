@@ -1,6 +1,6 @@
 import { FleetError } from '@fleetgate/shared/errors';
 
-import { type SlabLayout } from '../gguf/slab-layout.js';
+import type { SlabLayout } from '../gguf/slab-layout.js';
 import type { Address, Batch, LlamaLibrary } from '../native/llama-library.js';
 import type { SlabResidency } from '../residency/residency.js';
 import type { KeepSets, RoutedLayer } from '../slabs/routing.js';
