@@ -86,8 +86,8 @@ async function quantise(file: string, options: Options): Promise<void> {
     const spec: VariantSpec = { ...chosen, keep: undefined, slabsPerToken: undefined };
     const output = resolve(options.out);
     await bench.builder.build({ spec, keptOf: KEEP_ALL, how: chosen.how, output }, bench.signal);
-    const before = tasks && (await bench.scorer.bitsPerByte(bench.path, tasks, bench.signal));
-    const after = tasks && (await bench.scorer.bitsPerByte(output, tasks, bench.signal));
+    const before = tasks && (await bench.scorer.bitsPerByte({ path: bench.path }, tasks, bench.signal));
+    const after = tasks && (await bench.scorer.bitsPerByte({ path: output }, tasks, bench.signal));
     const written = await readGguf(output);
     print(options, {
       file: options.out,
@@ -177,7 +177,7 @@ async function measureSensitivity(
   groups: readonly (readonly GroupOption[])[],
   tasks: readonly TaskTexts[],
 ): Promise<Sensitivity> {
-  const bitsPerByte = meanOf(await scorer.bitsPerByte(path, tasks, signal));
+  const bitsPerByte = meanOf(await scorer.bitsPerByte({ path }, tasks, signal));
   const original = new Map(quantisable(header).map(({ name, type }) => [name, type]));
   const measured: Sensitivity['groups'] = [];
   const output = join(folder, 'one-group.gguf');
@@ -193,7 +193,7 @@ async function measureSensitivity(
         slabsPerToken: undefined,
       };
       await builder.build({ spec, keptOf: KEEP_ALL, how: 'sensitivity', output }, signal);
-      const bits = meanOf(await scorer.bitsPerByte(output, tasks, signal));
+      const bits = meanOf(await scorer.bitsPerByte({ path: output }, tasks, signal));
       options.push({ type: name, sizeBytes, bitsPerByte: bits });
       const rise = (bits - bitsPerByte).toFixed(4);
       tell(`${++done} of ${total}: ${first?.group.name ?? ''} as ${name}: ${rise} bits per byte`);

@@ -88,8 +88,9 @@ export class VariantRun {
     if (known !== undefined) return known;
     const output = join(bench.folder, 'measured.gguf');
     const order = this.order(scope, genome, output);
-    await bench.builder.build({ ...order, bakedSlabsPerToken: order.spec.slabsPerToken }, bench.signal);
-    const bits = await bench.scorer.bitsPerByte(output, texts, bench.signal);
+    await bench.builder.build(order, bench.signal);
+    const served = { path: output, slabsPerToken: order.spec.slabsPerToken };
+    const bits = await bench.scorer.bitsPerByte(served, texts, bench.signal);
     log.put(key, bits);
     return bits;
   }

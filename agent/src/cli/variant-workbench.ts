@@ -1,4 +1,4 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
@@ -7,7 +7,6 @@ import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 import { modelFacts } from '@fleetgate/shared/gguf/facts';
 import type { GgufHeader } from '@fleetgate/shared/gguf/header';
 import { silentLogger } from '@fleetgate/shared/logger';
-import { systemRandom } from '@fleetgate/shared/random';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { digestOf } from '../artefacts/disk-digest.js';
@@ -36,6 +35,8 @@ interface WorkbenchOptions {
 }
 
 const WATCHDOG = milliseconds(30_000);
+/** Folders of the moment; the process's number follows. */
+const WORK = '.fleetgate-variants-';
 
 /** Everything that building and measuring variants of one model needs, ended and cleaned up whatever `use` does. */
 export async function onWorkbench<T>(
@@ -45,8 +46,9 @@ export async function onWorkbench<T>(
 ): Promise<T> {
   const path = resolve(file);
   const header = await readGguf(path);
-  const { contextTokens } = modelFacts(header, path);
-  const folder = join(resolve(options.work ?? tmpdir()), `.fleetgate-variants-${systemRandom.token(8)}`);
+  const { contextTokens, slabsPerLayer } = modelFacts(header, path);
+  const work = resolve(options.work ?? tmpdir());
+  const folder = join(work, `${WORK}${process.pid}`);
   const abort = new AbortController();
   const interrupt = (): void => abort.abort();
   process.once('SIGINT', interrupt);
@@ -55,12 +57,15 @@ export async function onWorkbench<T>(
     threads: options.threads,
     sequences: 1,
     gpu: 'off',
+    // Only the slab-aware one can use fewer active slabs than the file says.
+    hosts: slabsPerLayer > 0 ? 'slabs' : 'models',
     watchdog: WATCHDOG,
     log: silentLogger,
     clock: systemClock,
   });
   try {
     await mkdir(folder, { recursive: true });
+    await removeAbandoned(work);
     const sha256 = await digestOf(path, abort.signal);
     const bank = options.bank ?? join(folder, 'types');
     const builder = new VariantBuilder({ path, header, sha256, folder: bank, threads: options.threads });
@@ -71,6 +76,22 @@ export async function onWorkbench<T>(
     await rm(folder, { recursive: true, force: true });
     process.off('SIGINT', interrupt);
     process.off('SIGTERM', interrupt);
+  }
+}
+
+/** Folders of processes that were killed. */
+async function removeAbandoned(work: string): Promise<void> {
+  for (const name of await readdir(work)) {
+    if (!name.startsWith(WORK) || isRunning(Number(name.slice(WORK.length)))) continue;
+    await rm(join(work, name), { recursive: true, force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return Number.isInteger(pid) && process.kill(pid, 0);
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
   }
 }
 

@@ -37,6 +37,11 @@ const UINT32 = 4;
 const STRING = 8;
 const ARRAY = 9;
 
+/** Whether a tensor holds something for each slab of its layer. */
+export function holdsSlabs(name: string): boolean {
+  return SLAB_TENSOR.test(name);
+}
+
 /** A tensor of a file, of which only the slabs in `kept` (ascending; undefined: all) are taken if it holds slabs. */
 export function takenTensor(
   tensor: GgufTensor,

@@ -29,8 +29,6 @@ export interface BuildOrder {
   readonly keptOf: (layer: number) => readonly number[] | undefined;
   readonly how: string;
   readonly output: string;
-  /** Active slabs per token to write into the file; absent: as the source has it. */
-  readonly bakedSlabsPerToken?: number | undefined;
 }
 
 /** What llama.cpp reads; the alignment that it quantises rightly. */
@@ -73,7 +71,7 @@ export class VariantBuilder {
     }
   }
 
-  async build({ spec, keptOf, how, output, bakedSlabsPerToken }: BuildOrder, signal: AbortSignal): Promise<void> {
+  async build({ spec, keptOf, how, output }: BuildOrder, signal: AbortSignal): Promise<void> {
     const { path, header } = this.#options;
     const tensors = header.tensors.map((tensor) => {
       const type = spec.types.get(tensor.name) ?? tensor.type;
@@ -81,9 +79,6 @@ export class VariantBuilder {
       return takenTensor(source.tensor, source.path, keptOf);
     });
     const changes = this.#changes(spec, keptOf, how);
-    if (bakedSlabsPerToken !== undefined) {
-      changes.set(`${architectureOf(header)}.expert_used_count`, { uint32: bakedSlabsPerToken });
-    }
     changes.set('general.file_type', { uint32: fileTypeOf(tensors) });
     await writeAssembly({ base: { path, header }, changes, tensors, alignment: BUILD_ALIGNMENT, output }, signal);
   }

@@ -3,6 +3,12 @@ import { variantIdSchema } from '@fleetgate/shared/ids';
 
 import type { Engine } from '../engine/engine.js';
 
+/** A file, and how many slabs a token uses where that is not as the file says. */
+export interface ServedFile {
+  readonly path: string;
+  readonly slabsPerToken?: number | undefined;
+}
+
 export interface TaskTexts {
   readonly task: string;
   readonly pairs: readonly { readonly prompt: string; readonly completion: string }[];
@@ -29,9 +35,8 @@ export class VariantScorer {
    * Bits per byte of the completions given their prompts, each task's texts taken together. Texts whose prompt does not
    * fit into the context are left out, for every build of a model the same ones.
    */
-  async bitsPerByte(path: string, tasks: readonly TaskTexts[], signal: AbortSignal): Promise<BitsByTask> {
-    const model = { variantId: VARIANT, path, contextTokens: this.#contextTokens, stop: [] };
-    await this.#engine.load(model, signal);
+  async bitsPerByte(file: ServedFile, tasks: readonly TaskTexts[], signal: AbortSignal): Promise<BitsByTask> {
+    await this.#load(file, signal);
     try {
       const result: Record<string, number> = {};
       for (const { task, pairs } of tasks) result[task] = await this.#ofTask(pairs, signal);
@@ -46,13 +51,12 @@ export class VariantScorer {
    * up to `maxTokens`. Undefined where no answer had more than one token.
    */
   async decodeRate(
-    path: string,
+    file: ServedFile,
     tasks: readonly TaskTexts[],
     maxTokens: number,
     signal: AbortSignal,
   ): Promise<number | undefined> {
-    const model = { variantId: VARIANT, path, contextTokens: this.#contextTokens, stop: [] };
-    await this.#engine.load(model, signal);
+    await this.#load(file, signal);
     try {
       const rates: number[] = [];
       for (const { prompt } of tasks.flatMap(({ pairs }) => pairs)) {
@@ -66,6 +70,12 @@ export class VariantScorer {
     } finally {
       await this.#engine.unload(VARIANT);
     }
+  }
+
+  async #load({ path, slabsPerToken }: ServedFile, signal: AbortSignal): Promise<void> {
+    const serving = slabsPerToken === undefined ? {} : { serving: { slabsPerToken } };
+    const model = { variantId: VARIANT, path, contextTokens: this.#contextTokens, stop: [], ...serving };
+    await this.#engine.load(model, signal);
   }
 
   async #ofTask(pairs: TaskTexts['pairs'], signal: AbortSignal): Promise<number> {

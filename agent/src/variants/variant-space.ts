@@ -6,7 +6,7 @@ import type { GgufHeader, GgufTensor } from '@fleetgate/shared/gguf/header';
 import { slabsBytesOf } from '@fleetgate/shared/gguf/facts';
 
 import { slabLayout } from '../gguf/slab-layout.js';
-import { padding } from './assembly.js';
+import { holdsSlabs, padding } from './assembly.js';
 import type { Genome, GenomeShape } from './genome.js';
 import { givenType, layerGroups, sizeAs, type TensorGroup } from './tensor-types.js';
 
@@ -127,11 +127,11 @@ export function costOf(space: VariantSpace, spec: VariantSpec, board: BoardProfi
   let activeBytes = 0;
   for (const tensor of header.tensors) {
     const whole = sizeAs(tensor, spec.types.get(tensor.name) ?? tensor.type);
-    const kept = isSlabs(tensor) ? whole * shareKept : whole;
+    const kept = holdsSlabs(tensor.name) ? whole * shareKept : whole;
     sizeBytes += kept + padding(kept, BUILD_ALIGNMENT);
     // Of an embedding table that is no output too, one row is read.
     if (tensor.name === 'token_embd.weight' && !isTied) continue;
-    activeBytes += isSlabs(tensor) ? whole * shareActive : whole;
+    activeBytes += isSlab(tensor) ? whole * shareActive : kept;
   }
   const decodeJPerToken = modelledDecodeEnergy(activeBytes, space.layers, board);
   return { sizeBytes, activeBytes, decodeJPerToken };
@@ -170,7 +170,8 @@ function bytesOf(tensors: readonly GgufTensor[], types: ReadonlyMap<string, Ggml
   return tensors.reduce((sum, tensor) => sum + sizeAs(tensor, types.get(tensor.name) ?? tensor.type), 0);
 }
 
-function isSlabs({ name }: GgufTensor): boolean {
+/** Read for the slabs that a token uses; the router is read whole. */
+function isSlab({ name }: GgufTensor): boolean {
   return /_exps\.(?:weight|bias|scale)$/.test(name);
 }
 

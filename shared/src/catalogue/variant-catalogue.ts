@@ -10,12 +10,28 @@ export const elasticStepSchema = z.object({
   slabsPerToken: z.number().int().positive(),
   /** Measured, by task. */
   bitsPerByte: bitsPerByteSchema,
-  /** Beyond the source of the catalogue, by task. */
+  /** Beyond the source of the catalogue, by task; in a record of one file, beyond its own number of active slabs. */
   loss: z.record(z.string().min(1), z.number()),
   activeBytes: z.number().positive(),
   decodeJPerToken: z.number().positive(),
 });
 export type ElasticStep = z.infer<typeof elasticStepSchema>;
+
+/** What `fleetgate gguf elastic` measures of a file: every number of active slabs, the file's own first. */
+export const elasticRecordSchema = z.object({
+  schema: z.literal('fleetgate-elastic/1'),
+  sha256: sha256Schema,
+  board: boardIdSchema,
+  energy: z.literal('modelled'),
+  texts: z.number().int().positive(),
+  steps: z.array(
+    elasticStepSchema.extend({
+      /** On the machine that measured, one answer at a time; null where nothing was answered. */
+      decodeTokensPerS: z.number().positive().nullable(),
+    }),
+  ),
+});
+export type ElasticRecord = z.infer<typeof elasticRecordSchema>;
 
 /** One build of a model that no other build found is at least as good as, as small as and as frugal as. */
 export const catalogueVariantSchema = z.object({
