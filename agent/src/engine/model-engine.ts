@@ -1,4 +1,4 @@
-import { FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
+import { type FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
