@@ -4,26 +4,29 @@ import { isFleetError, messageOf } from '@fleetgate/shared/errors';
 
 import { agentVersion } from '../config/config.js';
 
-type Register = (program: Command) => void;
+type Register = (program: Command, argv: readonly string[]) => void | Promise<void>;
 
 /** Only what is asked for is loaded: a daemon should not carry the other commands in memory. */
 const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   agent: async () => (await import('./agent.js')).registerAgent,
   outcomes: async () => (await import('./outcomes.js')).registerOutcomes,
+  gguf: async () => (await import('./gguf.js')).registerGguf,
   doctor: async () => (await import('./doctor.js')).registerDoctor,
 };
 
 /**
- * Runs a command of the agent (`agent`, `outcomes`, `doctor`); `argv` is what follows the program's name.
+ * Runs a command of the agent (`agent`, `outcomes`, `gguf`, `doctor`); `argv` is what follows the program's name.
  *
  * Resolves with the exit code: 0 done, 1 failed, 2 bad input or usage. Prints what went wrong, never a stack trace.
  */
 export async function runAgentCli(argv: readonly string[]): Promise<number> {
   const program = new Command('fleetgate').version(agentVersion()).exitOverride().allowExcessArguments(false);
   const wanted = COMMANDS[argv[0] ?? ''];
-  for (const load of wanted === undefined ? Object.values(COMMANDS) : [wanted]) (await load())(program);
+  for (const load of wanted === undefined ? Object.values(COMMANDS) : [wanted]) await (await load())(program, argv);
   // Commands inherit neither: each has to be told not to end the process by itself.
-  for (const command of program.commands) command.exitOverride().allowExcessArguments(false);
+  for (const command of program.commands.flatMap((one) => [one, ...one.commands])) {
+    command.exitOverride().allowExcessArguments(false);
+  }
   try {
     await program.parseAsync([...argv], { from: 'user' });
     return typeof process.exitCode === 'number' ? process.exitCode : 0;

@@ -6,8 +6,8 @@ import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 import type { GgmlType } from '@fleetgate/shared/gguf/ggml-type';
 import type { GgufHeader } from '@fleetgate/shared/gguf/header';
 
-import { type MetadataValue, takenTensor } from './assembly.js';
-import { writeAssembly } from './disk-assembly.js';
+import { type MetadataValue, takenTensor } from '../gguf/assembly.js';
+import { writeAssembly } from '../gguf/disk-assembly.js';
 import { fileTypeOf } from './file-type.js';
 import { quantiseFile } from './process-quantise.js';
 import { givenType, quantisable, sizeAs } from './tensor-types.js';

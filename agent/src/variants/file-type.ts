@@ -1,5 +1,5 @@
-import type { AssembledTensor } from './assembly.js';
-import { tensorBytes } from './assembly.js';
+import type { AssembledTensor } from '../gguf/assembly.js';
+import { tensorBytes } from '../gguf/assembly.js';
 
 /** `general.file_type` (llama.cpp's `llama_ftype`) of a file whose tensors are mostly of a type. */
 const FILE_TYPES: ReadonlyMap<number, number> = new Map([

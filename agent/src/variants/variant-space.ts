@@ -5,8 +5,8 @@ import type { GgmlType } from '@fleetgate/shared/gguf/ggml-type';
 import type { GgufHeader, GgufTensor } from '@fleetgate/shared/gguf/header';
 import { slabsBytesOf } from '@fleetgate/shared/gguf/facts';
 
+import { holdsSlabs, padding } from '../gguf/assembly.js';
 import { slabLayout } from '../gguf/slab-layout.js';
-import { holdsSlabs, padding } from './assembly.js';
 import type { Genome, GenomeShape } from './genome.js';
 import { givenType, layerGroups, sizeAs, type TensorGroup } from './tensor-types.js';
 

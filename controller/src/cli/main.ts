@@ -27,6 +27,7 @@ const COMMANDS: readonly { readonly name: string; readonly load: () => Promise<R
 const AGENT_COMMANDS = [
   ['agent', 'run the agent of one device'],
   ['outcomes', "measure every expert's bits per byte on reference answers"],
+  ['gguf', 'look into model files; trace, profile, prune, quantise and make mixtures of experts'],
   ['doctor', 'check this machine: sensors, engine, disk, memory, broker, clock'],
 ] as const;
 
