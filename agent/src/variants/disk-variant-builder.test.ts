@@ -8,8 +8,8 @@ import { ggmlType } from '@fleetgate/shared/gguf/ggml-type';
 import type { GgufHeader } from '@fleetgate/shared/gguf/header';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { takenTensor } from './assembly.js';
-import { writeAssembly } from './disk-assembly.js';
+import { takenTensor } from '../gguf/assembly.js';
+import { writeAssembly } from '../gguf/disk-assembly.js';
 import { VariantBuilder, withAlignment } from './disk-variant-builder.js';
 import { quantiseFile } from './process-quantise.js';
 import { quantisable, targetType } from './tensor-types.js';
