@@ -4,6 +4,7 @@ type Register = (gguf: Command) => void;
 
 /** Work on model files, by name. Only the one that is asked for is loaded; for `--help`, all are. */
 const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
+  elastic: async () => (await import('./gguf-elastic.js')).registerGgufElastic,
   inspect: async () => (await import('./gguf-inspect.js')).registerGgufInspect,
   quantise: async () => (await import('./gguf-quantise.js')).registerGgufQuantise,
   variants: async () => (await import('./gguf-variants.js')).registerGgufVariants,
