@@ -1,0 +1,186 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+
+import {
+  belady,
+  type CachePolicy,
+  decayedFrequency,
+  fixedWorth,
+  lookahead,
+  recency,
+  type RoutingTrace,
+} from './cache-policy.js';
+import { frequenciesOf, simulateCache } from './cache-simulation.js';
+import { type CacheShape, SlabCache } from './slab-cache.js';
+
+const LAYERS = 3;
+const SLABS = 8;
+const ALL = LAYERS * SLABS;
+const PER_TOKEN = 2;
+const SHAPE: CacheShape = { slabsPerLayer: SLABS, slabBytes: [10, 10, 10], capacityBytes: 90 };
+const FROM_START = { warmUp: 0, filled: false };
+
+const slabs = fc.uniqueArray(fc.integer({ min: 0, max: SLABS - 1 }), { minLength: PER_TOKEN, maxLength: PER_TOKEN });
+const traces: fc.Arbitrary<RoutingTrace> = fc.array(
+  fc.array(
+    slabs.map((ids) => Int32Array.from(ids)),
+    { minLength: LAYERS, maxLength: LAYERS },
+  ),
+  { minLength: 1, maxLength: 60 },
+);
+
+function policies(trace: RoutingTrace): readonly CachePolicy[] {
+  return [
+    decayedFrequency(ALL),
+    decayedFrequency(ALL, frequenciesOf(trace, SHAPE)),
+    recency(ALL),
+    fixedWorth(ALL, frequenciesOf(trace, SHAPE)),
+    lookahead(SLABS, trace.slice(0, 10), decayedFrequency(ALL)),
+    belady(ALL, SLABS, trace),
+  ];
+}
+
+describe('SlabCache', () => {
+  it('never exceeds its capacity, nor evicts what is wanted or held', () => {
+    fc.assert(
+      fc.property(traces, fc.array(fc.integer({ min: 0, max: ALL - 1 }), { maxLength: 3 }), (trace, pinned) => {
+        for (const policy of policies(trace)) {
+          const shape = { ...SHAPE, slabBytes: [10, 20, 15] };
+          const cache = new SlabCache(shape, policy);
+          const mine = new Set<number>();
+          const own = [...new Set(pinned)];
+          expect(cache.request(own)?.missing).toEqual(own);
+          for (const slab of own) mine.add(slab);
+          for (const layers of trace) {
+            cache.begin(1);
+            for (const [layer, used] of layers.entries()) {
+              const wanted = [...used].map((slab) => layer * SLABS + slab);
+              for (const slab of wanted) cache.use(slab, 0);
+              const admission = cache.request(wanted, { kind: 'below-first', layer });
+              if (admission !== undefined) {
+                for (const slab of admission.evicted) {
+                  expect(mine.delete(slab)).toBe(true);
+                  expect([...wanted, ...own]).not.toContain(slab);
+                }
+                for (const slab of admission.missing) mine.add(slab);
+                expect(wanted.every((slab) => cache.isResident(slab) && mine.has(slab))).toBe(true);
+              }
+              expect(own.every((slab) => cache.isResident(slab))).toBe(true);
+              const bytes = [...mine].reduce((sum, slab) => sum + (shape.slabBytes[Math.floor(slab / SLABS)] ?? 0), 0);
+              expect(cache.bytes).toBe(bytes);
+              expect(bytes).toBeLessThanOrEqual(shape.capacityBytes);
+              cache.release(wanted.filter((slab) => !own.includes(slab)));
+            }
+          }
+        }
+      }),
+    );
+  });
+
+  it('changes nothing when what is wanted does not fit beside what is held', () => {
+    const cache = new SlabCache({ ...SHAPE, capacityBytes: 40 }, recency(ALL));
+    cache.request([0, 1]);
+    cache.request([2, 3]);
+    cache.release([2, 3]);
+    expect(cache.request([8, 9, 10])).toBeUndefined();
+    expect([0, 1, 2, 3].every((slab) => cache.isResident(slab))).toBe(true);
+    expect(cache.isHeld(8)).toBe(false);
+    expect(cache.request([8, 9])).toEqual({ evicted: [2, 3], missing: [8, 9] });
+  });
+
+  it('takes room from the layers that a streaming batch has passed before it takes from those to come', () => {
+    const cache = new SlabCache({ ...SHAPE, capacityBytes: 30 }, fixedWorth(ALL, [9, 9, 9]));
+    cache.request([0, SLABS, 2 * SLABS]);
+    cache.release([0, SLABS, 2 * SLABS]);
+    expect(cache.request([SLABS + 1], { kind: 'below-first', layer: 1 })?.evicted).toEqual([0]);
+    expect(cache.request([SLABS + 2], { kind: 'anywhere' })?.evicted).toEqual([SLABS]);
+  });
+
+  it('gives a slab back that could not be read', () => {
+    const cache = new SlabCache({ ...SHAPE, capacityBytes: 10 }, recency(ALL));
+    cache.request([4]);
+    cache.drop(4);
+    expect([cache.bytes, cache.isResident(4), cache.isHeld(4)]).toEqual([0, false, false]);
+    expect(cache.request([5])).toEqual({ evicted: [], missing: [5] });
+  });
+});
+
+describe('cache policies', () => {
+  it('lose to Belady on every trace, which never misses what fits', () => {
+    fc.assert(
+      fc.property(traces, fc.integer({ min: 2, max: ALL }), (trace, fit) => {
+        const shape = { ...SHAPE, capacityBytes: 10 * fit };
+        const best = simulateCache(trace, shape, belady(ALL, SLABS, trace), FROM_START);
+        for (const policy of policies(trace)) {
+          expect(simulateCache(trace, shape, policy, FROM_START).hits).toBeLessThanOrEqual(best.hits);
+        }
+        if (fit === ALL) {
+          const distinct = new Set(trace.flatMap((row) => row.flatMap((ids, l) => [...ids].map((s) => l * SLABS + s))));
+          expect(best.bytesRead).toBe(10 * distinct.size);
+        }
+      }),
+    );
+  });
+
+  it('know the whole future as Belady does when they look ahead over all of it', () => {
+    fc.assert(
+      fc.property(traces, (trace) => {
+        const known = simulateCache(trace, SHAPE, lookahead(SLABS, trace, recency(ALL)), FROM_START);
+        expect(known.hits).toBe(simulateCache(trace, SHAPE, belady(ALL, SLABS, trace), FROM_START).hits);
+      }),
+    );
+  });
+
+  it('keep with decay 1 the slab used most, and with strong decay the one used last', () => {
+    const use = (policy: CachePolicy): number | undefined => {
+      const cache = new SlabCache({ ...SHAPE, capacityBytes: 20 }, policy);
+      for (const slab of [0, 0, 0, 1]) {
+        cache.begin(1);
+        cache.use(slab, 0);
+        cache.request([slab]);
+        cache.release([slab]);
+      }
+      return cache.request([2])?.evicted[0];
+    };
+    expect(use(decayedFrequency(ALL, undefined, 1))).toBe(1);
+    expect(use(decayedFrequency(ALL, undefined, 0.3))).toBe(0);
+    expect(use(recency(ALL))).toBe(0);
+  });
+
+  it('count a batch as they would count its tokens one by one, over any number of tokens', () => {
+    fc.assert(
+      fc.property(fc.array(slabs, { minLength: 1, maxLength: 50 }), (tokens) => {
+        const [together, single] = [decayedFrequency(SLABS), decayedFrequency(SLABS)];
+        together.begin(tokens.length);
+        for (const [token, used] of tokens.entries()) {
+          single.begin(1);
+          for (const slab of used) {
+            together.used(slab, token);
+            single.used(slab, 0);
+          }
+        }
+        for (let slab = 0; slab < SLABS; slab++) {
+          const [a = 0, b = 0] = [together.scores[slab], single.scores[slab]];
+          expect(Math.abs(a - b)).toBeLessThanOrEqual(1e-9 * Math.max(1, b));
+        }
+      }),
+    );
+    const long = decayedFrequency(2);
+    for (let token = 0; token < 50_000; token++) {
+      long.begin(1);
+      long.used(token % 4 === 0 ? 1 : 0, 0);
+    }
+    expect(long.scores.every(Number.isFinite)).toBe(true);
+    expect(long.scores[0]).toBeGreaterThan(long.scores[1] ?? Infinity);
+  });
+
+  it('keep a hot slab that a profile names before it was ever used', () => {
+    const frequencies = new Float64Array(ALL);
+    frequencies[3] = 1;
+    const cache = new SlabCache({ ...SHAPE, capacityBytes: 20 }, decayedFrequency(ALL, frequencies));
+    expect(cache.worthMost()[0]).toBe(3);
+    cache.request([3, 4]);
+    cache.release([3, 4]);
+    expect(cache.request([5])?.evicted).toEqual([4]);
+  });
+});
