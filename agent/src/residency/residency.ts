@@ -10,6 +10,10 @@ export interface ResidencyFigures {
   readonly bytesRead?: number;
   /** Time that evaluation stood still for storage, ms. */
   readonly waitMs: number;
+  /** Tokens of the evaluations that were begun. */
+  readonly tokens?: number;
+  /** Bytes of slabs in memory now, where residency knows. */
+  readonly residentBytes?: number;
 }
 
 /**

@@ -160,7 +160,8 @@ describe('cache policies', () => {
           }
         }
         for (let slab = 0; slab < SLABS; slab++) {
-          const [a = 0, b = 0] = [together.scores[slab], single.scores[slab]];
+          const a = together.scores[slab] ?? 0;
+          const b = single.scores[slab] ?? 0;
           expect(Math.abs(a - b)).toBeLessThanOrEqual(1e-9 * Math.max(1, b));
         }
       }),

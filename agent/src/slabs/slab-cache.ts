@@ -136,6 +136,15 @@ export class SlabCache {
     });
   }
 
+  /** The slabs of a layer, those of the highest scores first. */
+  ranked(layer: number): readonly SlabId[] {
+    const { slabsPerLayer } = this.#shape;
+    const { scores } = this.#policy;
+    return Array.from({ length: slabsPerLayer }, (_, slab) => layer * slabsPerLayer + slab).toSorted(
+      (a, b) => (scores[b] ?? 0) - (scores[a] ?? 0) || a - b,
+    );
+  }
+
   #hold(slab: SlabId): void {
     this.#held[slab] = 1;
     this.#heaps[this.#layerOf(slab)]?.remove(slab);

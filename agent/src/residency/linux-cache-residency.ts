@@ -1,0 +1,222 @@
+import { FleetError } from '@fleetgate/shared/errors';
+
+import type { Address, Libc } from '../native/linux-libc.js';
+import type { SlabId } from '../slabs/cache-policy.js';
+import { ANYWHERE, type EvictFrom, type SlabCache } from '../slabs/slab-cache.js';
+import type { ModelSource } from './disk-model-source.js';
+import type { FileMapping } from './linux-mapping.js';
+import { CUT_OFF } from './read-ring.js';
+import type { ResidencyFigures, SlabResidency } from './residency.js';
+import type { PageRange, SlabPages } from './slab-pages.js';
+import type { SlabReads } from './worker-slab-reads.js';
+
+export interface CacheParts {
+  readonly libc: Libc;
+  readonly pages: SlabPages;
+  readonly mapping: FileMapping;
+  readonly source: ModelSource;
+  readonly cache: SlabCache;
+  readonly reads: SlabReads;
+}
+
+/** Of a layer's slabs that a batch uses, the share from which on it counts as streaming through the whole model. */
+const STREAMING_SHARE = 0.5;
+/** Of as many slabs as this layer uses, the share read ahead of the next layer's routing: most of them it will use. */
+const LOOK_AHEAD_SHARE = 0.9;
+
+/**
+ * Slabs in memory of our own, laid over the places where llama.cpp expects them, filled by direct reads.
+ *
+ * Pages of a slab that is not wholly there are not accessible: computing with it ends the process (SIGSEGV) instead of
+ * giving wrong tokens. They are opened when a read is started, and `ensure` returns only when it has succeeded.
+ */
+export class CacheResidency implements SlabResidency {
+  readonly strategy = 'cache';
+  readonly #parts: CacheParts;
+  readonly #ranges: readonly (readonly (PageRange & { readonly address: Address })[])[];
+  readonly #held = new Set<SlabId>();
+  /** Slabs read when the source was last found unchanged. */
+  #checked = 0;
+  #tokens = 1;
+  #figures = { routed: 0, hits: 0, tokens: 0 };
+  #isClosed = false;
+
+  constructor(parts: CacheParts) {
+    this.#parts = parts;
+    const { libc, mapping, pages } = parts;
+    this.#ranges = pages.ranges.map((ranges) =>
+      ranges.map((range) => ({ ...range, address: mapping.addressOf(range.offset, range.bytes) })),
+    );
+    for (const { offset, bytes } of pages.spans) {
+      const at = mapping.addressOf(offset, bytes);
+      libc.mapNothing(at, bytes);
+      libc.withoutHugePages(at, bytes);
+    }
+  }
+
+  /** Reads what the policy's scores hold most worth, until the budget is full; blocks. Throws as `ensure` does. */
+  fill(): void {
+    const { cache, reads } = this.#parts;
+    const slabs = [...cache.worthMost()].toSorted((a, b) => this.#offsetOf(a) - this.#offsetOf(b));
+    for (let i = 0; i < slabs.length; i += this.#parts.pages.slabsPerLayer) {
+      const some = slabs.slice(i, i + this.#parts.pages.slabsPerLayer);
+      this.#admit(some, ANYWHERE);
+      reads.finish(some);
+      this.#settle([]);
+    }
+    this.#checkFailures();
+  }
+
+  begin(tokens: number): void {
+    this.#parts.source.check();
+    this.#dropFailed();
+    this.#parts.cache.begin(tokens);
+    this.#tokens = tokens;
+    this.#figures.tokens += tokens;
+  }
+
+  ensure(layer: number, slabs: Int32Array): void {
+    const { cache, reads, source, pages } = this.#parts;
+    const first = layer * pages.slabsPerLayer;
+    const wanted = [...new Set(slabs)].map((slab) => first + slab);
+    for (let i = 0; i < slabs.length; i++) {
+      cache.use(first + (slabs[i] ?? 0), Math.floor((i * this.#tokens) / slabs.length));
+    }
+    this.#dropFailed();
+    this.#settle(wanted);
+    const isStreaming = wanted.length >= STREAMING_SHARE * pages.slabsPerLayer && this.#tokens > 1;
+    const there = wanted.filter((slab) => cache.isResident(slab) && !reads.isReading(slab)).length;
+    this.#figures.routed += wanted.length;
+    this.#figures.hits += there;
+    if (!this.#admit(wanted, isStreaming ? { kind: 'below-first', layer } : ANYWHERE)) this.#makeRoom(wanted, layer);
+    if (there < wanted.length) {
+      reads.finish(wanted);
+      this.#checkFailures();
+    }
+    if (reads.finished !== this.#checked) {
+      source.check();
+      this.#checked = reads.finished;
+    }
+    if (isStreaming && layer + 1 < pages.layers) this.#lookAhead(layer + 1, wanted.length);
+  }
+
+  figures(): ResidencyFigures {
+    const { reads, cache } = this.#parts;
+    const figures = {
+      ...this.#figures,
+      bytesRead: reads.bytesRead,
+      waitMs: reads.waitMs,
+      residentBytes: cache.bytes,
+    };
+    this.#figures = { routed: 0, hits: 0, tokens: 0 };
+    reads.bytesRead = 0;
+    reads.waitMs = 0;
+    return figures;
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#parts.reads.close();
+    this.#parts.source.close();
+  }
+
+  /** Takes slabs in and starts to read those that are missing. False, and nothing done, where they do not fit now. */
+  #admit(slabs: readonly SlabId[], from: EvictFrom): boolean {
+    const { cache, libc, reads } = this.#parts;
+    const admission = cache.request(slabs, from);
+    if (admission === undefined) return false;
+    for (const slab of slabs) this.#held.add(slab);
+    try {
+      for (const slab of admission.evicted) this.#shut(slab);
+      for (const slab of admission.missing) {
+        const ranges = this.#ranges[slab] ?? [];
+        for (const { address, bytes } of ranges) libc.protect(address, bytes, 'read-write');
+        reads.start(slab, ranges);
+      }
+    } catch (error) {
+      this.#forget(admission.missing.filter((slab) => !reads.isReading(slab)));
+      throw error;
+    } finally {
+      reads.publish();
+    }
+    return true;
+  }
+
+  /** What was read ahead may hold the room that is wanted now: it is waited for and let go. */
+  #makeRoom(wanted: readonly SlabId[], layer: number): void {
+    const { cache, reads, pages } = this.#parts;
+    reads.finish([...this.#held]);
+    this.#settle(wanted);
+    if (this.#admit(wanted, ANYWHERE)) return;
+    const bytes = wanted.length * (pages.slabBytes[layer] ?? 0);
+    throw new FleetError(
+      'engine.out-of-memory',
+      `layer ${layer} of a batch of ${this.#tokens} tokens uses ${wanted.length} slabs (${bytes} bytes); ` +
+        `${cache.capacityBytes} bytes are there for slabs`,
+      { hint: 'evaluate fewer tokens at once, or give slabs more memory' },
+    );
+  }
+
+  /** Starts to read the slabs of the next layer that this batch will most likely use; as many as there is room for. */
+  #lookAhead(layer: number, used: number): void {
+    const likely = this.#parts.cache.ranked(layer).slice(0, Math.floor(used * LOOK_AHEAD_SHARE));
+    for (let count = likely.length; count > 0; count = Math.floor(count / 2)) {
+      if (this.#admit(likely.slice(0, count), { kind: 'below-first', layer: layer - 1 })) return;
+    }
+  }
+
+  /** Lets go of all that is held, but for what is wanted next and what is still being read. */
+  #settle(wanted: readonly SlabId[]): void {
+    const { cache, reads } = this.#parts;
+    const kept = new Set(wanted);
+    for (const slab of this.#held) {
+      if (kept.has(slab) || reads.isReading(slab)) continue;
+      this.#held.delete(slab);
+      cache.release([slab]);
+    }
+  }
+
+  /** What was read ahead and failed is not there; it is read again where it is wanted. */
+  #dropFailed(): ReadonlyMap<SlabId, number> {
+    this.#parts.reads.poll();
+    const failures = this.#parts.reads.takeFailures();
+    this.#forget([...failures.keys()]);
+    return failures;
+  }
+
+  #checkFailures(): void {
+    const [failure] = this.#dropFailed();
+    if (failure === undefined) return;
+    const [slab, errno] = failure;
+    const { slabsPerLayer } = this.#parts.pages;
+    const what = errno === CUT_OFF ? 'the file is shorter than it was' : `error ${-errno}`;
+    throw new FleetError(
+      'artefact.unavailable',
+      `${this.#parts.source.path}: reading slab ${slab % slabsPerLayer} of layer ` +
+        `${Math.floor(slab / slabsPerLayer)} failed: ${what}`,
+      { hint: 'the medium may be failing; the evaluation was given up and can be tried again', retryable: true },
+    );
+  }
+
+  #forget(slabs: readonly SlabId[]): void {
+    for (const slab of slabs) {
+      this.#parts.cache.drop(slab);
+      this.#held.delete(slab);
+      this.#shut(slab);
+    }
+  }
+
+  /** Gives the pages of a slab back and makes them inaccessible. */
+  #shut(slab: SlabId): void {
+    const { libc } = this.#parts;
+    for (const { address, bytes } of this.#ranges[slab] ?? []) {
+      libc.protect(address, bytes, 'none');
+      libc.drop(address, bytes);
+    }
+  }
+
+  #offsetOf(slab: SlabId): number {
+    return this.#ranges[slab]?.[0]?.offset ?? 0;
+  }
+}

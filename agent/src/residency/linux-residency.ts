@@ -1,0 +1,122 @@
+import { realpathSync } from 'node:fs';
+import { dirname } from 'node:path';
+
+import { FleetError } from '@fleetgate/shared/errors';
+
+import type { SlabLayout } from '../gguf/slab-layout.js';
+import { type Libc, openLibc } from '../native/linux-libc.js';
+import { type CachePolicy, decayedFrequency } from '../slabs/cache-policy.js';
+import { SlabCache } from '../slabs/slab-cache.js';
+import { ModelSource } from './disk-model-source.js';
+import { prepareSkeleton } from './disk-skeleton.js';
+import { CacheResidency } from './linux-cache-residency.js';
+import { HintResidency } from './linux-hint-residency.js';
+import { findMapping } from './linux-mapping.js';
+import type { SlabResidency } from './residency.js';
+import { slabPages, type SlabPages } from './slab-pages.js';
+import { SlabReads, type SlowWait } from './worker-slab-reads.js';
+
+export interface SlabsInMemory {
+  readonly path: string;
+  readonly layout: SlabLayout;
+  readonly strategy: 'hint' | 'cache';
+  /** For `cache`: bytes of slabs in memory at most. */
+  readonly budgetBytes: number;
+  /** Threads that read; 2 to 4 keep storage busy. */
+  readonly readers?: number;
+  /** Uses per token of each slab (`layer * slabsPerLayer + slab`) in the task's profile; the memory is filled by it. */
+  readonly frequencies?: ArrayLike<number>;
+  /** In place of decayed frequency. */
+  readonly policy?: CachePolicy;
+  /** Where the skeleton is kept; beside the model by default. Null: the model itself is loaded, wholly. */
+  readonly skeletonFolder?: string | null;
+  /** For `hint`: also wait until pages are mapped. */
+  readonly populate?: boolean;
+  readonly stallMs?: number;
+  readonly onWaiting?: (wait: SlowWait) => void;
+}
+
+export interface PreparedSlabs {
+  /** What llama.cpp is to load, by mapping it. */
+  readonly loadPath: string;
+  /** Why llama.cpp has to read the whole model to load it; undefined where it need not. */
+  readonly wholeLoad: string | undefined;
+  /** To be called once the model is loaded, on the thread that evaluates. */
+  attach(): Promise<SlabResidency>;
+}
+
+const READERS = 4;
+const STALL_MS = 30_000;
+/** The kernel's default; a process may have that many mappings. */
+const MOST_MAPPINGS = 65_530;
+const OTHER_MAPPINGS = 4096;
+
+/**
+ * Prepares a model for keeping its slabs in memory by `hint` or `cache`.
+ *
+ * Throws `engine.unavailable` where this system cannot do it (then `hint`, then `none` are left), `artefact.unavailable`
+ * where the file cannot be read.
+ */
+export async function prepareSlabs(options: SlabsInMemory): Promise<PreparedSlabs> {
+  const libc = await openLibc();
+  const path = realpathSync(options.path);
+  const pages = slabPages(options.layout, libc.pageBytes);
+  const pieces = pages.ranges.reduce((sum, ranges) => sum + ranges.length, 0);
+  if (options.strategy === 'cache' && 2 * pieces + OTHER_MAPPINGS > MOST_MAPPINGS) {
+    throw new FleetError(
+      'engine.unavailable',
+      `${path}: its ${pieces} pieces of slabs need more mappings than there are`,
+      {
+        hint: 'use residency `hint`',
+      },
+    );
+  }
+  const skeleton = await skeletonOf(path, pages, options);
+  const loadPath = typeof skeleton === 'string' ? path : skeleton.path;
+  return {
+    loadPath,
+    wholeLoad: typeof skeleton === 'string' ? skeleton : undefined,
+    attach: () => attach({ libc, pages, path, loadPath, options }),
+  };
+}
+
+async function skeletonOf(path: string, pages: SlabPages, options: SlabsInMemory): Promise<{ path: string } | string> {
+  if (options.skeletonFolder === null) return 'no skeleton is wanted';
+  const folder = options.skeletonFolder ?? dirname(path);
+  try {
+    return (await prepareSkeleton(path, folder, pages.spans)) ?? `${folder} is on a file system without sparse files`;
+  } catch (error) {
+    // Loading then takes as long as reading the model; nothing else depends on it.
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+interface Attaching {
+  readonly libc: Libc;
+  readonly pages: SlabPages;
+  readonly path: string;
+  readonly loadPath: string;
+  readonly options: SlabsInMemory;
+}
+
+async function attach({ libc, pages, path, loadPath, options }: Attaching): Promise<SlabResidency> {
+  const mapping = findMapping(realpathSync(loadPath));
+  const source = ModelSource.open(path);
+  if (options.strategy === 'hint') {
+    const { populate = false } = options;
+    return new HintResidency({ libc, pages, mapping, source, overSkeleton: loadPath !== path, populate });
+  }
+  const slabs = pages.layers * pages.slabsPerLayer;
+  const policy = options.policy ?? decayedFrequency(slabs, options.frequencies);
+  const { slabsPerLayer, slabBytes } = pages;
+  const cache = new SlabCache({ slabsPerLayer, slabBytes, capacityBytes: options.budgetBytes }, policy);
+  const reads = await SlabReads.open({
+    source,
+    threads: options.readers ?? READERS,
+    stallMs: options.stallMs ?? STALL_MS,
+    onWaiting: options.onWaiting,
+  });
+  const residency = new CacheResidency({ libc, pages, mapping, source, cache, reads });
+  if (options.frequencies !== undefined) residency.fill();
+  return residency;
+}

@@ -1,0 +1,241 @@
+import { Worker } from 'node:worker_threads';
+
+import { FleetError } from '@fleetgate/shared/errors';
+import { processEntry } from '@fleetgate/shared/process-entry';
+
+import type { SlabId } from '../slabs/cache-policy.js';
+import type { ModelSource } from './disk-model-source.js';
+import { createRing, CUT_OFF, type ReadRequest, RingProducer } from './read-ring.js';
+import type { ReaderJob } from './worker-slab-reader.js';
+
+export interface ReadOptions {
+  readonly source: Pick<ModelSource, 'fd' | 'directFd' | 'path'>;
+  readonly threads: number;
+  /** How long storage may stand still, with not one read finished, before the wait is given up. */
+  readonly stallMs: number;
+  /** Called about every second of a wait: slow storage is not a fault, and whoever watches should know. */
+  readonly onWaiting?: ((wait: SlowWait) => void) | undefined;
+  /** In place of the thread's own program. */
+  readonly entry?: URL;
+}
+
+export interface SlowWait {
+  readonly waitedMs: number;
+  readonly bytesLeft: number;
+}
+
+interface Reading {
+  left: number;
+  bytesLeft: number;
+  failure: number | undefined;
+}
+
+/** A longer read is cut: so slow storage shows progress, and several threads share the work. */
+export const CHUNK_BYTES = 1024 * 1024;
+const TICK_MS = 1000;
+const START_MS = 10_000;
+
+/** Reads slabs into memory by threads, for a thread that blocks while it waits. */
+export class SlabReads {
+  readonly #options: ReadOptions;
+  readonly #ring: RingProducer;
+  readonly #workers: readonly Worker[];
+  readonly #slabOfSlot = new Map<number, { readonly slab: SlabId; readonly bytes: number }>();
+  readonly #reading = new Map<SlabId, Reading>();
+  readonly #failed = new Map<SlabId, number>();
+  #dead: string | undefined;
+  #isClosed = false;
+  waitMs = 0;
+  bytesRead = 0;
+  /** Slabs read so far, or failed. */
+  finished = 0;
+
+  private constructor(options: ReadOptions, ring: RingProducer, workers: readonly Worker[]) {
+    this.#options = options;
+    this.#ring = ring;
+    this.#workers = workers;
+    for (const worker of workers) {
+      worker.on('error', (error: Error) => this.#lose(error.message));
+      worker.on('exit', () => this.#lose('it ended'));
+      worker.unref();
+    }
+  }
+
+  /** Starts the threads. Throws `engine.unavailable` when they do not come up. */
+  static async open(options: ReadOptions): Promise<SlabReads> {
+    const ring = createRing();
+    const job: ReaderJob = { ring, fd: options.source.fd, directFd: options.source.directFd };
+    const entry = options.entry ?? processEntry(import.meta.url, './worker-slab-reader.js');
+    const workers = Array.from(
+      { length: options.threads },
+      () => new Worker(entry, { workerData: job, execArgv: [], resourceLimits: { maxOldGenerationSizeMb: 16 } }),
+    );
+    try {
+      await Promise.all(workers.map(started));
+    } catch (error) {
+      await Promise.all(workers.map((worker) => worker.terminate()));
+      throw error;
+    }
+    return new SlabReads(options, new RingProducer(ring), workers);
+  }
+
+  /** Whether a thread is gone; seen only when the event loop has had its turn. */
+  get isLost(): boolean {
+    return this.#dead !== undefined;
+  }
+
+  isReading(slab: SlabId): boolean {
+    return this.#reading.has(slab);
+  }
+
+  get reading(): number {
+    return this.#reading.size;
+  }
+
+  /** Queues the reads of one slab; they start with `publish`, or at once where the queue is full. */
+  start(slab: SlabId, reads: readonly ReadRequest[]): void {
+    const chunks = reads.flatMap(chunked);
+    if (chunks.length === 0) return;
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.bytes, 0);
+    this.#reading.set(slab, { left: chunks.length, bytesLeft: bytes, failure: undefined });
+    for (const chunk of chunks) {
+      if (this.#ring.isFull) {
+        this.publish();
+        this.#waitUntil(() => !this.#ring.isFull);
+      }
+      this.#slabOfSlot.set(this.#ring.put(chunk), { slab, bytes: chunk.bytes });
+    }
+  }
+
+  publish(): void {
+    this.#ring.publish();
+  }
+
+  /**
+   * Blocks until none of these slabs is being read. Throws `artefact.unavailable` (retryable) where storage stands still,
+   * and `engine.crashed` where the threads are gone.
+   */
+  finish(slabs: readonly SlabId[]): void {
+    this.poll();
+    if (slabs.some((slab) => this.#reading.has(slab))) {
+      this.#waitUntil(() => !slabs.some((slab) => this.#reading.has(slab)));
+    }
+  }
+
+  /** Takes note of what is done. */
+  poll(): void {
+    this.#ring.collect((slot, result) => this.#onDone(slot, result));
+  }
+
+  /** Slabs whose reading failed since this was last asked, with the error number. */
+  takeFailures(): ReadonlyMap<SlabId, number> {
+    const failures = new Map(this.#failed);
+    this.#failed.clear();
+    return failures;
+  }
+
+  /** Ends the threads, and waits for reads in flight: they write to memory that is soon another's. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#ring.close();
+    const until = performance.now() + this.#options.stallMs;
+    while (this.#dead === undefined && this.#ring.isClaimed && performance.now() < until) {
+      this.#ring.wait(this.#ring.done, 100);
+    }
+  }
+
+  get threads(): number {
+    return this.#workers.length;
+  }
+
+  #waitUntil(isDone: () => boolean): void {
+    const startedAt = performance.now();
+    let [movedAt, toldAt] = [startedAt, startedAt];
+    for (;;) {
+      if (this.#dead !== undefined) throw this.#lost(this.#dead);
+      const seen = this.#ring.done;
+      this.poll();
+      if (isDone()) break;
+      this.#ring.wait(seen, Math.min(TICK_MS, this.#options.stallMs));
+      const now = performance.now();
+      if (this.#ring.done !== seen) movedAt = now;
+      else if (now - movedAt >= this.#options.stallMs) throw this.#stalled(now - movedAt);
+      if (now - toldAt < TICK_MS) continue;
+      toldAt = now;
+      this.#options.onWaiting?.({ waitedMs: now - startedAt, bytesLeft: this.#bytesLeft() });
+    }
+    this.waitMs += performance.now() - startedAt;
+  }
+
+  #onDone(slot: number, result: number): void {
+    const owner = this.#slabOfSlot.get(slot);
+    const reading = owner === undefined ? undefined : this.#reading.get(owner.slab);
+    if (owner === undefined || reading === undefined) return;
+    this.#slabOfSlot.delete(slot);
+    reading.left--;
+    reading.bytesLeft -= owner.bytes;
+    if (result === owner.bytes) this.bytesRead += result;
+    else reading.failure = result < 0 ? result : CUT_OFF;
+    if (reading.left > 0) return;
+    this.#reading.delete(owner.slab);
+    this.finished++;
+    if (reading.failure !== undefined) this.#failed.set(owner.slab, reading.failure);
+  }
+
+  #bytesLeft(): number {
+    return [...this.#reading.values()].reduce((sum, { bytesLeft }) => sum + bytesLeft, 0);
+  }
+
+  #lose(reason: string): void {
+    if (!this.#isClosed) this.#dead ??= reason;
+  }
+
+  #lost(reason: string): FleetError {
+    return new FleetError(
+      'engine.crashed',
+      `a thread that reads slabs of ${this.#options.source.path} is gone: ${reason}`,
+      {
+        hint: 'the engine has to be started anew',
+        retryable: true,
+      },
+    );
+  }
+
+  #stalled(forMs: number): FleetError {
+    const seconds = (forMs / 1000).toFixed(1);
+    return new FleetError(
+      'artefact.unavailable',
+      `${this.#options.source.path}: storage has not moved for ${seconds} s, ${this.#bytesLeft()} bytes are waited for`,
+      {
+        hint: 'the medium may be failing or gone; the evaluation was given up and can be tried again',
+        retryable: true,
+      },
+    );
+  }
+}
+
+function chunked({ address, bytes, offset }: ReadRequest): ReadRequest[] {
+  const count = Math.ceil(bytes / CHUNK_BYTES);
+  return Array.from({ length: count }, (_, i) => ({
+    address: address + i * CHUNK_BYTES,
+    bytes: Math.min(CHUNK_BYTES, bytes - i * CHUNK_BYTES),
+    offset: offset + i * CHUNK_BYTES,
+  }));
+}
+
+async function started(worker: Worker): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const fail = (reason: string): void =>
+      reject(new FleetError('engine.unavailable', `a thread that reads slabs does not start: ${reason}`));
+    const timer = setTimeout(() => fail(`nothing heard for ${START_MS} ms`), START_MS);
+    worker.once('message', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    worker.once('error', (error: Error) => {
+      clearTimeout(timer);
+      fail(error.message);
+    });
+  });
+}
