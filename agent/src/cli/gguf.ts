@@ -6,6 +6,11 @@ type Register = (gguf: Command) => void;
 const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   elastic: async () => (await import('./gguf-elastic.js')).registerGgufElastic,
   inspect: async () => (await import('./gguf-inspect.js')).registerGgufInspect,
+  trace: async () => (await import('./gguf-trace.js')).registerGgufTrace,
+  consistency: async () => (await import('./gguf-consistency.js')).registerGgufConsistency,
+  profile: async () => (await import('./gguf-profile.js')).registerGgufProfile,
+  'mask-eval': async () => (await import('./gguf-mask-eval.js')).registerGgufMaskEval,
+  prune: async () => (await import('./gguf-prune.js')).registerGgufPrune,
   quantise: async () => (await import('./gguf-quantise.js')).registerGgufQuantise,
   variants: async () => (await import('./gguf-variants.js')).registerGgufVariants,
 };

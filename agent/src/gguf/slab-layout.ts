@@ -21,6 +21,8 @@ export interface SlabLayout {
   readonly slabsPerLayer: number;
   /** Slabs used per token; of several values for several layers, the largest. */
   readonly slabsPerToken: number;
+  /** Groups of slabs next to each other that the router limits its choice to (DeepSeek); 1 where it does not. */
+  readonly groups: number;
   /** Layers that have slabs, in order; dense layers are left out. */
   readonly layers: readonly LayerSlabs[];
   /** Bytes of the largest slab, all its tensors together. */
@@ -61,6 +63,7 @@ export function slabLayout(header: GgufHeader, where: string): SlabLayout | unde
     architecture,
     slabsPerLayer,
     slabsPerToken,
+    groups: groupsOf(header, architecture, slabsPerLayer, where),
     layers,
     slabBytes: Math.max(...layers.map(slabBytesOf)),
     slabsBytes,
@@ -85,6 +88,12 @@ function slabTensor(
     );
   }
   return { name, offset: fileOffset, stride: byteLength / slabs };
+}
+
+function groupsOf(header: GgufHeader, architecture: string, slabs: number, where: string): number {
+  const groups = Math.max(1, largest(header, `${architecture}.expert_group_count`));
+  if (slabs % groups !== 0) throw malformed(where, `${slabs} slabs in ${groups} groups`);
+  return groups;
 }
 
 function largest(header: GgufHeader, key: string): number {
