@@ -10,7 +10,16 @@ const PAGE = 4096;
 function layoutOf(offsets: readonly number[], stride: number, slabsPerLayer: number): SlabLayout {
   const layers = offsets.map((offset, layer) => ({ layer, tensors: [{ name: `t${layer}`, offset, stride }] }));
   const slabsBytes = offsets.length * slabsPerLayer * stride;
-  return { architecture: 'a', slabsPerLayer, slabsPerToken: 1, layers, slabBytes: stride, slabsBytes, otherBytes: 0 };
+  return {
+    architecture: 'a',
+    slabsPerLayer,
+    slabsPerToken: 1,
+    groups: 1,
+    layers,
+    slabBytes: stride,
+    slabsBytes,
+    otherBytes: 0,
+  };
 }
 
 describe('slabPages', () => {
