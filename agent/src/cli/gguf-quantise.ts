@@ -59,7 +59,12 @@ export function registerGgufQuantise(gguf: Command): void {
     .option('--bits <n>', 'most bits per weight in the mean, instead of --budget', positiveNumber)
     .option('--types <names>', 'types to choose from', 'q8_0,q6_k,q5_k,q4_k,q3_k')
     .option('--texts <path>', 'texts to measure on: a folder of <task>.jsonl files, or one file')
-    .option('--docs <n>', 'texts of each task that are measured on', positiveInteger, 20)
+    .option(
+      '--docs <n>',
+      'texts of each task to choose types by, and as many others to measure the result on',
+      positiveInteger,
+      20,
+    )
     .option('--sensitivity <file>', 'read what each group loses from this file, or write it there when it is new')
     .option('--threads <n>', 'threads', positiveInteger, 1)
     .option('--json', 'print the result as JSON')
@@ -74,14 +79,17 @@ async function quantise(file: string, options: Options): Promise<void> {
     });
   }
   const wanted = (options.type ?? options.types).split(',').map(targetType);
-  const tasks = options.texts === undefined ? undefined : someTexts(await readTaskTexts(options.texts), options.docs);
+  const texts = options.texts === undefined ? undefined : await readTaskTexts(options.texts);
+  // Types are chosen on one half of the texts; what that costs is measured on the other.
+  const calibration = texts && someTexts(texts, options.docs, 0, 2);
+  const tasks = texts && someTexts(texts, options.docs, 1, 2).filter(({ pairs }) => pairs.length > 0);
   await onWorkbench(file, { threads: options.threads, work: folderOf(options.out) }, async (bench) => {
     const notes = typeNotes(bench.header, wanted);
     for (const note of notes) tell(`note: ${note}`);
     await bench.builder.prepare(wanted, tell, bench.signal);
     const chosen =
       options.type === undefined
-        ? await byBudget(bench, wanted, tasks, options)
+        ? await byBudget(bench, wanted, calibration, options)
         : uniform(bench, wanted[0], options.type);
     const spec: VariantSpec = { ...chosen, keep: undefined, slabsPerToken: undefined };
     const output = resolve(options.out);
@@ -221,6 +229,10 @@ interface Result {
   readonly notes: readonly string[];
 }
 
+function signed(value: number): string {
+  return `${value < 0 ? '' : '+'}${value.toFixed(4)}`;
+}
+
 function print({ json }: Options, result: Result): void {
   if (json === true) {
     process.stdout.write(`${JSON.stringify(result)}\n`);
@@ -234,9 +246,7 @@ function print({ json }: Options, result: Result): void {
   if (bitsPerByte !== null) {
     const [before, after] = [meanOf(bitsPerByte.before), meanOf(bitsPerByte.after)];
     const expected = expectedLoss === null ? '' : `, ${expectedLoss.toFixed(4)} expected of the sum of the groups`;
-    lines.push(
-      `bits per byte: ${before.toFixed(4)} -> ${after.toFixed(4)} (+${(after - before).toFixed(4)}${expected})`,
-    );
+    lines.push(`bits per byte: ${before.toFixed(4)} -> ${after.toFixed(4)} (${signed(after - before)}${expected})`);
   }
   process.stdout.write(`${lines.join('\n')}\n`);
 }

@@ -82,10 +82,11 @@ export function projectionGroups(header: GgufHeader): readonly TensorGroup[] {
   });
 }
 
-/** Feed-forward weights in `count` runs of layers, all attention in one group, and what is outside of the layers in another. */
-export function layerGroups(header: GgufHeader, count: number): readonly TensorGroup[] {
+/** Feed-forward weights in `most` runs of layers (or as many as there are layers), all attention in one group, and what is outside of the layers in another. */
+export function layerGroups(header: GgufHeader, most: number): readonly TensorGroup[] {
   const tensors = quantisable(header);
   const layers = [...new Set(tensors.map(layerOf))].filter((layer) => layer >= 0).sort((a, b) => a - b);
+  const count = Math.min(most, layers.length);
   return grouped(tensors, (tensor) => {
     const layer = layerOf(tensor);
     if (layer < 0) return 'embedding';
