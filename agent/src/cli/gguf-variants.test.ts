@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { type VariantCatalogue, variantCatalogueSchema } from '@fleetgate/shared/catalogue/variant-catalogue';
-import { readModelFacts } from '@fleetgate/shared/gguf/disk-gguf';
+import { readGguf, readModelFacts } from '@fleetgate/shared/gguf/disk-gguf';
 import { Command } from 'commander';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 
@@ -16,13 +16,19 @@ import { registerGgufVariants } from './gguf-variants.js';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const MOE = join(ROOT, 'experts/moe/moe-q8_0.gguf');
-const TEXTS = join(ROOT, 'experts/data');
 const SMALL = ['--docs', '1', '--held-out', '2', '--types', 'q4_0', '--keep', '16', '--layer-groups', '1'];
 
 let folder: string;
+/** Two tasks. */
+let texts: string;
 let printed = '';
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'fleetgate-'));
+  texts = join(folder, 'texts');
+  await mkdir(texts);
+  for (const task of ['code', 'story']) {
+    await copyFile(join(ROOT, `experts/data/${task}.valid.jsonl`), join(texts, `${task}.jsonl`));
+  }
 });
 afterAll(async () => rm(folder, { recursive: true }));
 beforeEach(() => {
@@ -38,7 +44,7 @@ afterEach(() => {
 });
 
 const argumentsFor = (out: string, more: readonly string[]): string[] => [
-  ...['variants', MOE, '--texts', TEXTS, '--board', 'raspberry-pi-5', '--out', join(folder, out)],
+  ...['variants', MOE, '--texts', texts, '--board', 'raspberry-pi-5', '--out', join(folder, out)],
   ...[...SMALL, '--json', ...more],
 ];
 
@@ -77,7 +83,7 @@ describe('fleetgate gguf variants', () => {
           other.decodeJPerToken <= one.decodeJPerToken,
       );
       expect(beaten, one.name).toBe(false);
-      expect(Object.keys(one.loss)).toEqual(['code', 'dialogue', 'finance', 'math', 'medical', 'story']);
+      expect(Object.keys(one.loss)).toEqual(['code', 'story']);
       expect(one.genome.map((choice, i) => found.genes[i]?.choices[choice])).not.toContain(undefined);
     }
     const built = found.variants.flatMap(({ file, sha256, sizeBytes, elastic, slabsPerToken }) =>
@@ -131,6 +137,30 @@ describe('fleetgate gguf variants', () => {
     expect(resumed).toEqual(straight);
     const left = await readdir(join(folder, 'killed'));
     expect(left.filter((name) => name.startsWith('.') || name.endsWith('.part'))).toEqual([]);
+  });
+
+  it('keeps slabs for all tasks or for each, and writes which', async () => {
+    const found = await variants(
+      'tasks',
+      ...['--keep', '4', '--types', 'q8_0', '--per-task', '--docs', '3', '--build', '9', '--max-loss', '3'],
+    );
+    expect(Object.keys(found.search.hypervolume)).toEqual(['all', 'code', 'story']);
+    const pruned = new Map(
+      found.variants.flatMap((one) => (one.keep === 4 && one.slabsPerToken === undefined ? [[one.scope, one]] : [])),
+    );
+    const [all, code, story] = ['all', 'code', 'story'].map((scope) => pruned.get(scope));
+    // Slabs of this model come in pairs, one for each domain: four are enough for two tasks.
+    expect(all?.loss['code']).toBeLessThan(0.1);
+    expect(all?.loss['story']).toBeLessThan(0.1);
+    expect(code?.loss['code']).toBeLessThan(0.05);
+    expect(code?.loss['story']).toBeGreaterThan(0.1);
+    expect(story?.loss['code']).toBeGreaterThan(0.1);
+    for (const { scope, file } of pruned.values()) {
+      const { metadata } = await readGguf(join(folder, 'tasks', file ?? ''));
+      expect(metadata.get('qwen3moe.expert_count')?.value).toBe(4);
+      expect(metadata.get('fleetgate.variant.kept.3')?.value).toMatchObject({ length: 4 });
+      expect(file).toContain(scope);
+    }
   });
 
   it('refuses a board that is not known', async () => {

@@ -11,12 +11,16 @@ import { type Command, Option } from 'commander';
 
 import { ALL_TASKS, catalogueEntries, type HeldOutVariant, worthBuilding } from '../variants/catalogue.js';
 import { openSearchLog } from '../variants/disk-search-log.js';
-import { type BitsByTask, meanOf, type TaskTexts } from '../variants/engine-scorer.js';
+import { countSlabs } from '../variants/process-routing.js';
+import type { SearchLog } from '../variants/search-state.js';
+import type { SlabCounts } from '../variants/kept-slabs.js';
+import type { BitsByTask, TaskTexts } from '../variants/engine-scorer.js';
 import type { SearchMethod } from '../variants/front-search.js';
 import { genomeCount } from '../variants/genome.js';
 import { targetType } from '../variants/tensor-types.js';
 import type { SearchRun } from '../variants/variant-search.js';
 import { checkSpace, genesOf, shapeOf, type VariantSpace, variantSpace } from '../variants/variant-space.js';
+import { catalogueTable } from './catalogue-table.js';
 import { buildEntries } from './variant-builds.js';
 import { bytesOption, integersOption, positiveInteger, positiveNumber } from './variant-options.js';
 import { genomeOfSource, type Scope, scopeOf, settingsOf, VariantRun } from './variant-run.js';
@@ -46,6 +50,8 @@ export interface VariantOptions {
 
 const CATALOGUE = 'variants.json';
 const LOG = 'search.json';
+/** Texts of each task on which the choice of slabs is counted: counting is quick. */
+const MOST_COUNTED = 40;
 
 /** Adds `gguf variants`: searches slabs kept, active slabs and bit widths for the builds that no other one beats. */
 export function registerGgufVariants(gguf: Command): void {
@@ -98,7 +104,8 @@ async function findVariants(file: string, options: VariantOptions): Promise<void
       options.resume === true ? 'resume' : 'fresh',
     );
     await bench.builder.prepare(types, tell, bench.signal);
-    const run = new VariantRun({ bench, space, board, options, log });
+    const slabCounts = await countedSlabs(bench, space, someTexts(texts, MOST_COUNTED, 0, 2), log);
+    const run = new VariantRun({ bench, space, board, options, log, slabCounts });
     tell(`${genomeCount(shapeOf(space))} builds to choose from in ${genesOf(space).length} genes`);
     const scopes = scopesOf(texts, options);
     const runs = new Map<Scope, SearchRun>();
@@ -113,10 +120,27 @@ async function findVariants(file: string, options: VariantOptions): Promise<void
       { runs, source, variants, searchTexts, heldOut },
     );
     writeTextFile(join(out, CATALOGUE), `${JSON.stringify(catalogue, undefined, 2)}\n`, 0o644);
-    print(options, catalogue);
+    process.stdout.write(
+      options.json === true ? `${JSON.stringify(catalogue)}\n` : catalogueTable(catalogue, join(out, CATALOGUE)),
+    );
   });
   // The model in each type is needed to go on, not to use what was built.
   if (options.build > 0) tell(`${join(out, 'types')} and ${LOG} are only needed to go on with --resume`);
+}
+
+/** How often each slab is chosen on the texts; undefined where no slab can go. */
+async function countedSlabs(
+  { path, contextTokens, threads, signal }: Workbench,
+  { keepCounts }: VariantSpace,
+  tasks: readonly TaskTexts[],
+  log: SearchLog,
+): Promise<SlabCounts | undefined> {
+  if (keepCounts.length < 2) return undefined;
+  if (log.slabCounts !== undefined) return log.slabCounts;
+  tell('counting how often each slab is chosen');
+  const counts = await countSlabs({ path, contextTokens, threads, tasks }, () => {}, signal);
+  log.putSlabCounts(counts);
+  return counts;
 }
 
 function scopesOf(texts: readonly TaskTexts[], { perTask }: VariantOptions): readonly Scope[] {
@@ -202,36 +226,6 @@ function checkTexts(heldOut: readonly TaskTexts[], where: string): void {
 
 function countOf(tasks: readonly TaskTexts[]): number {
   return tasks.reduce((sum, { pairs }) => sum + pairs.length, 0);
-}
-
-function print({ json, out }: VariantOptions, catalogue: VariantCatalogue): void {
-  if (json === true) {
-    process.stdout.write(`${JSON.stringify(catalogue)}\n`);
-    return;
-  }
-  const { source, variants, search, board } = catalogue;
-  const row = (cells: readonly string[]): string =>
-    `${(cells[0] ?? '').padEnd(26)}${cells
-      .slice(1, 4)
-      .map((cell) => cell.padStart(12))
-      .join('')}  ${cells[4] ?? ''}\n`;
-  process.stdout.write(
-    [
-      `${variants.length} builds that none beats, of ${search.evaluations} measured -> ${join(out, CATALOGUE)}\n`,
-      row(['variant', 'bits/byte', 'MB', `mJ/token`, `(modelled for ${board})`]),
-      row(['source', meanOf(source.bitsPerByte).toFixed(4), (source.sizeBytes / 1e6).toFixed(2), '', '']),
-      ...variants.map(({ name, bitsPerByte, sizeBytes, decodeJPerToken, how, file }) =>
-        row([
-          name,
-          meanOf(bitsPerByte).toFixed(4),
-          (sizeBytes / 1e6).toFixed(2),
-          (1000 * decodeJPerToken).toFixed(3),
-          `${how}${file === undefined ? '' : ' *'}`,
-        ]),
-      ),
-      '* built\n',
-    ].join(''),
-  );
 }
 
 function wholeNumber(text: string): number {

@@ -8,6 +8,7 @@ import { ALL_TASKS } from '../variants/catalogue.js';
 import type { BuildOrder } from '../variants/disk-variant-builder.js';
 import { type BitsByTask, meanOf, type TaskTexts } from '../variants/engine-scorer.js';
 import { type Genome, genomeKey } from '../variants/genome.js';
+import { keptSlabs, type SlabCounts } from '../variants/kept-slabs.js';
 import type { SearchLog } from '../variants/search-state.js';
 import { searchProblem, type SearchRun, searchVariants } from '../variants/variant-search.js';
 import { costOf, describeSpec, genesOf, specOf, type VariantSpace } from '../variants/variant-space.js';
@@ -31,6 +32,8 @@ interface Parts {
   readonly board: BoardProfile;
   readonly options: VariantOptions;
   readonly log: SearchLog;
+  /** Undefined for a dense model, and where all slabs stay. */
+  readonly slabCounts: SlabCounts | undefined;
 }
 
 /** Builds, measures and remembers variants of one model. */
@@ -71,9 +74,12 @@ export class VariantRun {
 
   /** How to build a genome; slabs are kept for the scope's tasks. */
   order(scope: Scope, genome: Genome, output: string): BuildOrder {
-    const { space } = this.#parts;
+    const { space, slabCounts = {} } = this.#parts;
     const spec = specOf(space, genome);
-    return { spec, keptOf: () => undefined, how: describeSpec(space, spec), output };
+    const how = describeSpec(space, spec);
+    if (spec.keep === undefined) return { spec, keptOf: () => undefined, how, output };
+    const kept = keptSlabs(slabCounts, scope.tasks ?? Object.keys(slabCounts), spec.keep);
+    return { spec, keptOf: (layer) => kept[space.slabLayers.indexOf(layer)], how, output };
   }
 
   async #measured(

@@ -18,6 +18,8 @@ export interface Workbench {
   readonly path: string;
   readonly header: GgufHeader;
   readonly sha256: string;
+  readonly contextTokens: number;
+  readonly threads: number;
   readonly builder: VariantBuilder;
   readonly scorer: VariantScorer;
   /** For files of the moment; gone with the workbench unless it was named. */
@@ -35,6 +37,8 @@ interface WorkbenchOptions {
 }
 
 const WATCHDOG = milliseconds(30_000);
+/** Long enough for texts to measure on; a model's own context may be so long that its cache does not fit. */
+const MOST_CONTEXT = 2048;
 /** Folders of the moment; the process's number follows. */
 const WORK = '.fleetgate-variants-';
 
@@ -46,7 +50,8 @@ export async function onWorkbench<T>(
 ): Promise<T> {
   const path = resolve(file);
   const header = await readGguf(path);
-  const { contextTokens, slabsPerLayer } = modelFacts(header, path);
+  const facts = modelFacts(header, path);
+  const contextTokens = Math.min(MOST_CONTEXT, facts.contextTokens);
   const work = resolve(options.work ?? tmpdir());
   const folder = join(work, `${WORK}${process.pid}`);
   const abort = new AbortController();
@@ -58,7 +63,7 @@ export async function onWorkbench<T>(
     sequences: 1,
     gpu: 'off',
     // Only the slab-aware one can use fewer active slabs than the file says.
-    hosts: slabsPerLayer > 0 ? 'slabs' : 'models',
+    hosts: facts.slabsPerLayer > 0 ? 'slabs' : 'models',
     watchdog: WATCHDOG,
     log: silentLogger,
     clock: systemClock,
@@ -70,7 +75,10 @@ export async function onWorkbench<T>(
     const bank = options.bank ?? join(folder, 'types');
     const builder = new VariantBuilder({ path, header, sha256, folder: bank, threads: options.threads });
     const scorer = new VariantScorer(engine, contextTokens);
-    return await use({ path, header, sha256, builder, scorer, folder, signal: abort.signal });
+    return await use({
+      ...{ path, header, sha256, contextTokens, builder, scorer, folder },
+      ...{ threads: options.threads, signal: abort.signal },
+    });
   } finally {
     await engine.close();
     await rm(folder, { recursive: true, force: true });

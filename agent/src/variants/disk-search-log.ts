@@ -1,6 +1,7 @@
 import { readJsonFile, writeJsonFile } from '@fleetgate/shared/disk-json';
 import { FleetError } from '@fleetgate/shared/errors';
 
+import type { SlabCounts } from './kept-slabs.js';
 import { type SearchLog, type SearchState, searchStateSchema } from './search-state.js';
 
 /**
@@ -30,11 +31,21 @@ export function openSearchLog(
     );
   }
   const measured = { ...found?.measured };
+  let slabCounts: SlabCounts | undefined = found?.slabCounts;
+  const write = (): void =>
+    writeJsonFile(path, { schema: 'fleetgate-variant-search/1', source, settings, measured, slabCounts }, 0o644);
   return {
     get: (key) => measured[key],
     put: (key, bitsPerByte) => {
       measured[key] = { ...bitsPerByte };
-      writeJsonFile(path, { schema: 'fleetgate-variant-search/1', source, settings, measured }, 0o644);
+      write();
+    },
+    get slabCounts() {
+      return slabCounts;
+    },
+    putSlabCounts: (counts) => {
+      slabCounts = counts;
+      write();
     },
   };
 }

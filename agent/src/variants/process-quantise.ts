@@ -1,4 +1,3 @@
-import { type ChildProcess, fork } from 'node:child_process';
 import { rm, rename, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
@@ -7,8 +6,8 @@ import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 import type { GgufHeader } from '@fleetgate/shared/gguf/header';
 import { processEntry } from '@fleetgate/shared/process-entry';
 
-import type { FromQuantiser } from '../native/llama-quantise-child.js';
 import type { QuantiseRequest } from '../native/llama-quantise.js';
+import { runErrand } from './process-errand.js';
 import { rulesFor } from './quantise-rules.js';
 
 export interface QuantiseFile {
@@ -27,7 +26,6 @@ const ONLY_ALIGNMENT = 32;
 const BUFFER_BYTES = 256 * 2 ** 20;
 /** Metadata and padding. */
 const SPARE_BYTES = 1 << 20;
-const KEPT_ERROR_TEXT = 500;
 
 /**
  * Quantises a GGUF file with llama.cpp's own `llama_model_quantize`, in a child process, and answers the header of what
@@ -47,17 +45,15 @@ export async function quantiseFile(
   await checkSpace(file.output, file.expectedBytes);
   const part = `${file.output}.part`;
   try {
-    await runChild(
-      {
-        input: file.input,
-        output: part,
-        rules: rulesFor(file.typeByTensor),
-        threads: file.threads,
-        bufferBytes: BUFFER_BYTES,
-      },
-      onTensor,
-      signal,
-    );
+    const request: QuantiseRequest = {
+      input: file.input,
+      output: part,
+      rules: rulesFor(file.typeByTensor),
+      threads: file.threads,
+      bufferBytes: BUFFER_BYTES,
+    };
+    const program = processEntry(import.meta.url, '../native/llama-quantise-child.js');
+    await runErrand<string>(program, request, `quantising ${file.input}`, onTensor, signal);
     const header = await readGguf(part);
     checkTypes(header, file);
     await rename(part, file.output);
@@ -67,57 +63,6 @@ export async function quantiseFile(
     if (await isFull(file.output)) throw diskFull(file.output, file.expectedBytes, error);
     throw error;
   }
-}
-
-async function runChild(
-  request: QuantiseRequest,
-  onTensor: (tensor: number, tensors: number) => void,
-  signal: AbortSignal,
-): Promise<void> {
-  if (signal.aborted) throw cancelled(request.input);
-  const child = fork(processEntry(import.meta.url, '../native/llama-quantise-child.js'), [JSON.stringify(request)], {
-    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-    execArgv: [],
-  });
-  const kill = (): void => {
-    child.kill('SIGKILL');
-  };
-  signal.addEventListener('abort', kill, { once: true });
-  try {
-    const failure = await outcomeOf(child, onTensor);
-    if (signal.aborted) throw cancelled(request.input);
-    if (failure !== undefined) throw failure;
-  } finally {
-    signal.removeEventListener('abort', kill);
-  }
-}
-
-/** Waits for the child's end; what it failed with, if it did. */
-async function outcomeOf(
-  child: ChildProcess,
-  onTensor: (tensor: number, tensors: number) => void,
-): Promise<FleetError | undefined> {
-  let last: FromQuantiser | undefined;
-  let errorText = '';
-  child.on('message', (message) => {
-    last = message as FromQuantiser;
-    if (last.kind === 'tensor') onTensor(last.tensor, last.tensors);
-  });
-  child.stderr?.on('data', (text: Buffer) => {
-    errorText = (errorText + text.toString('utf8')).slice(-KEPT_ERROR_TEXT);
-  });
-  const how = await new Promise<string>((resolve) => {
-    child.on('error', (error) => resolve(`cannot start: ${error.message}`));
-    child.on('exit', (code, signal) => resolve(signal === null ? `ended with ${code}` : `was ended by ${signal}`));
-  });
-  if (last?.kind === 'done') return undefined;
-  if (last?.kind === 'failed') {
-    const { code, message, hint } = last.error;
-    return new FleetError(code, message, hint === undefined ? {} : { hint });
-  }
-  return new FleetError('engine.crashed', `the quantising process ${how}: ${errorText.trim()}`, {
-    hint: 'with SIGKILL the system ran out of memory; otherwise the file may be damaged: compare its sha256',
-  });
 }
 
 function checkTypes(header: GgufHeader, { input, typeByTensor }: QuantiseFile): void {
@@ -170,8 +115,4 @@ function wrongAlignment(path: string, alignment: number): FleetError {
     `${path}: its tensors are aligned to ${alignment} bytes, llama.cpp quantises only files aligned to ${ONLY_ALIGNMENT}`,
     { hint: 'rewrite it with alignment 32 first; `fleetgate gguf quantise` does' },
   );
-}
-
-function cancelled(path: string): FleetError {
-  return new FleetError('job.cancelled', `quantising ${path} was cancelled`);
 }

@@ -21,6 +21,8 @@ interface GroupChoice {
 export interface VariantSpace {
   readonly header: GgufHeader;
   readonly layers: number;
+  /** Numbers of the layers that have slabs. */
+  readonly slabLayers: readonly number[];
   /** Slabs kept in each layer, most first; the first is all. [0] for a dense model. */
   readonly keepCounts: readonly number[];
   /** Active slabs per token, most first; the first is the file's. [0] for a dense model. */
@@ -59,14 +61,15 @@ export function variantSpace(header: GgufHeader, where: string, options: SpaceOp
     group,
     choices: distinctChoices(group, options.types),
   }));
-  if (layout === undefined) return { header, layers, keepCounts: [0], slabsPerToken: [0], groups };
+  if (layout === undefined) return { header, layers, slabLayers: [], keepCounts: [0], slabsPerToken: [0], groups };
   const { slabsPerLayer, slabsPerToken, architecture } = layout;
   const isGrouped = numberOf(header, `${architecture}.expert_group_count`) > 1;
   const wanted = options.keepCounts ?? KEPT_SHARES.map((share) => Math.round(share * slabsPerLayer));
   const kept = wanted.filter((count) => count >= slabsPerToken && count < slabsPerLayer);
   const keepCounts = [slabsPerLayer, ...(isGrouped ? [] : new Set(kept))].sort((a, b) => b - a);
   const active = Array.from({ length: options.elastic ? slabsPerToken : 1 }, (_, i) => slabsPerToken - i);
-  return { header, layers, keepCounts, slabsPerToken: active, groups };
+  const slabLayers = layout.layers.map(({ layer }) => layer);
+  return { header, layers, slabLayers, keepCounts, slabsPerToken: active, groups };
 }
 
 export function shapeOf({ keepCounts, slabsPerToken, groups }: VariantSpace): GenomeShape {
