@@ -45,8 +45,6 @@ interface Chosen {
   readonly expected?: { readonly loss: number; readonly bound: number };
 }
 
-const KEEP_ALL = (): undefined => undefined;
-
 /** Adds `gguf quantise`: fewer bits for the weights, one type for all or chosen by sensitivity within a budget. */
 export function registerGgufQuantise(gguf: Command): void {
   gguf
@@ -93,7 +91,7 @@ async function quantise(file: string, options: Options): Promise<void> {
         : uniform(bench, wanted[0], options.type);
     const spec: VariantSpec = { ...chosen, keep: undefined, slabsPerToken: undefined };
     const output = resolve(options.out);
-    await bench.builder.build({ spec, keptOf: KEEP_ALL, how: chosen.how, output }, bench.signal);
+    await bench.builder.build({ spec, how: chosen.how, output }, bench.signal);
     const before = tasks && (await bench.scorer.bitsPerByte({ path: bench.path }, tasks, bench.signal));
     const after = tasks && (await bench.scorer.bitsPerByte({ path: output }, tasks, bench.signal));
     const written = await readGguf(output);
@@ -125,17 +123,14 @@ async function byBudget(
   options: Options,
 ): Promise<Chosen> {
   const groups = groupOptions(bench.header, wanted);
-  const sensitivity = await knownSensitivity(bench, groups, tasks, options);
   const budgetBytes = budgetOf(bench, options);
+  const least = groups.reduce((sum, ofGroup) => sum + (ofGroup.at(-1)?.sizeBytes ?? 0), 0);
+  const problem = `the weights take ${least} bytes at least in these types, expected at most ${Math.floor(budgetBytes)}`;
+  const hint = 'give a larger budget, narrower --types, or prune slabs first with `fleetgate gguf prune`';
+  if (least > budgetBytes) throw new FleetError('usage.invalid', problem, { hint });
+  const sensitivity = await knownSensitivity(bench, groups, tasks, options);
   const plan = plannedTypes(groups, sensitivity, budgetBytes);
-  if (plan === undefined) {
-    const least = groups.reduce((sum, ofGroup) => sum + (ofGroup.at(-1)?.sizeBytes ?? 0), 0);
-    throw new FleetError(
-      'usage.invalid',
-      `the weights take ${least} bytes at least in these types, expected at most ${Math.floor(budgetBytes)}`,
-      { hint: 'give a larger budget, narrower --types, or prune slabs first with `fleetgate gguf prune`' },
-    );
-  }
+  if (plan === undefined) throw new FleetError('usage.invalid', problem, { hint });
   const { types, typeByGroup, choice } = plan;
   const how = `types by sensitivity within ${Math.floor(budgetBytes)} bytes of weights`;
   return { types, typeByGroup, how, expected: { loss: choice.loss, bound: choice.bound } };
@@ -200,7 +195,7 @@ async function measureSensitivity(
         keep: undefined,
         slabsPerToken: undefined,
       };
-      await builder.build({ spec, keptOf: KEEP_ALL, how: 'sensitivity', output }, signal);
+      await builder.build({ spec, how: 'sensitivity', output }, signal);
       const bits = meanOf(await scorer.bitsPerByte({ path: output }, tasks, signal));
       options.push({ type: name, sizeBytes, bitsPerByte: bits });
       const rise = (bits - bitsPerByte).toFixed(4);

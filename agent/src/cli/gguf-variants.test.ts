@@ -158,7 +158,7 @@ describe('fleetgate gguf variants', () => {
     for (const { scope, file } of pruned.values()) {
       const { metadata } = await readGguf(join(folder, 'tasks', file ?? ''));
       expect(metadata.get('qwen3moe.expert_count')?.value).toBe(4);
-      expect(metadata.get('fleetgate.variant.kept.3')?.value).toMatchObject({ length: 4 });
+      expect(metadata.get('fleetgate.prune.kept.3')?.value).toMatchObject({ length: 4 });
       expect(file).toContain(scope);
     }
   });

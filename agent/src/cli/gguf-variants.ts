@@ -9,11 +9,12 @@ import { writeTextFile } from '@fleetgate/shared/disk-json';
 import { FleetError } from '@fleetgate/shared/errors';
 import { type Command, Option } from 'commander';
 
+import { SCORES, type ScoreName } from '../slabs/importance.js';
+import type { SlabProfile } from '../slabs/profile.js';
 import { ALL_TASKS, catalogueEntries, type HeldOutVariant, worthBuilding } from '../variants/catalogue.js';
 import { openSearchLog } from '../variants/disk-search-log.js';
-import { countSlabs } from '../variants/process-routing.js';
+import { profileSlabs } from '../variants/process-routing.js';
 import type { SearchLog } from '../variants/search-state.js';
-import type { SlabCounts } from '../variants/kept-slabs.js';
 import type { BitsByTask, TaskTexts } from '../variants/engine-scorer.js';
 import type { SearchMethod } from '../variants/front-search.js';
 import { genomeCount } from '../variants/genome.js';
@@ -36,6 +37,7 @@ export interface VariantOptions {
   readonly heldOut: number;
   readonly types: string;
   readonly keep?: readonly number[];
+  readonly score: ScoreName;
   readonly layerGroups: number;
   readonly perTask?: boolean;
   readonly build: number;
@@ -50,8 +52,8 @@ export interface VariantOptions {
 
 const CATALOGUE = 'variants.json';
 const LOG = 'search.json';
-/** Texts of each task on which the choice of slabs is counted: counting is quick. */
-const MOST_COUNTED = 40;
+/** Texts of each task that the router is watched on: quick beside what is measured then. */
+const MOST_PROFILED = 40;
 
 /** Adds `gguf variants`: searches slabs kept, active slabs and bit widths for the builds that no other one beats. */
 export function registerGgufVariants(gguf: Command): void {
@@ -67,6 +69,7 @@ export function registerGgufVariants(gguf: Command): void {
     .option('--held-out <n>', 'texts of each task for the figures of the catalogue', positiveInteger, 40)
     .option('--types <names>', 'types to choose from', 'q8_0,q6_k,q5_k,q4_k,q3_k')
     .option('--keep <counts>', 'slabs kept in each layer to choose from (default: a series of shares)', integersOption)
+    .addOption(new Option('--score <name>', 'what makes a slab stay').choices(SCORES).default('tcess'))
     .option('--layer-groups <n>', 'runs of layers whose feed-forward weights get a type together', positiveInteger, 2)
     .option('--per-task', 'also search builds for each task alone')
     .option('--build <n>', 'builds of the front to write; 0 for none', wholeNumber, 4)
@@ -97,15 +100,15 @@ async function findVariants(file: string, options: VariantOptions): Promise<void
     const searchTexts = someTexts(texts, options.docs, 0, 2);
     const heldOut = someTexts(texts, options.heldOut, 1, 2);
     checkTexts(heldOut, options.texts);
-    const settings = settingsOf(space, [searchTexts, heldOut]);
+    const settings = settingsOf(space, [searchTexts, heldOut], options.score);
     const log = openSearchLog(
       join(out, LOG),
       { source: bench.sha256, settings },
       options.resume === true ? 'resume' : 'fresh',
     );
     await bench.builder.prepare(types, tell, bench.signal);
-    const slabCounts = await countedSlabs(bench, space, someTexts(texts, MOST_COUNTED, 0, 2), log);
-    const run = new VariantRun({ bench, space, board, options, log, slabCounts });
+    const profile = await knownProfile(bench, space, someTexts(texts, MOST_PROFILED, 0, 2), log);
+    const run = new VariantRun({ bench, space, board, options, log, profile });
     tell(`${genomeCount(shapeOf(space))} builds to choose from in ${genesOf(space).length} genes`);
     const scopes = scopesOf(texts, options);
     const runs = new Map<Scope, SearchRun>();
@@ -128,19 +131,19 @@ async function findVariants(file: string, options: VariantOptions): Promise<void
   if (options.build > 0) tell(`${join(out, 'types')} and ${LOG} are only needed to go on with --resume`);
 }
 
-/** How often each slab is chosen on the texts; undefined where no slab can go. */
-async function countedSlabs(
+/** How the router chooses on the texts; undefined where no slab can go. */
+async function knownProfile(
   { path, contextTokens, threads, signal }: Workbench,
   { keepCounts }: VariantSpace,
   tasks: readonly TaskTexts[],
   log: SearchLog,
-): Promise<SlabCounts | undefined> {
+): Promise<SlabProfile | undefined> {
   if (keepCounts.length < 2) return undefined;
-  if (log.slabCounts !== undefined) return log.slabCounts;
-  tell('counting how often each slab is chosen');
-  const counts = await countSlabs({ path, contextTokens, threads, tasks }, () => {}, signal);
-  log.putSlabCounts(counts);
-  return counts;
+  if (log.profile !== undefined) return log.profile;
+  tell('watching which slabs the router chooses');
+  const profile = await profileSlabs({ path, contextTokens, threads, tasks }, () => {}, signal);
+  log.putProfile(profile);
+  return profile;
 }
 
 function scopesOf(texts: readonly TaskTexts[], { perTask }: VariantOptions): readonly Scope[] {

@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
 import { SeededRandom } from '@fleetgate/shared/random';
 
+import { importanceOf, type ScoreName } from '../slabs/importance.js';
+import { keepPlan } from '../slabs/keep-plan.js';
+import type { SlabProfile } from '../slabs/profile.js';
 import { ALL_TASKS } from '../variants/catalogue.js';
 import type { BuildOrder } from '../variants/disk-variant-builder.js';
 import { type BitsByTask, meanOf, type TaskTexts } from '../variants/engine-scorer.js';
 import { type Genome, genomeKey } from '../variants/genome.js';
-import { keptSlabs, type SlabCounts } from '../variants/kept-slabs.js';
 import type { SearchLog } from '../variants/search-state.js';
 import { searchProblem, type SearchRun, searchVariants } from '../variants/variant-search.js';
 import { costOf, describeSpec, genesOf, specOf, type VariantSpace } from '../variants/variant-space.js';
@@ -33,7 +35,7 @@ interface Parts {
   readonly options: VariantOptions;
   readonly log: SearchLog;
   /** Undefined for a dense model, and where all slabs stay. */
-  readonly slabCounts: SlabCounts | undefined;
+  readonly profile: SlabProfile | undefined;
 }
 
 /** Builds, measures and remembers variants of one model. */
@@ -74,12 +76,15 @@ export class VariantRun {
 
   /** How to build a genome; slabs are kept for the scope's tasks. */
   order(scope: Scope, genome: Genome, output: string): BuildOrder {
-    const { space, slabCounts = {} } = this.#parts;
+    const { space, profile, options } = this.#parts;
     const spec = specOf(space, genome);
     const how = describeSpec(space, spec);
-    if (spec.keep === undefined) return { spec, keptOf: () => undefined, how, output };
-    const kept = keptSlabs(slabCounts, scope.tasks ?? Object.keys(slabCounts), spec.keep);
-    return { spec, keptOf: (layer) => kept[space.slabLayers.indexOf(layer)], how, output };
+    if (spec.keep === undefined || profile === undefined) return { spec, how, output };
+    const tasks = scope.tasks ?? Object.keys(profile.tasks);
+    const { score } = options;
+    const rules = { keep: spec.keep, slabsPerToken: profile.model.slabsPerToken, groups: space.slabGroups };
+    const sets = keepPlan(importanceOf(profile, tasks, score), rules);
+    return { spec, kept: { sets, score, task: scope.name }, how, output };
   }
 
   async #measured(
@@ -103,9 +108,9 @@ export class VariantRun {
 }
 
 /** Digest of everything that a measurement depends on besides the model. */
-export function settingsOf(space: VariantSpace, texts: readonly (readonly TaskTexts[])[]): string {
+export function settingsOf(space: VariantSpace, texts: readonly (readonly TaskTexts[])[], score: ScoreName): string {
   return createHash('sha256')
-    .update(JSON.stringify([genesOf(space), texts]))
+    .update(JSON.stringify([genesOf(space), texts, score]))
     .digest('hex');
 }
 

@@ -1,35 +1,23 @@
-import { readdir, readFile, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { stat } from 'node:fs/promises';
+import { basename } from 'node:path';
 
-import { check } from '@fleetgate/shared/check';
-import { FleetError, messageOf } from '@fleetgate/shared/errors';
-import { z } from 'zod';
+import { FleetError } from '@fleetgate/shared/errors';
 
 import type { TaskTexts } from '../variants/engine-scorer.js';
-
-const pairSchema = z.object({ prompt: z.string().min(1), completion: z.string().min(1) });
-const TEXTS = '.jsonl';
+import { readTexts, taskFiles } from './slab-texts.js';
 
 /**
- * Texts to measure on: of a folder, one `.jsonl` file a task, named after it up to the first dot; or of one file.
- * `{prompt, completion}` a line. Throws `usage.invalid`, naming file and line.
+ * Questions with answers to measure on: of a folder, one `.jsonl` file a task, named after it; or of one file. Throws
+ * `usage.invalid`, naming file and line.
  */
 export async function readTaskTexts(path: string): Promise<readonly TaskTexts[]> {
   const isFolder = await stat(path).then(
     (found) => found.isDirectory(),
-    (cause: unknown) => unreadable(path, cause),
+    () => false,
   );
-  const names = isFolder ? (await readdir(path)).filter((name) => name.endsWith(TEXTS)).toSorted() : [path];
-  if (names.length === 0) throw new FleetError('usage.invalid', `${path}: no *${TEXTS} files in it`);
+  const files = isFolder ? await taskFiles(path) : new Map([[basename(path).split('.')[0] ?? path, path]]);
   const tasks: TaskTexts[] = [];
-  for (const name of names) {
-    const file = isFolder ? join(path, name) : name;
-    const task = basename(name).split('.')[0] ?? name;
-    if (tasks.some((one) => one.task === task)) {
-      throw new FleetError('usage.invalid', `${file}: there is another file of task "${task}"`);
-    }
-    tasks.push({ task, pairs: await readPairs(file) });
-  }
+  for (const [task, file] of files) tasks.push({ task, pairs: await readPairs(file) });
   return tasks;
 }
 
@@ -44,25 +32,10 @@ export function someTexts(tasks: readonly TaskTexts[], count: number, part = 0, 
 }
 
 async function readPairs(file: string): Promise<TaskTexts['pairs']> {
-  const text = await readFile(file, 'utf8').catch((cause: unknown) => unreadable(file, cause));
-  const pairs = text.split('\n').flatMap((line, i) => (line.trim() === '' ? [] : [readPair(line, `${file}:${i + 1}`)]));
-  if (pairs.length === 0) throw new FleetError('usage.invalid', `${file}: no texts in it`);
-  return pairs;
-}
-
-function readPair(line: string, where: string): TaskTexts['pairs'][number] {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch (cause) {
-    throw new FleetError('usage.invalid', `${where}: not JSON: ${messageOf(cause)}`, {
-      cause,
-      hint: 'expected {"prompt": ..., "completion": ...} on every line',
-    });
-  }
-  return check(pairSchema, value, 'usage.invalid', where);
-}
-
-function unreadable(path: string, cause: unknown): never {
-  throw new FleetError('usage.invalid', `${path} cannot be read: ${messageOf(cause)}`, { cause });
+  const texts = await readTexts(file);
+  const pairs = texts.flatMap((text) => ('prompt' in text ? [text] : []));
+  if (pairs.length === texts.length) return pairs;
+  throw new FleetError('usage.invalid', `${file} is plain text, expected questions with their answers`, {
+    hint: 'a .jsonl file with {"prompt": ..., "completion": ...} on every line: answers are what is scored',
+  });
 }

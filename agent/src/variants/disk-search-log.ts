@@ -1,7 +1,7 @@
 import { readJsonFile, writeJsonFile } from '@fleetgate/shared/disk-json';
 import { FleetError } from '@fleetgate/shared/errors';
 
-import type { SlabCounts } from './kept-slabs.js';
+import type { SlabProfile } from '../slabs/profile.js';
 import { type SearchLog, type SearchState, searchStateSchema } from './search-state.js';
 
 /**
@@ -31,20 +31,20 @@ export function openSearchLog(
     );
   }
   const measured = { ...found?.measured };
-  let slabCounts: SlabCounts | undefined = found?.slabCounts;
+  let profile: SlabProfile | undefined = found?.profile;
   const write = (): void =>
-    writeJsonFile(path, { schema: 'fleetgate-variant-search/1', source, settings, measured, slabCounts }, 0o644);
+    writeJsonFile(path, { schema: 'fleetgate-variant-search/1', source, settings, measured, profile }, 0o644);
   return {
     get: (key) => measured[key],
     put: (key, bitsPerByte) => {
       measured[key] = { ...bitsPerByte };
       write();
     },
-    get slabCounts() {
-      return slabCounts;
+    get profile() {
+      return profile;
     },
-    putSlabCounts: (counts) => {
-      slabCounts = counts;
+    putProfile: (made) => {
+      profile = made;
       write();
     },
   };

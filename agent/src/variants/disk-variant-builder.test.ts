@@ -44,7 +44,8 @@ describe('VariantBuilder', () => {
     // 4 slabs; embedding as it is, attention q5_1, the feed-forward of either half in another type.
     const spec = specOf(space, [1, 0, 0, 1, 2, 1]);
     const output = join(folder, 'built.gguf');
-    const order = { spec, keptOf: () => KEPT, how: 'a test', output };
+    const kept = { sets: [KEPT, KEPT, KEPT, KEPT], score: 'tcess', task: 'all' };
+    const order = { spec, kept, how: 'a test', output };
     await builder.build(order, signal);
 
     const pruned = join(folder, 'pruned.gguf');
@@ -66,7 +67,7 @@ describe('VariantBuilder', () => {
     }
     expect(built.alignment).toBe(4096);
     expect(built.metadata.get('fleetgate.variant.source')?.value).toBe(SOURCE);
-    expect(built.metadata.get('fleetgate.variant.kept.2')?.value).toMatchObject({ elements: KEPT });
+    expect(built.metadata.get('fleetgate.prune.kept.2')?.value).toMatchObject({ elements: KEPT });
     expect(await readModelFacts(output)).toMatchObject({ slabsPerLayer: 4, slabsPerToken: 2 });
     const { sizeBytes } = costOf(space, spec, await loadBoard('raspberry-pi-5'));
     expect(Math.abs(built.fileBytes - sizeBytes)).toBeLessThanOrEqual(4096);

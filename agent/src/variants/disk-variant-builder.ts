@@ -8,6 +8,9 @@ import type { GgufHeader } from '@fleetgate/shared/gguf/header';
 
 import { type MetadataValue, takenTensor } from '../gguf/assembly.js';
 import { writeAssembly } from '../gguf/disk-assembly.js';
+import { pruning } from '../gguf/prune.js';
+import { slabLayout } from '../gguf/slab-layout.js';
+import type { KeepSets } from '../slabs/routing.js';
 import { fileTypeOf } from './file-type.js';
 import { quantiseFile } from './process-quantise.js';
 import { givenType, quantisable, sizeAs } from './tensor-types.js';
@@ -23,10 +26,17 @@ export interface BuilderOptions {
   readonly threads: number;
 }
 
-/** One build: what is chosen, and the slabs of each layer that stay (index: the layer's number). */
+/** The slabs that stay, by layer that has slabs, and what they were chosen by. */
+export interface KeptSlabs {
+  readonly sets: KeepSets;
+  readonly score: string;
+  readonly task: string;
+}
+
 export interface BuildOrder {
   readonly spec: VariantSpec;
-  readonly keptOf: (layer: number) => readonly number[] | undefined;
+  /** Absent: all stay. */
+  readonly kept?: KeptSlabs | undefined;
   readonly how: string;
   readonly output: string;
 }
@@ -71,36 +81,28 @@ export class VariantBuilder {
     }
   }
 
-  async build({ spec, keptOf, how, output }: BuildOrder, signal: AbortSignal): Promise<void> {
-    const { path, header } = this.#options;
+  async build({ spec, kept, how, output }: BuildOrder, signal: AbortSignal): Promise<void> {
+    const { path, header, sha256 } = this.#options;
+    const layout = slabLayout(header, path);
+    const indexOf = new Map((layout?.layers ?? []).map(({ layer }, i) => [layer, i]));
+    const keptOf = (layer: number): readonly number[] | undefined => kept?.sets[indexOf.get(layer) ?? -1];
     const tensors = header.tensors.map((tensor) => {
       const type = spec.types.get(tensor.name) ?? tensor.type;
       const source = type.id === tensor.type.id ? { path, tensor } : this.#banked(tensor.name, type);
       return takenTensor(source.tensor, source.path, keptOf);
     });
-    const changes = this.#changes(spec, keptOf, how);
-    changes.set('general.file_type', { uint32: fileTypeOf(tensors) });
-    await writeAssembly({ base: { path, header }, changes, tensors, alignment: BUILD_ALIGNMENT, output }, signal);
-  }
-
-  #changes(spec: VariantSpec, keptOf: BuildOrder['keptOf'], how: string): Map<string, MetadataValue> {
-    const { header, sha256 } = this.#options;
+    const pruned =
+      kept === undefined || layout === undefined
+        ? undefined
+        : pruning(path, header, layout, kept.sets, { source: sha256, score: kept.score, task: kept.task });
     const changes = new Map<string, MetadataValue>([
+      ...(pruned?.changes ?? []),
       ['fleetgate.variant.source', sha256],
       ['fleetgate.variant.how', how],
       ['general.quantization_version', { uint32: QUANTISATION_VERSION }],
+      ['general.file_type', { uint32: fileTypeOf(tensors) }],
     ]);
-    if (spec.keep === undefined) return changes;
-    changes.set(`${architectureOf(header)}.expert_count`, { uint32: spec.keep });
-    const layers = new Set(header.tensors.flatMap(({ name }) => /^blk\.(\d+)\..*_exps\./.exec(name)?.[1] ?? []));
-    for (const layer of layers) {
-      const kept = keptOf(Number(layer));
-      if (kept?.length !== spec.keep) {
-        throw new FleetError('internal.invariant', `layer ${layer} keeps ${kept?.length} slabs, expected ${spec.keep}`);
-      }
-      changes.set(`fleetgate.variant.kept.${layer}`, { uint32: kept });
-    }
-    return changes;
+    await writeAssembly({ base: { path, header }, changes, tensors, alignment: BUILD_ALIGNMENT, output }, signal);
   }
 
   #banked(name: string, type: GgmlType) {
@@ -148,11 +150,6 @@ export async function withAlignment<T>(
   } finally {
     await rm(copy, { force: true });
   }
-}
-
-function architectureOf({ metadata }: GgufHeader): string {
-  const value = metadata.get('general.architecture')?.value;
-  return typeof value === 'string' ? value : '';
 }
 
 async function headerIfThere(path: string): Promise<GgufHeader | undefined> {

@@ -1,18 +1,18 @@
 import { processEntry } from '@fleetgate/shared/process-entry';
 
-import type { SlabCounts } from './kept-slabs.js';
+import type { SlabProfile } from '../slabs/profile.js';
 import { runErrand } from './process-errand.js';
 import type { RoutingRequest } from './routing-child.js';
 
 /**
- * How often each slab of a mixture is chosen on the texts, prompts and completions, counted in a process of its own by
- * watching the router. Errors as `runErrand`, and `gguf.malformed` and `engine.unavailable` of the slab-aware engine.
+ * How the router of a mixture chooses on the texts, prompts and completions, task by task, watched in a process of its
+ * own. Reasoning tokens are not told apart. Errors as `runErrand`, and `gguf.malformed` and `engine.unavailable` of the slab-aware engine.
  */
-export async function countSlabs(
+export async function profileSlabs(
   request: RoutingRequest,
   onText: (done: number, total: number) => void,
   signal: AbortSignal,
-): Promise<SlabCounts> {
+): Promise<SlabProfile> {
   const program = processEntry(import.meta.url, './routing-child.js');
-  return runErrand<SlabCounts>(program, request, `counting the slabs of ${request.path}`, onText, signal);
+  return runErrand<SlabProfile>(program, request, `profiling the router of ${request.path}`, onText, signal);
 }

@@ -1,16 +1,17 @@
 /**
- * The process that counts how often each slab of a model is chosen on texts. It is sent a RoutingRequest, answers over IPC
+ * The process that profiles how the router of a model chooses on texts. It is sent a RoutingRequest, answers over IPC
  * (`FromErrand`), and ends.
  */
-import { isFleetError, messageOf } from '@fleetgate/shared/errors';
+import { FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
 import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 
 import { Prompts } from '../engine/prompt-tokens.js';
 import { SlabModel } from '../engine/slab-model.js';
 import { SlabVocabulary } from '../engine/slab-vocabulary.js';
+import { routerDigest } from '../gguf/disk-router-digest.js';
 import { slabLayout } from '../gguf/slab-layout.js';
 import { openLlamaLibrary } from '../native/llama-library.js';
-import type { SlabCounts } from './kept-slabs.js';
+import { ProfileCount, type SlabProfile, type TaskProfile } from '../slabs/profile.js';
 import type { TaskTexts } from './engine-scorer.js';
 
 export interface RoutingRequest {
@@ -26,42 +27,42 @@ function send(message: object): void {
   if (process.connected) process.send?.(message);
 }
 
-async function count({ path, contextTokens, threads, tasks }: RoutingRequest): Promise<SlabCounts> {
+async function count({ path, contextTokens, threads, tasks }: RoutingRequest): Promise<SlabProfile> {
   const library = await openLlamaLibrary();
   const header = await readGguf(path);
   const layout = slabLayout(header, path);
+  if (layout === undefined) throw new FleetError('gguf.unsupported', `${path} has no slabs`);
   const batchTokens = Math.min(BATCH_TOKENS, contextTokens);
   const options = { path, layout, contextTokens, sequences: 1, threads, batchTokens };
   const model = SlabModel.open(library, options);
   const vocabulary = new SlabVocabulary(library, model.vocab, header);
   const prompts = new Prompts(vocabulary);
+  const { architecture, layers, slabsPerLayer, slabsPerToken } = layout;
   const total = tasks.reduce((sum, { pairs }) => sum + pairs.length, 0);
-  const counts: Record<string, readonly (readonly number[])[]> = {};
+  const profiles: Record<string, TaskProfile> = {};
   let done = 0;
   for (const { task, pairs } of tasks) {
-    const ofTask = (layout?.layers ?? []).map(() =>
-      Array.from<unknown, number>({ length: layout?.slabsPerLayer ?? 0 }, () => 0),
-    );
-    model.listener = {
-      probabilities: false,
-      onRouted: ({ layer, slabs }) => {
-        const ofLayer = ofTask[layer];
-        if (ofLayer !== undefined) for (const slab of slabs) ofLayer[slab] = (ofLayer[slab] ?? 0) + 1;
-      },
-    };
+    const counted = new ProfileCount(layers.length, slabsPerLayer);
     for (const { prompt, completion } of pairs) {
       const { tokens } = prompts.tokensOf({ kind: 'chat', messages: [{ role: 'user', content: prompt }] });
       const document = [...tokens, ...vocabulary.tokenise(` ${completion}`, 'plain')].slice(0, contextTokens);
+      const isReasoning = document.map(() => false);
+      counted.document(isReasoning);
       model.forget(0, 0);
       // An output of every token: the last layer routes only those that lead to one.
       const batch = document.map((token, position) => ({ token, position, sequence: 0, output: true }));
-      for (let at = 0; at < batch.length; at += batchTokens) model.evaluate(batch.slice(at, at + batchTokens));
+      for (let at = 0; at < batch.length; at += batchTokens) {
+        model.listener = { probabilities: true, onRouted: (routed) => counted.routed(routed, isReasoning, at) };
+        model.evaluate(batch.slice(at, at + batchTokens));
+      }
       send({ kind: 'progress', done: ++done, total });
     }
-    counts[task] = ofTask;
+    profiles[task] = counted.result;
   }
   model.close();
-  return counts;
+  const router = await routerDigest(path, header);
+  const shape = { architecture, router, layers: layers.length, slabsPerLayer, slabsPerToken };
+  return { schema: 'fleetgate-profile/1', model: shape, tasks: profiles };
 }
 
 async function run(request: RoutingRequest): Promise<void> {

@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import { sha256Schema } from '@fleetgate/shared/catalogue/expert';
 
-import type { SlabCounts } from './kept-slabs.js';
+import { profileSchema, type SlabProfile } from '../slabs/profile.js';
 
 /** What a search measured so far: enough for another run to go on where this one was stopped. */
 export const searchStateSchema = z.object({
@@ -12,8 +12,8 @@ export const searchStateSchema = z.object({
   settings: z.string().min(1),
   /** One for each build and set of texts. Bits per byte, by task. */
   measured: z.record(z.string(), z.record(z.string(), z.number().positive())),
-  /** How often each slab was chosen, by task and layer; absent for a dense model. */
-  slabCounts: z.record(z.string(), z.array(z.array(z.number().nonnegative()))).optional(),
+  /** What slabs are kept by; absent for a dense model, and where all stay. */
+  profile: profileSchema.optional(),
 });
 export type SearchState = z.infer<typeof searchStateSchema>;
 
@@ -21,6 +21,6 @@ export type SearchState = z.infer<typeof searchStateSchema>;
 export interface SearchLog {
   get(key: string): Readonly<Record<string, number>> | undefined;
   put(key: string, bitsPerByte: Readonly<Record<string, number>>): void;
-  readonly slabCounts: SlabCounts | undefined;
-  putSlabCounts(counts: SlabCounts): void;
+  readonly profile: SlabProfile | undefined;
+  putProfile(profile: SlabProfile): void;
 }

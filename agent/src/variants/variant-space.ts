@@ -21,8 +21,8 @@ interface GroupChoice {
 export interface VariantSpace {
   readonly header: GgufHeader;
   readonly layers: number;
-  /** Numbers of the layers that have slabs. */
-  readonly slabLayers: readonly number[];
+  /** Groups of slabs that the router limits its choice to: each keeps equally many. 1 where it does not. */
+  readonly slabGroups: number;
   /** Slabs kept in each layer, most first; the first is all. [0] for a dense model. */
   readonly keepCounts: readonly number[];
   /** Active slabs per token, most first; the first is the file's. [0] for a dense model. */
@@ -61,15 +61,13 @@ export function variantSpace(header: GgufHeader, where: string, options: SpaceOp
     group,
     choices: distinctChoices(group, options.types),
   }));
-  if (layout === undefined) return { header, layers, slabLayers: [], keepCounts: [0], slabsPerToken: [0], groups };
-  const { slabsPerLayer, slabsPerToken, architecture } = layout;
-  const isGrouped = numberOf(header, `${architecture}.expert_group_count`) > 1;
+  if (layout === undefined) return { header, layers, slabGroups: 1, keepCounts: [0], slabsPerToken: [0], groups };
+  const { slabsPerLayer, slabsPerToken, groups: slabGroups } = layout;
   const wanted = options.keepCounts ?? KEPT_SHARES.map((share) => Math.round(share * slabsPerLayer));
-  const kept = wanted.filter((count) => count >= slabsPerToken && count < slabsPerLayer);
-  const keepCounts = [slabsPerLayer, ...(isGrouped ? [] : new Set(kept))].sort((a, b) => b - a);
+  const kept = wanted.filter((keep) => keep >= slabsPerToken && keep < slabsPerLayer && keep % slabGroups === 0);
+  const keepCounts = [slabsPerLayer, ...new Set(kept)].sort((a, b) => b - a);
   const active = Array.from({ length: options.elastic ? slabsPerToken : 1 }, (_, i) => slabsPerToken - i);
-  const slabLayers = layout.layers.map(({ layer }) => layer);
-  return { header, layers, slabLayers, keepCounts, slabsPerToken: active, groups };
+  return { header, layers, slabGroups, keepCounts, slabsPerToken: active, groups };
 }
 
 export function shapeOf({ keepCounts, slabsPerToken, groups }: VariantSpace): GenomeShape {
@@ -176,9 +174,4 @@ function bytesOf(tensors: readonly GgufTensor[], types: ReadonlyMap<string, Ggml
 /** Read for the slabs that a token uses; the router is read whole. */
 function isSlab({ name }: GgufTensor): boolean {
   return /_exps\.(?:weight|bias|scale)$/.test(name);
-}
-
-function numberOf({ metadata }: GgufHeader, key: string): number {
-  const value = metadata.get(key)?.value;
-  return typeof value === 'number' ? value : 0;
 }
