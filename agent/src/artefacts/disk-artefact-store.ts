@@ -93,6 +93,11 @@ export class DiskArtefactStore implements ArtefactStore {
     this.#stored.delete(sha256);
     await rm(this.path(sha256), { force: true });
     await rm(this.#part(sha256), { force: true });
+    // What an engine has made of it: skeletons that it loads in its place.
+    const madeOf = `${sha256}.gguf.`;
+    for (const name of await readdir(this.#options.folder)) {
+      if (name.startsWith(madeOf)) await rm(join(this.#options.folder, name), { force: true });
+    }
   }
 
   async dropPartsExcept(wanted: ReadonlySet<string>): Promise<void> {

@@ -43,8 +43,8 @@ export class ChildCalls {
     try {
       return await new Promise<Calls[CallKind]['answers']>((resolve, reject) => {
         this.#pending.set(id, { child, resolve, reject, ...onTheWay });
-        child.send({ ...call, id } as unknown as Call);
-        if (signal?.aborted === true) cancel();
+        const aborted = signal?.aborted === true ? { aborted: true } : {};
+        child.send({ ...call, ...aborted, id } as unknown as Call);
         signal?.addEventListener('abort', cancel, { once: true });
       });
     } finally {

@@ -43,7 +43,12 @@ export interface Calls {
 }
 export type CallKind = keyof Calls;
 export type Call = {
-  [K in CallKind]: { readonly kind: K; readonly id: number } & Readonly<Calls[K]['takes']>;
+  [K in CallKind]: {
+    readonly kind: K;
+    readonly id: number;
+    /** Cancelled before it was made: it is to do nothing. */
+    readonly aborted?: true;
+  } & Readonly<Calls[K]['takes']>;
 }[CallKind];
 
 /** Parent to child. */

@@ -24,7 +24,14 @@ interface Running {
 type Resume = (token: number | undefined) => void;
 
 /** Loads a model and gives its host. Rejects with a FleetError. */
-export type OpenHost = (model: EngineModel, onProgress: () => void, signal: AbortSignal) => Promise<ModelHost>;
+export type OpenHost = (model: EngineModel, signs: SignsOfLife, signal: AbortSignal) => Promise<ModelHost>;
+
+export interface SignsOfLife {
+  /** A step was finished; told with the next heartbeat. */
+  readonly onProgress: () => void;
+  /** A step takes long but gets on: told at once, since nothing else is until the step is done. */
+  readonly onWaiting: () => void;
+}
 
 /** The child's side of an engine: hosts resident variants and answers the parent's calls about them. */
 export class EngineChild {
@@ -35,6 +42,14 @@ export class EngineChild {
   /** Loads and unloads come one after the other, so that memory can be told apart. */
   #changes: Promise<unknown> = Promise.resolve();
   #progress = 0;
+
+  readonly #signs: SignsOfLife = {
+    onProgress: () => this.#progress++,
+    onWaiting: () => {
+      this.#progress++;
+      this.beat();
+    },
+  };
 
   constructor(open: OpenHost) {
     this.#open = open;
@@ -54,6 +69,7 @@ export class EngineChild {
       return;
     }
     const abort = new AbortController();
+    if (message.aborted === true) abort.abort();
     const variantId = 'variantId' in message ? message.variantId : undefined;
     const ended = this.#answer(message, abort.signal).finally(() => this.#running.delete(message.id));
     this.#running.set(message.id, { variantId: message.kind === 'unload' ? undefined : variantId, abort, ended });
@@ -124,7 +140,7 @@ export class EngineChild {
     if (signal.aborted) throw loadError(model, undefined, '', signal);
     const startedAt = performance.now();
     const before = process.memoryUsage.rss();
-    const host = await this.#open(model, () => this.#progress++, signal);
+    const host = await this.#open(model, this.#signs, signal);
     const grown = process.memoryUsage.rss() - before;
     const loaded = {
       memory: bytes(Math.max(grown, host.accountedBytes)),

@@ -39,7 +39,7 @@ async function start(options: ChildOptions): Promise<StartedChild> {
   const version = `node-llama-cpp ${await getModuleVersion()}, llama.cpp ${llama.llamaCppRelease.release}`;
   return {
     version,
-    open: async (model, onProgress, signal) => {
+    open: async (model, { onProgress }, signal) => {
       try {
         return await LlamaModelHost.load(llama, model, options, onProgress, signal);
       } catch (error) {

@@ -11,7 +11,7 @@ async function start(options: ChildOptions): Promise<StartedChild> {
   const library = await openLlamaLibrary();
   return {
     version: `slab-aware, llama.cpp ${library.version}`,
-    open: (model, onProgress, signal) => openSlabHost(library, model, options, onProgress, signal),
+    open: (model, signs, signal) => openSlabHost(library, model, options, signs, signal),
   };
 }
 

@@ -1,3 +1,5 @@
+import { copyFile, mkdtemp, readdir, rm, truncate } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -113,5 +115,84 @@ describe('the slab-aware engine', () => {
     expect((await answer(slabs, `${OTHER} `)).result.meanLogProb).not.toBeCloseTo(two ?? NaN, 3);
     expect(slabs.setSlabsPerToken(MOE.variantId, undefined)).toBe(true);
     expect(ordinary.setSlabsPerToken(MOE.variantId, 1)).toBe(false);
+  });
+});
+
+describe('the slab-aware engine with part of the slabs in memory', () => {
+  const SLABS = 4 * 16 * 78_336;
+  let folder: string;
+  let whole: Engine;
+  const engines: Engine[] = [];
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'fleetgate-'));
+    whole = open('slabs');
+    engines.push(whole);
+    await whole.load(modelOf('moe'), never);
+  });
+  afterAll(async () => {
+    for (const engine of engines) await engine.close();
+    await rm(folder, { recursive: true });
+  });
+
+  const part = async (share: number, name = `${share}.gguf`): Promise<EngineModel> => {
+    const path = join(folder, name);
+    await copyFile(modelOf('moe').path, path);
+    const serving = { slabBudgetBytes: Math.floor(share * SLABS) };
+    return { ...modelOf('moe'), variantId: variantId(`moe-${share}`), path, serving };
+  };
+  const answer = async (engine: Engine, model: EngineModel, prompt: string) => {
+    let text = '';
+    const input = { kind: 'chat' as const, messages: [{ role: 'user' as const, content: prompt }] };
+    const result = await engine.generate(
+      model.variantId,
+      input,
+      GREEDY,
+      (piece) => (text += piece),
+      never,
+      'confidence',
+    );
+    return { text, result };
+  };
+
+  it.each([0.5, 0.25, 0.05])('answers to the last bit as with all of them, with a share of %d', async (share) => {
+    const engine = open('slabs');
+    engines.push(engine);
+    const model = await part(share);
+    const loaded = await engine.load(model, never);
+    expect(loaded.residency?.strategy).toBe('cache');
+    for (const prompt of [PROMPT, OTHER]) {
+      const [here, there] = [await answer(engine, model, prompt), await answer(whole, modelOf('moe'), prompt)];
+      expect(here.text).toBe(there.text);
+      expect(here.result.meanLogProb).toBe(there.result.meanLogProb);
+      expect(here.result.slabs?.routed).toBeGreaterThan(here.result.outputTokens);
+      expect(here.result.slabs?.hits).toBeLessThan(here.result.slabs?.routed ?? 0);
+      expect(here.result.slabs?.bytesRead).toBeGreaterThan(0);
+    }
+    await engine.unload(model.variantId);
+  });
+
+  it('leaves slabs to the page cache where not even those of one token fit, and says so', async () => {
+    const engine = open('slabs');
+    engines.push(engine);
+    const model = { ...(await part(0.5, 'tiny.gguf')), serving: { slabBudgetBytes: 1000 } };
+    const { residency } = await engine.load(model, never);
+    expect(residency).toMatchObject({ strategy: 'hint', reason: expect.stringContaining('do not fit together') });
+    const [here, there] = [await answer(engine, model, PROMPT), await answer(whole, modelOf('moe'), PROMPT)];
+    expect(here.result.meanLogProb).toBe(there.result.meanLogProb);
+  });
+
+  it('fails an answer, and no other, when the file is cut off under it', async () => {
+    const engine = open('slabs');
+    engines.push(engine);
+    const model = await part(0.1, 'cut.gguf');
+    await engine.load(model, never);
+    await answer(engine, model, PROMPT);
+    await truncate(model.path, 1_000_000);
+    await expect(answer(engine, model, OTHER)).rejects.toMatchObject({ code: 'artefact.unavailable' });
+    await engine.unload(model.variantId);
+    const [healthy] = [await part(0.5, 'healthy.gguf')];
+    await engine.load(healthy, never);
+    expect((await answer(engine, healthy, PROMPT)).result.outputTokens).toBeGreaterThan(0);
+    expect((await readdir(folder)).some((name) => name.endsWith('.part'))).toBe(false);
   });
 });

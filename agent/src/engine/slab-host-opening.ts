@@ -1,46 +1,147 @@
+import { FleetError } from '@fleetgate/shared/errors';
 import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 import { estimateMemory } from '@fleetgate/shared/gguf/facts';
+import { servedMemory } from '@fleetgate/shared/catalogue/serving';
 
-import { slabLayout } from '../gguf/slab-layout.js';
+import { type SlabLayout, slabLayout } from '../gguf/slab-layout.js';
 import type { LlamaLibrary } from '../native/llama-library.js';
+import { prepareSlabs, type PreparedSlabs } from '../residency/linux-residency.js';
+import { readResidencyFacts } from '../residency/linux-residency-facts.js';
+import { chooseResidency, type ResidencyChoice } from '../residency/residency-choice.js';
 import type { ChildOptions } from './child-message.js';
-import type { EngineModel } from './engine.js';
+import type { EngineModel, LoadedModel } from './engine.js';
+import type { SignsOfLife } from './engine-child.js';
 import { cancelled } from './llama-failure.js';
+import { checkCanary, canaryOf } from './slab-canary.js';
 import { SlabModel } from './slab-model.js';
 import { SlabModelHost } from './slab-model-host.js';
 import { SlabVocabulary } from './slab-vocabulary.js';
 
 /** Tokens of one evaluation at most: between two of them a call can be aborted and is seen to get on. */
 const BATCH_TOKENS = 256;
+/** Between two signs of life of an evaluation that waits for storage. */
+const SIGN_PERIOD_MS = 1000;
 
-/** Loads a model for the slab-aware engine. Throws `gguf.malformed`, `gguf.unsupported` and `job.cancelled`. */
+type Kept = Exclude<ResidencyChoice, { readonly strategy: 'refused' }>;
+
+/**
+ * Loads a model for the slab-aware engine. Throws `gguf.malformed`, `gguf.unsupported`, `artefact.unavailable`,
+ * `engine.out-of-memory` for a budget that not even one token can be computed with, `engine.unavailable` where this system
+ * cannot keep slabs as asked or does not compute with them what it should, and `job.cancelled`.
+ */
 export async function openSlabHost(
   library: LlamaLibrary,
   model: EngineModel,
   { threads, sequences }: Pick<ChildOptions, 'threads' | 'sequences'>,
-  onProgress: () => void,
+  { onProgress, onWaiting }: SignsOfLife,
   signal: AbortSignal,
 ): Promise<SlabModelHost> {
+  const slowly = onceIn(SIGN_PERIOD_MS, onWaiting);
   const header = await readGguf(model.path);
-  if (signal.aborted) throw cancelled(`loading ${model.variantId}`);
   const layout = slabLayout(header, model.path);
+  const whole = estimateMemory(header, model.contextTokens, sequences, model.path);
+  const weights = header.tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const wishTokens = Math.min(BATCH_TOKENS, model.contextTokens);
+  const choice = await choose(model, layout, whole - weights, wishTokens);
+  const prepared = await prepare(model, layout, choice, slowly);
+  if (signal.aborted) throw cancelled(`loading ${model.variantId}`);
   const slabModel = SlabModel.open(library, {
-    path: model.path,
+    path: prepared?.loadPath ?? model.path,
     layout,
     contextTokens: model.contextTokens,
     sequences,
     threads,
-    batchTokens: Math.min(BATCH_TOKENS, model.contextTokens),
+    batchTokens: choice.batchTokens,
     slabsPerToken: model.serving?.slabsPerToken,
   });
-  onProgress();
-  return new SlabModelHost({
-    model,
-    slabModel,
-    vocabulary: new SlabVocabulary(library, slabModel.vocab, header),
-    sequences,
-    residency: { strategy: 'none', reason: 'all slabs are in memory' },
-    accountedBytes: estimateMemory(header, model.contextTokens, sequences, model.path),
-    onProgress,
+  try {
+    slabModel.onLayer = slowly;
+    onProgress();
+    const reason = await attach(slabModel, prepared, layout, choice, onProgress);
+    return new SlabModelHost({
+      model,
+      slabModel,
+      vocabulary: new SlabVocabulary(library, slabModel.vocab, header),
+      sequences,
+      residency: { strategy: choice.strategy, reason },
+      accountedBytes:
+        choice.strategy === 'cache'
+          ? servedMemory(whole, layout?.slabsBytes ?? 0, { slabBudgetBytes: choice.budgetBytes })
+          : whole,
+      onProgress,
+    });
+  } catch (error) {
+    slabModel.close();
+    throw error;
+  }
+}
+
+async function choose(
+  { path, serving }: EngineModel,
+  layout: SlabLayout | undefined,
+  contextBytes: number,
+  wishTokens: number,
+): Promise<Kept> {
+  const slabBudgetBytes = serving?.slabBudgetBytes;
+  if (layout === undefined || slabBudgetBytes === undefined || slabBudgetBytes >= layout.slabsBytes) {
+    return {
+      strategy: 'none',
+      budgetBytes: 0,
+      batchTokens: wishTokens,
+      populate: false,
+      reason: 'all slabs are in memory',
+    };
+  }
+  const facts = await readResidencyFacts({ path, layout, slabBudgetBytes, contextBytes });
+  const choice = chooseResidency(facts, wishTokens);
+  if (choice.strategy !== 'refused') return choice;
+  throw new FleetError('engine.out-of-memory', `${path}: ${choice.reason}`, {
+    hint: 'give it a larger budget of slabs, or a smaller build of the model',
   });
+}
+
+async function prepare(
+  { path }: EngineModel,
+  layout: SlabLayout | undefined,
+  { strategy, budgetBytes, populate }: Kept,
+  onWaiting: () => void,
+): Promise<PreparedSlabs | undefined> {
+  if (layout === undefined || strategy === 'none') return undefined;
+  return prepareSlabs({ path, layout, strategy, budgetBytes, populate, onWaiting });
+}
+
+/** Calls at most once in a time, ms. */
+function onceIn(periodMs: number, call: () => void): () => void {
+  let last = performance.now();
+  return () => {
+    const now = performance.now();
+    if (now - last < periodMs) return;
+    last = now;
+    call();
+  };
+}
+
+/** Puts the residency in its place; why it is this one, for people. */
+async function attach(
+  slabModel: SlabModel,
+  prepared: PreparedSlabs | undefined,
+  layout: SlabLayout | undefined,
+  { strategy, reason }: Kept,
+  onProgress: () => void,
+): Promise<string> {
+  if (prepared === undefined || layout === undefined) return reason;
+  if (strategy === 'hint') {
+    slabModel.residency = await prepared.attach();
+    return reason;
+  }
+  // The same tokens, once by the file's own pages and once by what we put in their place: not a bit may differ.
+  const hint = await prepared.attach('hint');
+  slabModel.residency = hint;
+  const expected = canaryOf(slabModel, layout);
+  onProgress();
+  hint.close();
+  slabModel.residency = await prepared.attach();
+  checkCanary(slabModel, layout, expected);
+  onProgress();
+  return prepared.wholeLoad === undefined ? reason : `${reason}; loading read the whole file (${prepared.wholeLoad})`;
 }

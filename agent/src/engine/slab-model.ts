@@ -84,6 +84,8 @@ export class SlabModel {
   #closed = false;
   residency: SlabResidency | undefined;
   listener: RoutingListener | undefined;
+  /** Called before each layer's slabs are computed with: an evaluation may take long where storage is slow. */
+  onLayer: (() => void) | undefined;
 
   private constructor(library: LlamaLibrary, model: Address, options: SlabModelOptions) {
     const { layout, contextTokens, sequences, threads, batchTokens } = options;
@@ -95,7 +97,8 @@ export class SlabModel {
     this.#callback = library.evalCallback((tensor, ask) => this.#onTensor(tensor, ask));
     const params = library.contextDefaultParams();
     params.n_ctx = contextTokens * sequences;
-    params.n_batch = params.n_ubatch = batchTokens;
+    // llama.cpp wants room for one output of each sequence, whatever is ever evaluated at once.
+    params.n_batch = params.n_ubatch = Math.max(batchTokens, sequences);
     params.n_seq_max = sequences;
     params.n_threads = params.n_threads_batch = threads;
     params.no_perf = true;
@@ -279,6 +282,7 @@ export class SlabModel {
     }
     this.#routed = { layer: index, tokens, slabsPerToken, slabs };
     this.residency?.ensure(index, slabs);
+    this.onLayer?.();
     this.#tell(layer, this.#routed);
   }
 

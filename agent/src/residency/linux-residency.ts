@@ -11,7 +11,7 @@ import { ModelSource } from './disk-model-source.js';
 import { prepareSkeleton } from './disk-skeleton.js';
 import { CacheResidency } from './linux-cache-residency.js';
 import { HintResidency } from './linux-hint-residency.js';
-import { findMapping } from './linux-mapping.js';
+import { type FileMapping, findMapping } from './linux-mapping.js';
 import type { SlabResidency } from './residency.js';
 import { slabPages, type SlabPages } from './slab-pages.js';
 import { SlabReads, type SlowWait } from './worker-slab-reads.js';
@@ -41,8 +41,11 @@ export interface PreparedSlabs {
   readonly loadPath: string;
   /** Why llama.cpp has to read the whole model to load it; undefined where it need not. */
   readonly wholeLoad: string | undefined;
-  /** To be called once the model is loaded, on the thread that evaluates. */
-  attach(): Promise<SlabResidency>;
+  /**
+   * To be called once the model is loaded, on the thread that evaluates. With `as`, by that strategy in place of the one
+   * asked for: what is attached later takes over from what was before, which is to be closed.
+   */
+  attach(as?: 'hint'): Promise<SlabResidency>;
 }
 
 const READERS = 4;
@@ -73,10 +76,15 @@ export async function prepareSlabs(options: SlabsInMemory): Promise<PreparedSlab
   }
   const skeleton = await skeletonOf(path, pages, options);
   const loadPath = typeof skeleton === 'string' ? path : skeleton.path;
+  let mapping: FileMapping | undefined;
   return {
     loadPath,
     wholeLoad: typeof skeleton === 'string' ? skeleton : undefined,
-    attach: () => attach({ libc, pages, path, loadPath, options }),
+    attach: (as) => {
+      // What is laid over it hides the places from the list of mappings.
+      mapping ??= findMapping(realpathSync(loadPath));
+      return attach({ libc, pages, path, loadPath, mapping, options, strategy: as ?? options.strategy });
+    },
   };
 }
 
@@ -96,13 +104,15 @@ interface Attaching {
   readonly pages: SlabPages;
   readonly path: string;
   readonly loadPath: string;
+  readonly mapping: FileMapping;
   readonly options: SlabsInMemory;
+  readonly strategy: SlabsInMemory['strategy'];
 }
 
-async function attach({ libc, pages, path, loadPath, options }: Attaching): Promise<SlabResidency> {
-  const mapping = findMapping(realpathSync(loadPath));
+async function attach(attaching: Attaching): Promise<SlabResidency> {
+  const { libc, pages, path, loadPath, mapping, options, strategy } = attaching;
   const source = ModelSource.open(path);
-  if (options.strategy === 'hint') {
+  if (strategy === 'hint') {
     const { populate = false } = options;
     return new HintResidency({ libc, pages, mapping, source, overSkeleton: loadPath !== path, populate });
   }

@@ -45,7 +45,7 @@ export type ResidencyChoice =
 /** What a child process takes besides the model: Node, its reading threads, llama.cpp. Measured 70 to 85 MB. */
 export const PROCESS_BYTES = 90_000_000;
 /** Kept free of slabs, for what the kernel needs at the moment. */
-const SPARE_SHARE = 0.01;
+export const SPARE_SHARE = 0.01;
 /** Where fewer of the slabs' bytes can be managed, the cache would not hold the memory budget. */
 const LEAST_MANAGED_SHARE = 0.8;
 /** `vm.max_map_count` by default, less what a process has anyway; a piece may be two mappings. */
