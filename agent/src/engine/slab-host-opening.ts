@@ -9,7 +9,7 @@ import { prepareSlabs, type PreparedSlabs } from '../residency/linux-residency.j
 import { readResidencyFacts } from '../residency/linux-residency-facts.js';
 import { chooseResidency, type ResidencyChoice } from '../residency/residency-choice.js';
 import type { ChildOptions } from './child-message.js';
-import type { EngineModel, LoadedModel } from './engine.js';
+import type { EngineModel } from './engine.js';
 import type { SignsOfLife } from './engine-child.js';
 import { cancelled } from './llama-failure.js';
 import { checkCanary, canaryOf } from './slab-canary.js';
