@@ -24,9 +24,8 @@ interface Options {
   readonly json?: boolean;
 }
 
-/** Answers from which speed is measured, and their length. */
+/** Answers from which speed is measured. */
 const SPEED_PROMPTS = 12;
-const SPEED_TOKENS = 48;
 
 /** Adds `gguf elastic`: what a mixture is worth with each number of active slabs per token. */
 export function registerGgufElastic(gguf: Command): void {
@@ -82,7 +81,7 @@ async function measure({ path, scorer, signal }: Workbench, slabsPerToken: numbe
   const served = { path, slabsPerToken };
   const bitsPerByte = await scorer.bitsPerByte(served, tasks, signal);
   const prompts = someTexts(tasks, Math.ceil(SPEED_PROMPTS / tasks.length));
-  const decodeTokensPerS = await scorer.decodeRate(served, prompts, SPEED_TOKENS, signal);
+  const decodeTokensPerS = await scorer.decodeRate(served, prompts, signal);
   return { bitsPerByte: { ...bitsPerByte }, decodeTokensPerS: decodeTokensPerS ?? null };
 }
 

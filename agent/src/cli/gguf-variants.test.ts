@@ -56,6 +56,10 @@ async function variants(out: string, ...more: string[]): Promise<VariantCatalogu
   return variantCatalogueSchema.parse(JSON.parse(printed));
 }
 
+function withoutSpeed({ variants, ...catalogue }: VariantCatalogue): object {
+  return { ...catalogue, variants: variants.map((one) => ({ ...one, decodeTokensPerS: undefined })) };
+}
+
 async function measurements(out: string): Promise<number> {
   const log = JSON.parse(await readFile(join(folder, out, 'search.json'), 'utf8')) as { measured: object };
   return Object.keys(log.measured).filter((key) => key.startsWith('search')).length;
@@ -134,7 +138,7 @@ describe('fleetgate gguf variants', () => {
     const resumed = await variants('killed', '--budget-evals', '10', '--resume', '--build', '1');
     expect(await measurements('killed')).toBe(10);
     const straight = await variants('straight', '--budget-evals', '10', '--build', '1');
-    expect(resumed).toEqual(straight);
+    expect(withoutSpeed(resumed)).toEqual(withoutSpeed(straight));
     const left = await readdir(join(folder, 'killed'));
     expect(left.filter((name) => name.startsWith('.') || name.endsWith('.part'))).toEqual([]);
   });

@@ -92,7 +92,7 @@ async function findVariants(file: string, options: VariantOptions): Promise<void
   const texts = await readTaskTexts(options.texts);
   const out = resolve(options.out);
   await mkdir(out, { recursive: true });
-  await onWorkbench(file, { threads: options.threads, work: out, bank: join(out, 'types') }, async (bench) => {
+  await onWorkbench(file, { threads: options.threads, work: out, keepsTypes: true }, async (bench) => {
     const types = options.types.split(',').map(targetType);
     const { keep: keepCounts, layerGroups } = options;
     const space = variantSpace(bench.header, bench.path, { types, layerGroups, keepCounts, elastic: true });
@@ -128,7 +128,7 @@ async function findVariants(file: string, options: VariantOptions): Promise<void
     );
   });
   // The model in each type is needed to go on, not to use what was built.
-  if (options.build > 0) tell(`${join(out, 'types')} and ${LOG} are only needed to go on with --resume`);
+  tell(`types-* and ${LOG} in ${out} are only needed to go on with --resume`);
 }
 
 /** How the router chooses on the texts; undefined where no slab can go. */

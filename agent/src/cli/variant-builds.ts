@@ -7,6 +7,7 @@ import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 import { digestOf } from '../artefacts/disk-digest.js';
 import { type BitsByTask, lossOf, type TaskTexts } from '../variants/engine-scorer.js';
 import { costOf, specOf, type VariantSpace } from '../variants/variant-space.js';
+import { someTexts } from './variant-texts.js';
 import { scopeOf, type VariantRun } from './variant-run.js';
 import { tell, type Workbench } from './variant-workbench.js';
 
@@ -54,8 +55,13 @@ export async function buildEntries(
       sizeBytes: (await readGguf(path)).fileBytes,
     };
     files.set(name, facts);
+    const served = { path, slabsPerToken: entry.slabsPerToken };
+    const decodeTokensPerS = await bench.scorer.decodeRate(served, someTexts(parts.heldOut, 2), bench.signal);
     const elastic = await elasticSteps(parts, entry);
-    built.push({ ...entry, ...facts, elastic: [...elastic], file: name });
+    built.push({
+      ...{ ...entry, ...facts, elastic: [...elastic], file: name },
+      ...(decodeTokensPerS === undefined ? {} : { decodeTokensPerS }),
+    });
   }
   return built;
 }

@@ -32,8 +32,8 @@ interface WorkbenchOptions {
   readonly threads: number;
   /** Where builds of the moment go: about the size of the model for each type. Default: a folder beside the output. */
   readonly work?: string | undefined;
-  /** The folder of the model in each type, when it is to stay. */
-  readonly bank?: string | undefined;
+  /** Whether the model in each type is to stay there, for another run. */
+  readonly keepsTypes?: boolean;
 }
 
 const WATCHDOG = milliseconds(30_000);
@@ -72,7 +72,7 @@ export async function onWorkbench<T>(
     await mkdir(folder, { recursive: true });
     await removeAbandoned(work);
     const sha256 = await digestOf(path, abort.signal);
-    const bank = options.bank ?? join(folder, 'types');
+    const bank = join(options.keepsTypes === true ? work : folder, `types-${sha256.slice(0, 12)}`);
     const builder = new VariantBuilder({ path, header, sha256, folder: bank, threads: options.threads });
     const scorer = new VariantScorer(engine, contextTokens);
     return await use({

@@ -19,6 +19,7 @@ export type BitsByTask = Readonly<Record<string, number>>;
 
 /** Stands for "no longer a language model": chance comes to about 2 to 4 bits per byte. */
 const BROKEN = 99;
+const SPEED_TOKENS = 48;
 const VARIANT = variantIdSchema.parse('measured');
 
 /** Measures what builds are worth, one after the other, on an engine of its own. */
@@ -48,20 +49,15 @@ export class VariantScorer {
 
   /**
    * Output tokens per second on this machine, one answer at a time: the median over the texts' prompts, each answered with
-   * up to `maxTokens`. Undefined where no answer had more than one token.
+   * up to SPEED_TOKENS. Undefined where no answer had more than one token.
    */
-  async decodeRate(
-    file: ServedFile,
-    tasks: readonly TaskTexts[],
-    maxTokens: number,
-    signal: AbortSignal,
-  ): Promise<number | undefined> {
+  async decodeRate(file: ServedFile, tasks: readonly TaskTexts[], signal: AbortSignal): Promise<number | undefined> {
     await this.#load(file, signal);
     try {
       const rates: number[] = [];
       for (const { prompt } of tasks.flatMap(({ pairs }) => pairs)) {
         const input = { kind: 'chat' as const, messages: [{ role: 'user' as const, content: prompt }] };
-        const sampling = { maxTokens, temperature: 0, topP: 1, stop: [] };
+        const sampling = { maxTokens: SPEED_TOKENS, temperature: 0, topP: 1, stop: [] };
         const { outputTokens, decode } = await this.#engine.generate(VARIANT, input, sampling, () => {}, signal);
         // The first one is the prefill's.
         if (outputTokens > 1 && decode > 0) rates.push((1000 * (outputTokens - 1)) / decode);

@@ -53,11 +53,14 @@ export const catalogueVariantSchema = z.object({
   bitsPerByte: bitsPerByteSchema,
   /** The same beyond those of the source; below 0 where it is better. What the fleet takes as a variant's `loss`. */
   loss: z.record(z.string().min(1), z.number()),
+  /** Of the file; up to a page off where it was not built. */
   sizeBytes: z.number().int().positive(),
   /** Weights read for one output token, all in memory. */
   activeBytes: z.number().positive(),
   /** Energy above idle per output token on the catalogue's board. Modelled from its profile. */
   decodeJPerToken: z.number().positive(),
+  /** Measured on the machine that searched, for builds that were written: whatever the board, for comparing builds. */
+  decodeTokensPerS: z.number().positive().optional(),
   /** With fewer active slabs, most first. Measured for builds that were written. */
   elastic: z.array(elasticStepSchema).default([]),
   /** Beside the catalogue. Absent where it was not built: the same command with a larger `--build` builds it. */
