@@ -5,6 +5,7 @@ type Register = (gguf: Command) => void;
 /** Work on model files, by name. Only the one that is asked for is loaded; for `--help`, all are. */
 const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   elastic: async () => (await import('./gguf-elastic.js')).registerGgufElastic,
+  synth: async () => (await import('./gguf-synth.js')).registerGgufSynth,
   inspect: async () => (await import('./gguf-inspect.js')).registerGgufInspect,
   trace: async () => (await import('./gguf-trace.js')).registerGgufTrace,
   consistency: async () => (await import('./gguf-consistency.js')).registerGgufConsistency,

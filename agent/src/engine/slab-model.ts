@@ -5,6 +5,7 @@ import type { Address, Batch, LlamaLibrary } from '../native/llama-library.js';
 import type { SlabResidency } from '../residency/residency.js';
 import type { KeepSets, RoutedLayer } from '../slabs/routing.js';
 import {
+  asProbabilities,
   chosenSlabs,
   dropSlabs,
   moeTensor,
@@ -290,7 +291,12 @@ export class SlabModel {
     const listener = this.listener;
     if (listener === undefined) return;
     const probabilities = listener.probabilities ? this.#probabilities.get(layer) : undefined;
-    listener.onRouted(probabilities === undefined ? routed : { ...routed, probabilities: this.#floats(probabilities) });
+    if (probabilities === undefined) {
+      listener.onRouted(routed);
+      return;
+    }
+    const scores = asProbabilities(this.#floats(probabilities), this.#layout?.slabsPerLayer ?? 1);
+    listener.onRouted({ ...routed, probabilities: scores });
   }
 
   #weigh(tensor: Address, layer: number): void {

@@ -87,6 +87,22 @@ export function dropSlabs(scores: Float32Array, slabs: number, kept: readonly nu
   for (let i = 0; i < scores.length; i++) if (isKept[i % slabs] === 0) scores[i] = DROPPED;
 }
 
+/**
+ * A router's scores as probabilities, `tokens x slabs`: as they are where they are some; of architectures that choose by
+ * logits, and softmax over the chosen only, their softmax over all.
+ */
+export function asProbabilities(scores: Float32Array, slabs: number): Float32Array {
+  if (scores.every((score) => score >= 0 && score <= 1)) return scores;
+  for (let start = 0; start < scores.length; start += slabs) {
+    const row = scores.subarray(start, start + slabs);
+    const max = row.reduce((most, score) => Math.max(most, score), -Infinity);
+    let total = 0;
+    for (let i = 0; i < row.length; i++) total += row[i] = Math.exp((row[i] ?? 0) - max);
+    for (let i = 0; i < row.length; i++) row[i] = (row[i] ?? 0) / total;
+  }
+  return scores;
+}
+
 /** The choice of a layer out of a tensor's bytes: rows of `stride` numbers, of which the first ones are the choice. */
 export function chosenSlabs(ids: Int32Array, tokens: number, slabsPerToken: number, stride: number): Int32Array {
   if (stride === slabsPerToken) return ids.slice(0, tokens * slabsPerToken);

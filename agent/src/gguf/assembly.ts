@@ -22,7 +22,13 @@ export interface AssembledTensor {
   readonly pieces: readonly Piece[];
 }
 
-export type MetadataValue = string | { readonly uint32: number | readonly number[] };
+export type MetadataValue =
+  | string
+  | boolean
+  | { readonly uint32: number | readonly number[] }
+  | { readonly int32: readonly number[] }
+  | { readonly float32: number | readonly number[] }
+  | { readonly texts: readonly string[] };
 
 /** A metadata entry of the base file as it lies there: element type and value. */
 export interface RawEntry {
@@ -34,6 +40,9 @@ export interface RawEntry {
 const SLAB_TENSOR =
   /^blk\.(\d+)\.(?:ffn_(?:gate|up|down|gate_up)_exps\.(?:weight|bias|scale)|ffn_gate_inp\.(?:weight|bias)|exp_probs_b(?:\.bias)?)$/;
 const UINT32 = 4;
+const INT32 = 5;
+const FLOAT32 = 6;
+const BOOL = 7;
 const STRING = 8;
 const ARRAY = 9;
 
@@ -125,9 +134,17 @@ function joined(pieces: readonly Piece[]): readonly Piece[] {
 
 function encoded(value: MetadataValue): Uint8Array {
   if (typeof value === 'string') return Buffer.concat([u32(STRING), text(value)]);
-  const { uint32 } = value;
-  if (typeof uint32 === 'number') return Buffer.concat([u32(UINT32), u32(uint32)]);
-  return Buffer.concat([u32(ARRAY), u32(UINT32), u64(uint32.length), ...uint32.map(u32)]);
+  if (typeof value === 'boolean') return Buffer.concat([u32(BOOL), Buffer.from([value ? 1 : 0])]);
+  if ('texts' in value) return array(STRING, value.texts.map(text));
+  if ('int32' in value) return array(INT32, value.int32.map(u32));
+  const [id, numbers, write] =
+    'uint32' in value ? ([UINT32, value.uint32, u32] as const) : ([FLOAT32, value.float32, f32] as const);
+  if (typeof numbers === 'number') return Buffer.concat([u32(id), write(numbers)]);
+  return array(id, numbers.map(write));
+}
+
+function array(type: number, elements: readonly Uint8Array[]): Uint8Array {
+  return Buffer.concat([u32(ARRAY), u32(type), u64(elements.length), ...elements]);
 }
 
 function text(value: string): Uint8Array {
@@ -137,7 +154,13 @@ function text(value: string): Uint8Array {
 
 function u32(value: number): Uint8Array {
   const bytes = Buffer.alloc(4);
-  bytes.writeUInt32LE(value);
+  bytes.writeUInt32LE(value >>> 0);
+  return bytes;
+}
+
+function f32(value: number): Uint8Array {
+  const bytes = Buffer.alloc(4);
+  bytes.writeFloatLE(value);
   return bytes;
 }
 
