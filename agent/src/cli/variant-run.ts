@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 
 import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
+import { FleetError, isFleetError } from '@fleetgate/shared/errors';
 import { SeededRandom } from '@fleetgate/shared/random';
 
 import { importanceOf, type ScoreName } from '../slabs/importance.js';
@@ -101,10 +102,20 @@ export class VariantRun {
     const order = this.order(scope, genome, output);
     await bench.builder.build(order, bench.signal);
     const served = { path: output, slabsPerToken: order.spec.slabsPerToken };
-    const bits = await bench.scorer.bitsPerByte(served, texts, bench.signal);
+    const bits = await bench.scorer
+      .bitsPerByte(served, texts, bench.signal)
+      .catch((error: unknown) => cannotMeasure(order.how, error));
     log.put(key, bits);
     return bits;
   }
+}
+
+function cannotMeasure(how: string, error: unknown): never {
+  if (!isFleetError(error) || error.code === 'job.cancelled') throw error;
+  throw new FleetError(error.code, `the build "${how}" cannot be measured: ${error.message}`, {
+    cause: error,
+    hint: 'go on with --resume; if it happens again, leave one of its types out of --types (in another --out)',
+  });
 }
 
 /** Digest of everything that a measurement depends on besides the model. */

@@ -76,8 +76,7 @@ export class VariantBuilder {
       seen.add(given.join(','));
       const path = join(folder, `${type.name.toLowerCase()}.gguf`);
       const present = await headerIfThere(path);
-      if (present === undefined) tell(`quantising to ${type.name.toLowerCase()}`);
-      this.#bank.set(type.id, { path, header: present ?? (await this.#quantise(type, path, signal)) });
+      this.#bank.set(type.id, { path, header: present ?? (await this.#quantise(type, path, tell, signal)) });
     }
   }
 
@@ -114,8 +113,15 @@ export class VariantBuilder {
     throw new FleetError('internal.invariant', `tensor ${name} was not quantised to ${type.name}`);
   }
 
-  async #quantise(type: GgmlType, output: string, signal: AbortSignal): Promise<GgufHeader> {
+  async #quantise(
+    type: GgmlType,
+    output: string,
+    tell: (line: string) => void,
+    signal: AbortSignal,
+  ): Promise<GgufHeader> {
     const { header, threads, path } = this.#options;
+    tell(`quantising to ${type.name.toLowerCase()}`);
+    const steps = new ProgressSteps((percent) => tell(`quantising to ${type.name.toLowerCase()}: ${percent} %`));
     const tensors = quantisable(header);
     const typeByTensor = new Map(tensors.map((tensor) => [tensor.name, givenType(tensor, type).id]));
     const expectedBytes = tensors.reduce(
@@ -124,7 +130,7 @@ export class VariantBuilder {
     );
     const request = { output, typeByTensor, threads, expectedBytes };
     return withAlignment(path, header, output, signal, async (input) =>
-      quantiseFile({ ...request, input }, () => {}, signal),
+      quantiseFile({ ...request, input }, (done, all) => steps.reached(done, all), signal),
     );
   }
 }
@@ -149,6 +155,23 @@ export async function withAlignment<T>(
     return await use(copy);
   } finally {
     await rm(copy, { force: true });
+  }
+}
+
+/** Tells of every quarter, once. */
+class ProgressSteps {
+  readonly #tell: (percent: number) => void;
+  #told = 0;
+
+  constructor(tell: (percent: number) => void) {
+    this.#tell = tell;
+  }
+
+  reached(done: number, all: number): void {
+    const quarters = Math.floor((4 * done) / all);
+    if (quarters <= this.#told || quarters >= 4) return;
+    this.#told = quarters;
+    this.#tell(25 * quarters);
   }
 }
 
