@@ -167,7 +167,11 @@ describe('fleetgate gguf variants', () => {
     }
   });
 
-  it('refuses a board that is not known', async () => {
+  it('refuses a board that is not known, and one that no build fits on', async () => {
+    await expect(variants('none', '--max-bytes', '1MB')).rejects.toMatchObject({
+      code: 'usage.invalid',
+      message: expect.stringContaining('smallest build'),
+    });
     const nowhere = argumentsFor('none', []).map((one) => (one === 'raspberry-pi-5' ? 'abacus' : one));
     const program = new Command().exitOverride();
     registerGgufVariants(program);

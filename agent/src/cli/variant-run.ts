@@ -49,9 +49,10 @@ export class VariantRun {
 
   async search(scope: Scope, texts: readonly TaskTexts[], evaluations: number): Promise<SearchRun> {
     const { space, board, options } = this.#parts;
+    const mostBytes = options.maxBytes ?? board.memoryBytes.value - board.reservedBytes;
+    checkSmallest(space, board, mostBytes);
     const own = texts.filter(({ task }) => scope.tasks?.includes(task) ?? true);
     const source = await this.#measured(scope, genomeOfSource(space), own, 'search');
-    const mostBytes = options.maxBytes ?? board.memoryBytes.value - board.reservedBytes;
     const problem = searchProblem(space, board, meanOf(source), { mostBytes, worstLoss: options.maxLoss });
     let done = 0;
     return searchVariants(
@@ -108,6 +109,21 @@ export class VariantRun {
     log.put(key, bits);
     return bits;
   }
+}
+
+/** Refuses a search in which no build fits. */
+function checkSmallest(space: VariantSpace, board: BoardProfile, mostBytes: number): void {
+  const smallest = specOf(
+    space,
+    genesOf(space).map(({ choices }) => choices.length - 1),
+  );
+  const { sizeBytes } = costOf(space, smallest, board);
+  if (sizeBytes <= mostBytes) return;
+  throw new FleetError(
+    'usage.invalid',
+    `the smallest build takes ${sizeBytes} bytes, expected at most ${mostBytes} (${board.id} or --max-bytes)`,
+    { hint: 'narrower --types, smaller --keep counts, or a larger board' },
+  );
 }
 
 function cannotMeasure(how: string, error: unknown): never {
