@@ -3,7 +3,14 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import type { Budgets, DeviceView, ListBody, PlanView, RequestView } from '@fleetgate/shared/api/operations';
+import type {
+  Budgets,
+  DeviceView,
+  ListBody,
+  PlanView,
+  RequestView,
+  VariantView,
+} from '@fleetgate/shared/api/operations';
 
 import { NO_CHROMIUM, findChromium, openChromium } from '../support/chromium.ts';
 import { clickThrough } from '../support/dashboard-click-through.ts';
@@ -201,6 +208,26 @@ describe('the main job, end to end, on real models', () => {
     const budgets = await getJson<Budgets>(`${fleet.url}/api/v1/budgets`);
     expect(budgets.classes).toEqual({});
   }, 180_000);
+
+  it('takes in another build of an expert, which a device loads in part, and measures', async () => {
+    const { facts } = (await getJson<ListBody<VariantView>>(`${fleet.url}/api/v1/variants`)).items.find(
+      ({ id }) => id === 'moe-q8_0',
+    ) as VariantView;
+    const added = await fleetgate(['experts', 'offload', 'moe', '--resident', '30%', '--url', fleet.url, '--json']);
+    expect(JSON.parse(added.stdout)).toMatchObject({ id: 'moe-q8_0-r30', made: { from: 'moe-q8_0', loss: {} } });
+    const slabBudgetBytes = Math.floor(0.3 * (facts.slabsBytes ?? 0));
+    let measured: DeviceView['measurements'][number] | undefined;
+    while (measured === undefined) {
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      const { items } = await getJson<ListBody<DeviceView>>(`${fleet.url}/api/v1/devices`);
+      measured = items
+        .flatMap(({ measurements }) => measurements)
+        .find(({ variantId, serving }) => variantId === 'moe-q8_0-r30' && serving?.slabBudgetBytes === slabBudgetBytes);
+    }
+    expect(measured.decodeTokensPerS).toBeGreaterThan(0);
+    const removed = await fleetgate(['experts', 'remove-variant', 'moe-q8_0-r30', '--url', fleet.url, '--json']);
+    expect(JSON.parse(removed.stdout)).toEqual({ removed: 'moe-q8_0-r30' });
+  }, 90_000);
 
   it('serves health, metrics, the API description and the dashboard', async () => {
     for (const path of ['/healthz', '/readyz', '/api/openapi.json', '/'])

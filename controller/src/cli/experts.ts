@@ -12,6 +12,7 @@ import { ERROR_KINDS, type ErrorCode, FleetError } from '@fleetgate/shared/error
 import type { Command } from 'commander';
 
 import { ApiClient, type ConnectOptions, withConnection } from './api-client.js';
+import { registerImport } from './experts-import.js';
 import { registerVariantCommands } from './experts-variants.js';
 import { printJson, printLine, printNote, printTable, showBytes, styled } from './output.js';
 
@@ -46,6 +47,7 @@ export function registerExperts(program: Command): void {
       .option('--domain <domain...>', 'what it is good at; none for a generalist'),
   ).action(add);
   registerVariantCommands(experts);
+  registerImport(experts);
 }
 
 async function list(options: ExpertsOptions): Promise<void> {
