@@ -16,6 +16,11 @@ export interface Libc {
   /** Maps a file's bytes over `[at, at + bytes)`, readable only. */
   mapFile(at: Address, bytes: number, fd: number, offset: number): void;
   protect(at: Address, bytes: number, access: 'none' | 'read' | 'read-write'): void;
+  /**
+   * Moves the pages at `from` to `to`, over what was there; `from` stays, empty, with the access it had. False where the
+   * kernel (before 5.7) cannot.
+   */
+  movePages(from: Address, to: Address, bytes: number): boolean;
   /** Gives pages back; memory of nobody reads as zeros afterwards. */
   drop(at: Address, bytes: number): void;
   /** Asks for pages of a mapped file to be read ahead; does not wait. False where the kernel does not do it. */
@@ -40,6 +45,7 @@ const MAP_PRIVATE_FIXED = MAP_PRIVATE | 0x10;
 const MAP_SHARED_FIXED = 0x01 | 0x10;
 const MAP_ANONYMOUS = 0x20;
 const MAP_NORESERVE = 0x4000;
+const MREMAP_MAYMOVE_FIXED_DONTUNMAP = 1 | 2 | 4;
 const MADV_WILLNEED = 3;
 const MADV_DONTNEED = 4;
 const MADV_NOHUGEPAGE = 15;
@@ -75,6 +81,7 @@ async function open(): Promise<Libc> {
   const own = koffi.load(null);
   const mmap = own.func('int64_t mmap(uint64_t, size_t, int, int, int, int64_t)') as (...all: number[]) => number;
   const munmap = own.func('int munmap(uint64_t, size_t)') as (...all: number[]) => number;
+  const mremap = own.func('int64_t mremap(uint64_t, size_t, size_t, int, uint64_t)') as (...all: number[]) => number;
   const mprotect = own.func('int mprotect(uint64_t, size_t, int)') as (...all: number[]) => number;
   const madvise = own.func('int madvise(uint64_t, size_t, int)') as (...all: number[]) => number;
   const mincore = own.func('int mincore(uint64_t, size_t, _Out_ void *)') as (
@@ -109,6 +116,7 @@ async function open(): Promise<Libc> {
     protect: (at, bytes, access) => {
       if (mprotect(at, bytes, PROT[access]) !== 0) throw failed('mprotect', at, bytes, koffi.errno());
     },
+    movePages: (from, to, bytes) => mremap(from, bytes, bytes, MREMAP_MAYMOVE_FIXED_DONTUNMAP, to) === to,
     drop: (at, bytes) => {
       if (madvise(at, bytes, MADV_DONTNEED) !== 0) throw failed('madvise', at, bytes, koffi.errno());
     },

@@ -2,7 +2,7 @@ import { FleetError } from '@fleetgate/shared/errors';
 
 import type { Address, Libc } from '../native/linux-libc.js';
 import type { SlabId } from '../slabs/cache-policy.js';
-import { ANYWHERE, type EvictFrom, type SlabCache } from '../slabs/slab-cache.js';
+import { type Admission, ANYWHERE, type EvictFrom, type SlabCache } from '../slabs/slab-cache.js';
 import type { ModelSource } from './disk-model-source.js';
 import type { FileMapping } from './linux-mapping.js';
 import { CUT_OFF } from './read-ring.js';
@@ -35,8 +35,11 @@ export class CacheResidency implements SlabResidency {
   readonly #parts: CacheParts;
   readonly #ranges: readonly (readonly (PageRange & { readonly address: Address })[])[];
   readonly #held = new Set<SlabId>();
+  /** How many slabs each layer used in the last batch. */
+  readonly #used: number[] = [];
   /** Slabs read when the source was last found unchanged. */
   #checked = 0;
+  #canMove = true;
   #tokens = 1;
   #figures = { routed: 0, hits: 0, tokens: 0 };
   #isClosed = false;
@@ -98,6 +101,7 @@ export class CacheResidency implements SlabResidency {
       this.#checked = reads.finished;
     }
     if (isStreaming && layer + 1 < pages.layers) this.#lookAhead(layer + 1, wanted.length);
+    this.#used[layer] = this.#tokens > 1 ? wanted.length : (this.#used[layer] ?? 0);
   }
 
   figures(): ResidencyFigures {
@@ -123,17 +127,13 @@ export class CacheResidency implements SlabResidency {
 
   /** Takes slabs in and starts to read those that are missing. False, and nothing done, where they do not fit now. */
   #admit(slabs: readonly SlabId[], from: EvictFrom): boolean {
-    const { cache, libc, reads } = this.#parts;
+    const { cache, reads } = this.#parts;
     const admission = cache.request(slabs, from);
     if (admission === undefined) return false;
     for (const slab of slabs) this.#held.add(slab);
     try {
-      for (const slab of admission.evicted) this.#shut(slab);
-      for (const slab of admission.missing) {
-        const ranges = this.#ranges[slab] ?? [];
-        for (const { address, bytes } of ranges) libc.protect(address, bytes, 'read-write');
-        reads.start(slab, ranges);
-      }
+      this.#remap(admission);
+      for (const slab of admission.missing) reads.start(slab, this.#ranges[slab] ?? []);
     } catch (error) {
       this.#forget(admission.missing.filter((slab) => !reads.isReading(slab)));
       throw error;
@@ -141,6 +141,31 @@ export class CacheResidency implements SlabResidency {
       reads.publish();
     }
     return true;
+  }
+
+  /**
+   * Opens the missing slabs' places and shuts the evicted ones'. Pages move from one to the other where they are as many:
+   * giving them back and taking new ones costs their clearing and a fault each.
+   */
+  #remap({ evicted, missing }: Admission): void {
+    const { libc } = this.#parts;
+    const free = new Map<number, Address[]>();
+    for (const { address, bytes } of evicted.flatMap((slab) => this.#ranges[slab] ?? [])) {
+      const same = free.get(bytes);
+      if (same === undefined) free.set(bytes, [address]);
+      else same.push(address);
+    }
+    for (const { address, bytes } of missing.flatMap((slab) => this.#ranges[slab] ?? [])) {
+      const from = this.#canMove ? free.get(bytes)?.pop() : undefined;
+      if (from !== undefined) {
+        this.#canMove = libc.movePages(from, address, bytes);
+        libc.protect(from, bytes, 'none');
+        if (this.#canMove) continue;
+        libc.drop(from, bytes);
+      }
+      libc.protect(address, bytes, 'read-write');
+    }
+    for (const [bytes, addresses] of free) for (const address of addresses) this.#shutRange(address, bytes);
   }
 
   /** What was read ahead may hold the room that is wanted now: it is waited for and let go. */
@@ -158,9 +183,14 @@ export class CacheResidency implements SlabResidency {
     );
   }
 
-  /** Starts to read the slabs of the next layer that this batch will most likely use; as many as there is room for. */
+  /**
+   * Starts to read the slabs of the next layer that this batch will most likely use; as many as there is room for.
+   * The last layer is computed for the tokens with an output only: it shows at the first batch how many that are.
+   */
   #lookAhead(layer: number, used: number): void {
-    const likely = this.#parts.cache.ranked(layer).slice(0, Math.floor(used * LOOK_AHEAD_SHARE));
+    const isLast = layer === this.#parts.pages.layers - 1;
+    const before = this.#used[layer] ?? (isLast ? 0 : used);
+    const likely = this.#parts.cache.ranked(layer).slice(0, Math.floor(Math.min(used, before) * LOOK_AHEAD_SHARE));
     for (let count = likely.length; count > 0; count = Math.floor(count / 2)) {
       if (this.#admit(likely.slice(0, count), { kind: 'below-first', layer: layer - 1 })) return;
     }
@@ -209,11 +239,12 @@ export class CacheResidency implements SlabResidency {
 
   /** Gives the pages of a slab back and makes them inaccessible. */
   #shut(slab: SlabId): void {
-    const { libc } = this.#parts;
-    for (const { address, bytes } of this.#ranges[slab] ?? []) {
-      libc.protect(address, bytes, 'none');
-      libc.drop(address, bytes);
-    }
+    for (const { address, bytes } of this.#ranges[slab] ?? []) this.#shutRange(address, bytes);
+  }
+
+  #shutRange(address: Address, bytes: number): void {
+    this.#parts.libc.protect(address, bytes, 'none');
+    this.#parts.libc.drop(address, bytes);
   }
 
   #offsetOf(slab: SlabId): number {

@@ -1,0 +1,165 @@
+import { closeSync, openSync } from 'node:fs';
+
+import { openLibc } from '../native/linux-libc.js';
+import { belady, decayedFrequency, type RoutingTrace } from '../slabs/cache-policy.js';
+import { type SimulatedCache, simulateCache } from '../slabs/cache-simulation.js';
+import type { BenchAnswer, BenchVariant } from './bench-offload-child.js';
+import { BenchProcess } from './bench-offload-process.js';
+import { openSandbox } from './bench-offload-sandbox.js';
+
+/** A way of keeping slabs, to be compared with stock llama.cpp under the same cap. */
+export interface Contest {
+  readonly name: string;
+  readonly path: string;
+  readonly device: string;
+  /** Undefined: no cap. */
+  readonly capBytes: number | undefined;
+  readonly variant: Exclude<BenchVariant, 'stock'>;
+  readonly budgetBytes: number;
+  readonly batchTokens: number;
+  readonly contextTokens: number;
+  readonly frequencies: readonly number[];
+  readonly skeletonFolder: string;
+}
+
+export interface Course {
+  /** Bytes per second of storage; undefined: as fast as it is. */
+  readonly speeds: readonly (number | undefined)[];
+  readonly warmUp: readonly number[];
+  /** Tokens of each speed. */
+  readonly decode: readonly (readonly number[])[];
+  /** Turns that each speed's tokens are cut into; the two take turns. */
+  readonly turns: number;
+  readonly prefill: readonly number[];
+}
+
+export interface Pair {
+  readonly stock: BenchAnswer;
+  readonly ours: BenchAnswer;
+}
+
+export interface ContestResult {
+  readonly load: Pair;
+  readonly limitsMemory: boolean;
+  readonly throttles: boolean;
+  /** `[speed][turn]`. */
+  readonly decode: readonly (readonly Pair[])[];
+  /** `[speed]`. */
+  readonly prefill: readonly Pair[];
+  /** Slabs of all decoded tokens, those of warming up first. */
+  readonly trace: RoutingTrace;
+}
+
+export type Tell = (text: string) => void;
+
+/** Runs a contest: both variants alive at once, each under its own cap, taking turns. */
+export async function runContest(
+  contest: Contest,
+  course: Course,
+  tell: Tell,
+  signal: AbortSignal,
+): Promise<ContestResult> {
+  const open: BenchProcess[] = [];
+  try {
+    await forgetFile(contest.path);
+    const group = `fleetgate-bench-${process.pid}-${contest.name.replaceAll(/[^\w]/g, '')}`;
+    const sandboxes = [];
+    for (const name of ['stock', 'ours']) {
+      const sandbox = await openSandbox(`${group}-${name}`, contest.capBytes, contest.device);
+      sandboxes.push(sandbox);
+      open.push(await BenchProcess.start(sandbox));
+    }
+    const [stock, ours] = open;
+    if (stock === undefined || ours === undefined) throw new Error('two processes were started');
+    const shared = { ...contest, kind: 'open' as const };
+    const load = {
+      stock: await stock.ask({ ...shared, variant: 'stock' }, signal),
+      ours: await ours.ask(shared, signal),
+    };
+    tell(`${contest.name}: loaded in ${seconds(load.stock.ms)} s (stock), ${seconds(load.ours.ms)} s`);
+    const both = async (request: Parameters<BenchProcess['ask']>[0]): Promise<Pair> => ({
+      stock: await stock.ask(request.kind === 'decode' ? { ...request, trace: false } : request, signal),
+      ours: await ours.ask(request, signal),
+    });
+    const throttle = async (bytes: number | undefined): Promise<void> => {
+      for (const one of open) await one.throttle(bytes);
+    };
+    const warm = await both({ kind: 'decode', tokens: course.warmUp, trace: true });
+    const trace = [warm.ours];
+    const decode: Pair[][] = [];
+    for (const [i, speed] of course.speeds.entries()) {
+      await throttle(speed);
+      const turns: Pair[] = [];
+      for (const tokens of cut(course.decode[i] ?? [], course.turns)) {
+        turns.push(await both({ kind: 'decode', tokens, trace: true }));
+        trace.push(...turns.slice(-1).map((pair) => pair.ours));
+      }
+      decode.push(turns);
+      tell(
+        `${contest.name}, ${speedName(speed)}: ${turns.map(({ stock, ours }) => (stock.ms / ours.ms).toFixed(2)).join(' ')}`,
+      );
+    }
+    const prefill: Pair[] = [];
+    for (const speed of course.prefill.length === 0 ? [] : course.speeds) {
+      await throttle(speed);
+      const pair = await both({ kind: 'prefill', tokens: course.prefill, ubatch: contest.batchTokens });
+      prefill.push(pair);
+      tell(`${contest.name}, ${speedName(speed)}: prompt ${(pair.stock.ms / pair.ours.ms).toFixed(2)}`);
+    }
+    return {
+      load,
+      limitsMemory: sandboxes.every((one) => one.limitsMemory),
+      throttles: sandboxes.every((one) => one.throttles),
+      decode,
+      prefill,
+      trace: trace.flatMap((answer) => answer.trace ?? []).map((layers) => layers.map((ids) => Int32Array.from(ids))),
+    };
+  } finally {
+    for (const one of open) await one.close();
+    await forgetFile(contest.path);
+  }
+}
+
+/** Pages that somebody read before would be charged to nobody's cap. */
+export async function forgetFile(path: string): Promise<void> {
+  const fd = openSync(path, 'r');
+  (await openLibc()).forgetCached(fd, 0, 0);
+  closeSync(fd);
+}
+
+export interface Floors {
+  /** The same policy on the same tokens with the same memory: what it should have read. */
+  readonly own: SimulatedCache;
+  /** What the policy that knows the future would have read. */
+  readonly belady: SimulatedCache;
+}
+
+/** What the tokens after warming up cost at least, by simulation. */
+export function floorsOf(
+  trace: RoutingTrace,
+  warmUp: number,
+  shape: Parameters<typeof simulateCache>[1],
+  frequencies: readonly number[],
+): Floors {
+  const slabs = frequencies.length;
+  const options = { warmUp, filled: true };
+  return {
+    own: simulateCache(trace, shape, decayedFrequency(slabs, frequencies), options),
+    belady: simulateCache(trace, shape, belady(slabs, shape.slabsPerLayer, trace), options),
+  };
+}
+
+export function speedName(bytesPerSecond: number | undefined): string {
+  return bytesPerSecond === undefined ? 'unthrottled' : `${Math.round(bytesPerSecond / 1e6)} MB/s`;
+}
+
+function cut(tokens: readonly number[], parts: number): (readonly number[])[] {
+  const size = Math.ceil(tokens.length / parts);
+  return Array.from({ length: parts }, (_, i) => tokens.slice(i * size, (i + 1) * size)).filter(
+    (part) => part.length > 0,
+  );
+}
+
+function seconds(ms: number): string {
+  return (ms / 1000).toFixed(1);
+}
