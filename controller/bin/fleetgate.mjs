@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 
 const AGENT_COMMANDS = new Set(['agent', 'doctor', 'outcomes', 'gguf']);
 const argv = process.argv.slice(2);
-const onDevice = AGENT_COMMANDS.has(argv[0] ?? '');
+const onDevice = AGENT_COMMANDS.has(argv[0] ?? '') || (argv[0] === 'bench' && argv[1] === 'offload');
 const entry = new URL(onDevice ? '../../agent/dist/cli/main.js' : '../dist/cli/main.js', import.meta.url);
 
 if (!existsSync(entry)) {

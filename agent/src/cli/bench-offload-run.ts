@@ -11,12 +11,16 @@ import { openSandbox } from './bench-offload-sandbox.js';
 export interface Contest {
   readonly name: string;
   readonly path: string;
+  /** What stock llama.cpp loads: another copy where ours shares the kernel's pages of the file. */
+  readonly stockPath: string;
   readonly device: string;
   /** Undefined: no cap. */
   readonly capBytes: number | undefined;
   readonly variant: Exclude<BenchVariant, 'stock'>;
   readonly budgetBytes: number;
   readonly batchTokens: number;
+  /** Of stock llama.cpp: its own default. */
+  readonly stockBatchTokens: number;
   readonly contextTokens: number;
   readonly frequencies: readonly number[];
   readonly skeletonFolder: string;
@@ -61,7 +65,7 @@ export async function runContest(
 ): Promise<ContestResult> {
   const open: BenchProcess[] = [];
   try {
-    await forgetFile(contest.path);
+    for (const path of new Set([contest.path, contest.stockPath])) await forgetFile(path);
     const group = `fleetgate-bench-${process.pid}-${contest.name.replaceAll(/[^\w]/g, '')}`;
     const sandboxes = [];
     for (const name of ['stock', 'ours']) {
@@ -73,7 +77,10 @@ export async function runContest(
     if (stock === undefined || ours === undefined) throw new Error('two processes were started');
     const shared = { ...contest, kind: 'open' as const };
     const load = {
-      stock: await stock.ask({ ...shared, variant: 'stock' }, signal),
+      stock: await stock.ask(
+        { ...shared, variant: 'stock', path: contest.stockPath, batchTokens: contest.stockBatchTokens },
+        signal,
+      ),
       ours: await ours.ask(shared, signal),
     };
     tell(`${contest.name}: loaded in ${seconds(load.stock.ms)} s (stock), ${seconds(load.ours.ms)} s`);
@@ -102,7 +109,11 @@ export async function runContest(
     const prefill: Pair[] = [];
     for (const speed of course.prefill.length === 0 ? [] : course.speeds) {
       await throttle(speed);
-      const pair = await both({ kind: 'prefill', tokens: course.prefill, ubatch: contest.batchTokens });
+      const prompt = { kind: 'prefill', tokens: course.prefill } as const;
+      const pair = {
+        stock: await stock.ask({ ...prompt, ubatch: contest.stockBatchTokens }, signal),
+        ours: await ours.ask({ ...prompt, ubatch: contest.batchTokens }, signal),
+      };
       prefill.push(pair);
       tell(`${contest.name}, ${speedName(speed)}: prompt ${(pair.stock.ms / pair.ours.ms).toFixed(2)}`);
     }
@@ -116,7 +127,7 @@ export async function runContest(
     };
   } finally {
     for (const one of open) await one.close();
-    await forgetFile(contest.path);
+    for (const path of new Set([contest.path, contest.stockPath])) await forgetFile(path);
   }
 }
 

@@ -11,6 +11,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   agent: async () => (await import('./agent.js')).registerAgent,
   outcomes: async () => (await import('./outcomes.js')).registerOutcomes,
   gguf: async () => (await import('./gguf.js')).registerGguf,
+  bench: async () => (await import('./bench.js')).registerBench,
   doctor: async () => (await import('./doctor.js')).registerDoctor,
 };
 

@@ -1,0 +1,294 @@
+import { join } from 'node:path';
+import { release } from 'node:os';
+import { fileURLToPath } from 'node:url';
+
+import { FleetError } from '@fleetgate/shared/errors';
+import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
+import { SeededRandom } from '@fleetgate/shared/random';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+
+import { writeSyntheticMoe } from '../gguf/disk-synthetic-moe.js';
+import { type SlabLayout, slabBytesOf, slabLayout } from '../gguf/slab-layout.js';
+import { topicStream } from '../gguf/synthetic-moe.js';
+import { chooseResidency, kernelVersion, type ResidencyFacts } from '../residency/residency-choice.js';
+import { frequenciesOf } from '../slabs/cache-simulation.js';
+import { bytesOf, figuresOf, isLossless, type OffloadReport, reportText } from './bench-offload-report.js';
+import { BenchProcess } from './bench-offload-process.js';
+import { type Contest, type Course, floorsOf, forgetFile, runContest } from './bench-offload-run.js';
+import { type BenchStorage, openSandbox, openStorage } from './bench-offload-sandbox.js';
+import { bytesOption, positiveInteger } from './variant-options.js';
+
+interface Options {
+  readonly size: number;
+  readonly caps: readonly string[];
+  readonly storage: readonly (number | undefined)[];
+  readonly strategy?: 'hint' | 'cache';
+  readonly tokens: number;
+  readonly turns: number;
+  readonly warmUp: number;
+  readonly prompt: number;
+  readonly folder?: string;
+  readonly json?: boolean;
+}
+
+interface Model {
+  readonly path: string;
+  readonly copy: string;
+  readonly layout: SlabLayout;
+  readonly vocabulary: number;
+  /** Uses per token of each slab in another text than the one that is measured. */
+  readonly frequencies: readonly number[];
+}
+
+const BUNDLED_MOE = fileURLToPath(new URL('../../../experts/moe/moe-q8_0.gguf', import.meta.url));
+const SHAPE = { slabsPerLayer: 64, slabsPerToken: 4, embedding: 1024, slabWidth: 768 };
+/** Of such a layer: 64 slabs of 2.5 MB, and attention. */
+const LAYER_BYTES = 163_700_000;
+/** llama.cpp's own default (`n_ubatch`). */
+const STOCK_BATCH_TOKENS = 512;
+const BATCH_TOKENS = 1024;
+/** Measured for this shape: what an evaluation's buffers take, per token of a batch; a context's cache, per token. */
+const BUFFER_BYTES = 60_000;
+const CONTEXT_TOKEN_BYTES = 1024 * 2;
+const PROFILE_TOKENS = 300;
+const SEED = 1;
+const PROFILE_SEED = 2;
+/** At slow storage so many tokens of the others: it takes long, and spreads little. */
+const SLOW_SHARE = 0.6;
+const SLOW = 200e6;
+/** More than the model needs. */
+const FITS = 'fits';
+const FITTING_SPARE_BYTES = 600e6;
+
+/** Adds `bench offload`: slabs kept by us against stock llama.cpp, under memory caps, from the same run. */
+export function registerBenchOffload(bench: Command): void {
+  bench
+    .command('offload')
+    .description(
+      'mixture-of-experts model larger than memory: slabs kept by us against stock llama.cpp’s mapping, both under a ' +
+        'memory cap, taking turns (Linux; caps, throttling and a disk of its own need root). Makes and removes a model',
+    )
+    .option('--size <bytes>', 'size of the model that is made', bytesOption, 2.6e9)
+    .option('--caps <list>', `caps, in per cent of the model, or ${FITS}`, capList, ['35', '50', FITS])
+    .option('--storage <list>', 'speeds of storage per second, or max', speedList, [undefined, 400e6, 90e6])
+    .addOption(new Option('--strategy <name>', 'instead of the one chosen by rule').choices(['hint', 'cache']))
+    .option('--tokens <n>', 'tokens decoded at each speed', positiveInteger, 40)
+    .option('--turns <n>', 'turns that they are cut into', positiveInteger, 5)
+    .option('--warm-up <n>', 'tokens before measuring', positiveInteger, 60)
+    .option('--prompt <n>', 'tokens of the prompt; 1 for none', positiveInteger, 1024)
+    .option('--folder <dir>', 'where the model is made (default: the system’s folder for temporary files)')
+    .option('--json', 'print one JSON document')
+    .action(async (options: Options) => benchOffload(options));
+}
+
+async function benchOffload(options: Options): Promise<void> {
+  if (process.platform !== 'linux') {
+    throw new FleetError('engine.unavailable', `bench offload: only on Linux, this is ${process.platform}`);
+  }
+  const interrupted = new AbortController();
+  const interrupt = (): void => interrupted.abort(new FleetError('job.cancelled', 'interrupted; all is removed'));
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, interrupt);
+  const copies = options.strategy === 'hint' ? 2 : 1;
+  const storage = await openStorage(options.folder, copies * options.size);
+  try {
+    const report = await measure(options, storage, copies > 1, interrupted.signal);
+    process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : reportText(report));
+  } finally {
+    await storage.remove();
+    for (const name of ['SIGINT', 'SIGTERM'] as const) process.off(name, interrupt);
+  }
+}
+
+async function measure(
+  options: Options,
+  storage: BenchStorage,
+  withCopy: boolean,
+  signal: AbortSignal,
+): Promise<OffloadReport> {
+  const model = await makeModel(options, storage, withCopy, signal);
+  const { layout, frequencies } = model;
+  const weights = layout.slabsBytes + layout.otherBytes;
+  const notes = [
+    `model ${mb(weights)} MB, slabs ${mb(layout.slabsBytes)} MB (${layout.slabsPerLayer} in each of ` +
+      `${layout.layers.length} layers, ${layout.slabsPerToken} used, ${(layout.slabBytes / 1e6).toFixed(2)} MB each); ` +
+      `read-ahead ${storage.readAheadKb ?? '?'} KB; one thread; a prompt of ${options.prompt} tokens`,
+    ...storage.notes,
+  ];
+  const report = { figures: [...noFigures()], bytes: [...noBytes()], isLossless: true };
+  for (const cap of options.caps) {
+    const { name, contest, course, reason } = plan(cap, options, model, storage);
+    notes.push(
+      `${name}: ${reason}; prompts ${contest.batchTokens} tokens at once (stock: ${STOCK_BATCH_TOKENS}, its default)`,
+    );
+    const result = await runContest(contest, course, tell, signal);
+    if (contest.capBytes !== undefined && !result.limitsMemory)
+      notes.push(`${name}: memory could not be capped (control groups)`);
+    if (!result.throttles) notes.push(`${name}: storage could not be throttled (control groups)`);
+    report.figures.push(...figuresOf(name, options.storage, result));
+    report.isLossless &&= isLossless(result);
+    if (contest.variant !== 'cache') continue;
+    const shape = {
+      slabsPerLayer: layout.slabsPerLayer,
+      slabBytes: layout.layers.map(slabBytesOf),
+      capacityBytes: contest.budgetBytes,
+    };
+    report.bytes.push(bytesOf(name, result, floorsOf(result.trace, options.warmUp, shape, frequencies)));
+  }
+  return { ...report, notes };
+}
+
+function noFigures(): OffloadReport['figures'] {
+  return [];
+}
+
+function noBytes(): OffloadReport['bytes'] {
+  return [];
+}
+
+async function makeModel(
+  { size }: Options,
+  storage: BenchStorage,
+  withCopy: boolean,
+  signal: AbortSignal,
+): Promise<Model> {
+  const shape = { ...SHAPE, layers: Math.max(2, Math.round(size / LAYER_BYTES)) };
+  const path = join(storage.folder, 'model.gguf');
+  tell('making the model');
+  const made = await writeSyntheticMoe(path, BUNDLED_MOE, shape, SEED, signal);
+  const copy = withCopy ? join(storage.folder, 'copy.gguf') : path;
+  if (withCopy) await writeSyntheticMoe(copy, BUNDLED_MOE, shape, SEED, signal);
+  const layout = slabLayout(await readGguf(path), path);
+  if (layout === undefined) throw new FleetError('internal.invariant', 'the model that was made has no slabs');
+  const { vocabulary } = made.shape;
+  const frequencies = await profile(
+    path,
+    layout,
+    storage,
+    topicStream(vocabulary, PROFILE_TOKENS, new SeededRandom(PROFILE_SEED)),
+    signal,
+  );
+  return { path, copy, layout, vocabulary, frequencies };
+}
+
+/** Uses of slabs in another text, as a task's profile would have them; without caps, and forgotten by the kernel after. */
+async function profile(
+  path: string,
+  { slabsPerLayer, layers }: SlabLayout,
+  { device }: BenchStorage,
+  tokens: readonly number[],
+  signal: AbortSignal,
+): Promise<readonly number[]> {
+  tell('profiling another text');
+  const process_ = await BenchProcess.start(
+    await openSandbox(`fleetgate-bench-${process.pid}-profile`, undefined, device),
+  );
+  try {
+    const contextTokens = tokens.length;
+    await process_.ask({ kind: 'open', path, variant: 'none', budgetBytes: 0, batchTokens: 1, contextTokens }, signal);
+    const { trace = [] } = await process_.ask({ kind: 'decode', tokens, trace: true }, signal);
+    const shape = { slabsPerLayer, slabBytes: layers.map(slabBytesOf), capacityBytes: 0 };
+    return [
+      ...frequenciesOf(
+        trace.map((row) => row.map((ids) => Int32Array.from(ids))),
+        shape,
+      ),
+    ];
+  } finally {
+    await process_.close();
+    await forgetFile(path);
+  }
+}
+
+interface Plan {
+  readonly name: string;
+  readonly contest: Contest;
+  readonly course: Course;
+  readonly reason: string;
+}
+
+function plan(
+  cap: string,
+  options: Options,
+  { path, copy, layout, vocabulary, frequencies }: Model,
+  storage: BenchStorage,
+): Plan {
+  const fits = cap === FITS;
+  const weights = layout.slabsBytes + layout.otherBytes;
+  const counts = options.storage.map((speed) =>
+    speed !== undefined && speed < SLOW ? Math.ceil(SLOW_SHARE * options.tokens) : options.tokens,
+  );
+  const decoded = options.warmUp + counts.reduce((sum, count) => sum + count, 0);
+  const contextTokens = 8 + Math.max(decoded, options.prompt);
+  const capBytes = fits ? weights + FITTING_SPARE_BYTES : Math.round((weights * Number(cap)) / 100);
+  const facts: ResidencyFacts = {
+    platform: process.platform,
+    isTermux: false,
+    kernel: kernelVersion(release()),
+    memoryBytes: capBytes,
+    isLimited: true,
+    slabsBytes: layout.slabsBytes,
+    otherBytes: layout.otherBytes,
+    contextBytes: contextTokens * CONTEXT_TOKEN_BYTES * layout.layers.length + BATCH_TOKENS * BUFFER_BYTES,
+    slabBytes: layout.slabBytes,
+    slabsPerLayer: layout.slabsPerLayer,
+    slabsPerToken: layout.slabsPerToken,
+    managedShare: 1,
+    pieces: layout.layers.reduce((sum, { tensors }) => sum + tensors.length * layout.slabsPerLayer, 0),
+    hasDirectReads: true,
+    hasSparseFiles: true,
+  };
+  const choice = chooseResidency(facts, BATCH_TOKENS);
+  if (choice.strategy === 'refused') throw new FleetError('usage.invalid', `cap ${cap} %: ${choice.reason}`);
+  const tokens = topicStream(vocabulary, decoded + options.prompt, new SeededRandom(SEED));
+  let at = 0;
+  const take = (count: number): readonly number[] => tokens.slice(at, (at += count));
+  const variant = fits ? choice.strategy : (options.strategy ?? choice.strategy);
+  const name = fits ? FITS : `${cap} %`;
+  return {
+    name,
+    reason: variant === choice.strategy ? choice.reason : `asked for: ${variant}`,
+    contest: {
+      name: `cap ${name}`,
+      path,
+      stockPath: copy,
+      device: storage.device,
+      capBytes,
+      variant,
+      budgetBytes: choice.budgetBytes,
+      batchTokens: choice.batchTokens,
+      stockBatchTokens: STOCK_BATCH_TOKENS,
+      contextTokens,
+      frequencies,
+      skeletonFolder: storage.folder,
+    },
+    course: {
+      speeds: options.storage,
+      warmUp: take(options.warmUp),
+      decode: counts.map(take),
+      turns: options.turns,
+      prefill: options.prompt > 1 ? take(options.prompt) : [],
+    },
+  };
+}
+
+function capList(text: string): readonly string[] {
+  return text.split(',').map((part) => {
+    const cap = part.trim().replace(/\s*%$/, '');
+    if (cap !== FITS && !(Number(cap) > 0 && Number(cap) < 100)) {
+      throw new InvalidArgumentError(`expected per cents between 0 and 100, or ${FITS}, separated by commas.`);
+    }
+    return cap;
+  });
+}
+
+function speedList(text: string): readonly (number | undefined)[] {
+  return text.split(',').map((part) => (part.trim() === 'max' ? undefined : bytesOption(part)));
+}
+
+function mb(bytes: number): number {
+  return Math.round(bytes / 1e6);
+}
+
+function tell(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
