@@ -2,6 +2,7 @@ import { join } from 'node:path';
 
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 
+import { KNOWN_LIBRARY, KNOWN_PACKAGE } from './llama-layout.js';
 import { locateLlama } from './llama-library.js';
 
 /** Tensors whose name the pattern is found in (ECMAScript regular expression) become `type`. */
@@ -68,7 +69,7 @@ export async function openQuantiser(): Promise<Quantiser> {
   const { default: koffi } = await import('koffi').catch((cause: unknown) => {
     throw unavailable(`koffi is not installed: ${messageOf(cause)}`, cause);
   });
-  const { folder } = locateLlama();
+  const { folder, packageVersion } = locateLlama();
   try {
     // llama.cpp's libraries find each other's symbols only when all of them are loaded globally, in this order.
     const load = (name: string): ReturnType<typeof koffi.load> => koffi.load(join(folder, name), { global: true });
@@ -100,6 +101,7 @@ export async function openQuantiser(): Promise<Quantiser> {
     const version = String(library.func('const char *llama_version()')());
     const logCallback = koffi.proto('void fleetgate_quantise_log(int level, const char *text, void *data)');
     const setLog = library.func('llama_log_set', 'void', [koffi.pointer(logCallback), 'void *']);
+    checkVersion(packageVersion, version);
     checkLayout(defaults() as QuantiseParams, koffi.sizeof(params), version);
     return {
       version,
@@ -158,6 +160,13 @@ class QuantiseLog {
   get said(): string {
     return this.#lines.findLast((line) => /fail|error/i.test(line)) ?? this.#lines.at(-1) ?? '';
   }
+}
+
+function checkVersion(packageVersion: string, version: string): void {
+  if (packageVersion === KNOWN_PACKAGE && version === KNOWN_LIBRARY) return;
+  throw unavailable(
+    `node-llama-cpp is ${packageVersion} with llama.cpp ${version}, expected exactly ${KNOWN_PACKAGE} with ${KNOWN_LIBRARY}`,
+  );
 }
 
 function checkLayout(defaults: QuantiseParams, sizeBytes: number, version: string): void {
