@@ -25,7 +25,7 @@ export type SearchMethod = 'assisted' | 'plain' | 'random';
 
 const POPULATION = 24;
 const INNER = { population: 48, generations: 24 };
-/** Every so many measurements one is spent near the front but not where the prediction says. */
+/** Every so many measurements one is spent where the prediction does not say: on a choice never made, or near the front. */
 const EXPLORE_EVERY = 6;
 const DRAWS = 200;
 /** Measurements that the prediction is made of: its cost grows with their cube. */
@@ -84,7 +84,7 @@ export class FrontSearch {
         return this.#queue.shift() ?? this.#anyNew();
       case 'assisted':
         return (
-          (this.#measured.size % EXPLORE_EVERY === 0 ? this.#nearFront() : this.#mostPromising()) ?? this.#anyNew()
+          (this.#measured.size % EXPLORE_EVERY === 0 ? this.#unexplored() : this.#mostPromising()) ?? this.#anyNew()
         );
     }
   }
@@ -135,6 +135,19 @@ export class FrontSearch {
       if (gain > 0 && gain > (best?.gain ?? 0)) best = { genome, gain };
     }
     return best?.genome ?? this.#nearFront();
+  }
+
+  /** The original with a choice that no genome measured so far has made, which predictions know nothing of. */
+  #unexplored(): Genome | undefined {
+    const { shape } = this.#problem;
+    const seen = shape.map((_, gene) => new Set(this.measured.map(({ genome }) => genome[gene])));
+    for (const [gene, choices] of shape.entries()) {
+      for (let choice = 1; choice < choices; choice++) {
+        const genome = shape.map((_, i) => (i === gene ? choice : 0));
+        if (seen[gene]?.has(choice) === false && this.#isNew(genome)) return genome;
+      }
+    }
+    return this.#nearFront();
   }
 
   #nearFront(): Genome | undefined {

@@ -1,6 +1,6 @@
 import { type Genome, type GenomeShape, genomeKey } from './genome.js';
 
-/** Ridge: choices seen once are believed most of what they showed. */
+/** Ridge: a step seen once is believed most of what it showed. */
 const SHRINKAGE = 0.02;
 /** Genomes that differ in this many steps say little of each other. */
 const REACH = 1.5;
@@ -13,16 +13,17 @@ export interface Measured {
 }
 
 /**
- * Predicts the loss of genomes from those that were measured: a constant and one addend for every choice of every gene
- * (ridge regression), and on top what near genomes were off by (Gaussian process, exponential kernel on the number of
+ * Predicts the loss of genomes from those that were measured: a constant and one addend for every step along every gene
+ * (ridge regression; a choice never seen lies between its neighbours), and on top what near genomes were off by (Gaussian process, exponential kernel on the number of
  * steps between them). Additive first, since bit widths of different tensors hardly act on each other, and keep counts
  * and active slabs do only where they are small. O(n^3) for n measured.
  */
 export function lossModel(shape: GenomeShape, measured: readonly Measured[]): (genome: Genome) => number {
   const mean = measured.reduce((sum, { loss }) => sum + loss, 0) / Math.max(1, measured.length);
-  const offsets = shape.map((_, i) => shape.slice(0, i).reduce((sum, choices) => sum + choices, 0));
-  const columns = shape.reduce((sum, choices) => sum + choices, 0);
-  const ones = (genome: Genome): readonly number[] => genome.map((choice, i) => (offsets[i] ?? 0) + choice);
+  const offsets = shape.map((_, i) => shape.slice(0, i).reduce((sum, choices) => sum + choices - 1, 0));
+  const columns = shape.reduce((sum, choices) => sum + choices - 1, 0);
+  const ones = (genome: Genome): readonly number[] =>
+    genome.flatMap((choice, i) => Array.from({ length: choice }, (_, step) => (offsets[i] ?? 0) + step));
   const addends = ridge(
     measured.map(({ genome }) => ones(genome)),
     measured.map(({ loss }) => loss - mean),
