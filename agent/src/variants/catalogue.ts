@@ -57,6 +57,11 @@ export function catalogueEntries(
   });
 }
 
+/** Bits per byte of what a scope is for: the mean over all tasks, or its own task. */
+export function scopeBits(bitsPerByte: BitsByTask, scope: string): number {
+  return scope === ALL_TASKS ? meanOf(bitsPerByte) : (bitsPerByte[scope] ?? meanOf(bitsPerByte));
+}
+
 /**
  * At most `count` of the entries that together stand best for all of them: each the one that adds most hypervolume to those
  * before it, scope by scope in turn.
@@ -79,7 +84,11 @@ export function worthBuilding(entries: readonly CatalogueVariant[], count: numbe
 }
 
 function mostAdding(entries: readonly CatalogueVariant[], built: ReadonlySet<string>): CatalogueVariant | undefined {
-  const points = entries.map((entry) => [meanOf(entry.bitsPerByte), entry.sizeBytes, entry.decodeJPerToken]);
+  const points = entries.map((entry) => [
+    scopeBits(entry.bitsPerByte, entry.scope),
+    entry.sizeBytes,
+    entry.decodeJPerToken,
+  ]);
   const ranges = [0, 1, 2].map((k) => {
     const values = points.map((point) => point[k] ?? 0);
     return { least: Math.min(...values), most: Math.max(...values) };
