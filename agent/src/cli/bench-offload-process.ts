@@ -28,6 +28,7 @@ export class BenchProcess {
   static async start(sandbox: Sandbox): Promise<BenchProcess> {
     const child = fork(processEntry(import.meta.url, './bench-offload-child.js'), [], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      execArgv: ['--max-semi-space-size=1'],
     });
     const started = new BenchProcess(child, sandbox);
     if (child.pid !== undefined) await sandbox.add(child.pid);

@@ -93,18 +93,19 @@ export async function runContest(
     };
     const warm = await both({ kind: 'decode', tokens: course.warmUp, trace: true });
     const trace = [warm.ours];
-    const decode: Pair[][] = [];
-    for (const [i, speed] of course.speeds.entries()) {
-      await throttle(speed);
-      const turns: Pair[] = [];
-      for (const tokens of cut(course.decode[i] ?? [], course.turns)) {
-        turns.push(await both({ kind: 'decode', tokens, trace: true }));
-        trace.push(...turns.slice(-1).map((pair) => pair.ours));
+    // Speeds take turns too: so each meets the text's easy and hard parts.
+    const parts = course.decode.map((tokens) => cut(tokens, course.turns));
+    const decode: Pair[][] = course.speeds.map(() => []);
+    for (let turn = 0; turn < course.turns; turn++) {
+      for (const [i, speed] of course.speeds.entries()) {
+        const tokens = parts[i]?.[turn];
+        if (tokens === undefined) continue;
+        await throttle(speed);
+        const pair = await both({ kind: 'decode', tokens, trace: true });
+        decode[i]?.push(pair);
+        trace.push(pair.ours);
+        tell(`${contest.name}, ${speedName(speed)}: ${(pair.stock.ms / pair.ours.ms).toFixed(2)}`);
       }
-      decode.push(turns);
-      tell(
-        `${contest.name}, ${speedName(speed)}: ${turns.map(({ stock, ours }) => (stock.ms / ours.ms).toFixed(2)).join(' ')}`,
-      );
     }
     const prefill: Pair[] = [];
     for (const speed of course.prefill.length === 0 ? [] : course.speeds) {

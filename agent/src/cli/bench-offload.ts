@@ -49,7 +49,7 @@ const STOCK_BATCH_TOKENS = 512;
 const BATCH_TOKENS = 1024;
 /** Measured for this shape: what an evaluation's buffers take, per token of a batch; a context's cache, per token. */
 const BUFFER_BYTES = 60_000;
-const CONTEXT_TOKEN_BYTES = 1024 * 2;
+const CONTEXT_TOKEN_BYTES = 1024;
 const PROFILE_TOKENS = 300;
 const SEED = 1;
 const PROFILE_SEED = 2;

@@ -5,7 +5,7 @@ import type { SlabId } from '../slabs/cache-policy.js';
 import { type Admission, ANYWHERE, type EvictFrom, type SlabCache } from '../slabs/slab-cache.js';
 import type { ModelSource } from './disk-model-source.js';
 import type { FileMapping } from './linux-mapping.js';
-import { CUT_OFF } from './read-ring.js';
+import { CUT_OFF } from './read-queue.js';
 import type { ResidencyFigures, SlabResidency } from './residency.js';
 import type { PageRange, SlabPages } from './slab-pages.js';
 import type { SlabReads } from './worker-slab-reads.js';

@@ -22,7 +22,7 @@ export interface SlabsInMemory {
   readonly strategy: 'hint' | 'cache';
   /** For `cache`: bytes of slabs in memory at most. */
   readonly budgetBytes: number;
-  /** Threads that read; 2 to 4 keep storage busy. */
+  /** Threads that read; by default the kernel does it by itself where it can. */
   readonly readers?: number;
   /** Uses per token of each slab (`layer * slabsPerLayer + slab`) in the task's profile; the memory is filled by it. */
   readonly frequencies?: ArrayLike<number>;
@@ -48,7 +48,6 @@ export interface PreparedSlabs {
   attach(as?: 'hint'): Promise<SlabResidency>;
 }
 
-const READERS = 4;
 const STALL_MS = 30_000;
 /** The kernel's default; a process may have that many mappings. */
 const MOST_MAPPINGS = 65_530;
@@ -122,7 +121,7 @@ async function attach(attaching: Attaching): Promise<SlabResidency> {
   const cache = new SlabCache({ slabsPerLayer, slabBytes, capacityBytes: options.budgetBytes }, policy);
   const reads = await SlabReads.open({
     source,
-    threads: options.readers ?? READERS,
+    threads: options.readers ?? 'kernel',
     stallMs: options.stallMs ?? STALL_MS,
     onWaiting: options.onWaiting,
   });

@@ -1,3 +1,5 @@
+import type { ReadQueue, ReadRequest } from './read-queue.js';
+
 /**
  * Reads handed from the thread that evaluates to those that read, through shared memory: the evaluating thread cannot
  * receive messages while it computes. One producer, any number of consumers; a bounded ring.
@@ -20,19 +22,11 @@ const CLOSED = 2;
 /** Counts slots done: what the producer waits on. */
 const DONE = 3;
 const CONTROL_WORDS = 16;
-/** In place of bytes read: the file ended before they were there. */
-export const CUT_OFF = -100_000;
 const PENDING = 0x7fff_ffff;
 /** A result that the producer has seen. */
 const TAKEN = 0x7fff_fffe;
 /** A wait ends at times by itself: a wake-up that is lost costs this much, not everything. */
 const NAP_MS = 1000;
-
-export interface ReadRequest {
-  readonly address: number;
-  readonly bytes: number;
-  readonly offset: number;
-}
 
 export function createRing(): SharedRing {
   return {
@@ -43,7 +37,7 @@ export function createRing(): SharedRing {
 }
 
 /** The evaluating thread's end. Slots are taken back in order. */
-export class RingProducer {
+export class RingProducer implements ReadQueue {
   readonly #control: Int32Array;
   readonly #requests: Float64Array;
   readonly #results: Int32Array;
@@ -109,7 +103,7 @@ export class RingProducer {
   }
 
   /** Whether a consumer is at work on a slot. Of use after `close`. */
-  get isClaimed(): boolean {
+  get isAtWork(): boolean {
     return Atomics.load(this.#control, TAIL) !== this.done;
   }
 }

@@ -23,16 +23,16 @@ const DEVICE: ResidencyFacts = {
 
 describe('chooseResidency', () => {
   it.each<[string, Partial<ResidencyFacts>, string, string]>([
-    ['a model that fits', { memoryBytes: 4e9 }, 'none', 'the model fits: 2730 of 4000 MB'],
-    ['half of a model', {}, 'cache', '44 % of the slabs fit in a cache of 1117 MB, read directly'],
+    ['a model that fits', { memoryBytes: 4e9 }, 'none', 'the model fits: 2715 of 4000 MB'],
+    ['half of a model', {}, 'cache', '44 % of the slabs fit in a cache of 1132 MB, read directly'],
     ['a phone', { platform: 'android', isTermux: true }, 'cache', 'nothing else limits what it takes'],
     ['storage without direct reads', { hasDirectReads: false }, 'cache', 'through the kernel’s cache'],
     ['a file system without holes', { hasSparseFiles: false }, 'cache', 'loading reads the whole file'],
-    ['less than a layer', { memoryBytes: 300e6 }, 'cache', '12 tokens at once'],
+    ['less than a layer', { memoryBytes: 300e6 }, 'cache', '14 tokens at once'],
     ['a file of small slabs', { managedShare: 0.5 }, 'hint', 'only 50 % of their bytes'],
     ['very many slabs', { pieces: 90_000 }, 'hint', '90000 pieces'],
     ['another system', { platform: 'darwin' }, 'none', 'only Linux'],
-    ['too little memory', { memoryBytes: 150e6 }, 'refused', 'weights that are no slabs 60, context 20, process 90'],
+    ['too little memory', { memoryBytes: 150e6 }, 'refused', 'weights that are no slabs 60, context 20, process 75'],
   ])('has a rule for %s', (_, facts, strategy, reason) => {
     const choice = chooseResidency({ ...DEVICE, ...facts }, 512);
     expect(choice.strategy).toBe(strategy);

@@ -42,8 +42,8 @@ export type ResidencyChoice =
     }
   | { readonly strategy: 'refused'; readonly reason: string; readonly neededBytes: number };
 
-/** What a child process takes besides the model: Node, its reading threads, llama.cpp. Measured 70 to 85 MB. */
-export const PROCESS_BYTES = 90_000_000;
+/** What a child process takes besides the model and its buffers: Node, llama.cpp, page tables. Measured 74 MB. */
+export const PROCESS_BYTES = 75_000_000;
 /** Kept free of slabs, for what the kernel needs at the moment. */
 export const SPARE_SHARE = 0.01;
 /** Where fewer of the slabs' bytes can be managed, the cache would not hold the memory budget. */

@@ -2,7 +2,8 @@
 import { parentPort, workerData } from 'node:worker_threads';
 
 import { openLibc } from '../native/linux-libc.js';
-import { CUT_OFF, serveRing, type SharedRing } from './read-ring.js';
+import { CUT_OFF } from './read-queue.js';
+import { serveRing, type SharedRing } from './read-ring.js';
 
 export interface ReaderJob {
   readonly ring: SharedRing;

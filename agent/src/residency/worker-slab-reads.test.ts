@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { type Libc, openLibc } from '../native/linux-libc.js';
 import { ModelSource } from './disk-model-source.js';
-import { CUT_OFF } from './read-ring.js';
+import { CUT_OFF } from './read-queue.js';
 import { CHUNK_BYTES, type ReadOptions, SlabReads } from './worker-slab-reads.js';
 
 const EIO = 5;

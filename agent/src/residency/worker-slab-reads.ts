@@ -1,16 +1,21 @@
 import { Worker } from 'node:worker_threads';
 
 import { FleetError } from '@fleetgate/shared/errors';
+import { openAsyncReads } from '../native/linux-aio.js';
+import { openLibc } from '../native/linux-libc.js';
 import { processEntry } from '@fleetgate/shared/process-entry';
 
 import type { SlabId } from '../slabs/cache-policy.js';
 import type { ModelSource } from './disk-model-source.js';
-import { createRing, CUT_OFF, type ReadRequest, RingProducer } from './read-ring.js';
+import { KernelReadQueue } from './kernel-read-queue.js';
+import { CUT_OFF, type ReadQueue, type ReadRequest } from './read-queue.js';
+import { createRing, RingProducer } from './read-ring.js';
 import type { ReaderJob } from './worker-slab-reader.js';
 
 export interface ReadOptions {
   readonly source: Pick<ModelSource, 'fd' | 'directFd' | 'path'>;
-  readonly threads: number;
+  /** Threads that read; `kernel`: none of ours where the kernel reads by itself (else `FALLBACK_THREADS`). */
+  readonly threads: number | 'kernel';
   /** How long storage may stand still, with not one read finished, before the wait is given up. */
   readonly stallMs: number;
   /** Called about every second of a wait: slow storage is not a fault, and whoever watches should know. */
@@ -33,12 +38,15 @@ interface Reading {
 /** A longer read is cut: so slow storage shows progress, and several threads share the work. */
 export const CHUNK_BYTES = 1024 * 1024;
 const TICK_MS = 1000;
+const PROBE_MS = 5000;
 const START_MS = 10_000;
+/** Enough to keep flash busy. */
+export const FALLBACK_THREADS = 2;
 
 /** Reads slabs into memory by threads, for a thread that blocks while it waits. */
 export class SlabReads {
   readonly #options: ReadOptions;
-  readonly #ring: RingProducer;
+  readonly #ring: ReadQueue;
   readonly #workers: readonly Worker[];
   readonly #slabOfSlot = new Map<number, { readonly slab: SlabId; readonly bytes: number }>();
   readonly #reading = new Map<SlabId, Reading>();
@@ -50,7 +58,7 @@ export class SlabReads {
   /** Slabs read so far, or failed. */
   finished = 0;
 
-  private constructor(options: ReadOptions, ring: RingProducer, workers: readonly Worker[]) {
+  private constructor(options: ReadOptions, ring: ReadQueue, workers: readonly Worker[]) {
     this.#options = options;
     this.#ring = ring;
     this.#workers = workers;
@@ -63,11 +71,15 @@ export class SlabReads {
 
   /** Starts the threads. Throws `engine.unavailable` when they do not come up. */
   static async open(options: ReadOptions): Promise<SlabReads> {
+    if (options.threads === 'kernel') {
+      const queue = await kernelQueue(options.source.directFd);
+      if (queue !== undefined) return new SlabReads(options, queue, []);
+    }
     const ring = createRing();
     const job: ReaderJob = { ring, fd: options.source.fd, directFd: options.source.directFd };
     const entry = options.entry ?? processEntry(import.meta.url, './worker-slab-reader.js');
     const workers = Array.from(
-      { length: options.threads },
+      { length: options.threads === 'kernel' ? FALLBACK_THREADS : options.threads },
       () => new Worker(entry, { workerData: job, execArgv: [], resourceLimits: { maxOldGenerationSizeMb: 16 } }),
     );
     try {
@@ -140,11 +152,13 @@ export class SlabReads {
     this.#isClosed = true;
     this.#ring.close();
     const until = performance.now() + this.#options.stallMs;
-    while (this.#dead === undefined && this.#ring.isClaimed && performance.now() < until) {
+    while (this.#dead === undefined && this.#ring.isAtWork && performance.now() < until) {
       this.#ring.wait(this.#ring.done, 100);
     }
+    if (this.#ring instanceof KernelReadQueue && !this.#ring.isAtWork) this.#ring.end();
   }
 
+  /** 0 where the kernel reads by itself. */
   get threads(): number {
     return this.#workers.length;
   }
@@ -222,6 +236,29 @@ function chunked({ address, bytes, offset }: ReadRequest): ReadRequest[] {
     bytes: Math.min(CHUNK_BYTES, bytes - i * CHUNK_BYTES),
     offset: offset + i * CHUNK_BYTES,
   }));
+}
+
+/** Undefined where the kernel does not read by itself from this file. */
+async function kernelQueue(fd: number | undefined): Promise<KernelReadQueue | undefined> {
+  const reads = fd === undefined ? undefined : await openAsyncReads();
+  if (fd === undefined || reads === undefined) return undefined;
+  const libc = await openLibc();
+  const scratch = libc.reserve(libc.pageBytes);
+  libc.protect(scratch, libc.pageBytes, 'read-write');
+  // Some file systems take the flag for direct reads and refuse them, some guards allow only some of the calls.
+  const queue = new KernelReadQueue(reads, fd);
+  let result = 0;
+  queue.put({ address: scratch, bytes: libc.pageBytes, offset: 0 });
+  queue.publish();
+  queue.wait(0, PROBE_MS);
+  queue.collect((_, got) => (result = got));
+  if (result === libc.pageBytes) {
+    libc.unmap(scratch, libc.pageBytes);
+    return queue;
+  }
+  // What may still be written to stays mapped.
+  if (!queue.isAtWork) queue.end();
+  return undefined;
 }
 
 async function started(worker: Worker): Promise<void> {
