@@ -106,6 +106,18 @@ export function describeEngine(name: string, open: () => Promise<EngineUnderTest
       expect(first.text.startsWith(' ')).toBe(false);
     });
 
+    it('answers the same when it has evaluated the beginning of a prompt before, and when it has not', async () => {
+      const longer: GenerateInput = { kind: 'chat', messages: [{ role: 'user', content: `${under.prompt} Tell me.` }] };
+      const first = await run({}, longer);
+      await run({}, { kind: 'complete', prompt: 'Something else altogether' });
+      await run();
+      const again = await run({}, longer);
+      const thrice = await run({}, longer);
+      expect([again.text, thrice.text]).toEqual([first.text, first.text]);
+      expect(thrice.result.reusedTokens ?? 0).toBeLessThan(thrice.result.promptTokens);
+      expect(thrice.result.promptTokens).toBe(first.result.promptTokens);
+    });
+
     it('ends with length at the most tokens asked for', async () => {
       const { result } = await run({ maxTokens: 3 });
       expect(result.finishReason).toBe('length');

@@ -21,7 +21,7 @@ import { checkDetail, meanLogProb, scoredDocument } from './llama-score.js';
 import { CHUNK, documentBits, nextTokens, sum } from './llama-token-bits.js';
 import { mixAnswer, MixText } from './mix-answer.js';
 import type { ModelHost } from './model-host.js';
-import { Slots } from './slots.js';
+import { commonBeginning, SequencePool } from './sequence-pool.js';
 import { TokenText } from './token-text.js';
 
 type OnText = (text: string, tokens: number) => void;
@@ -33,7 +33,7 @@ export class LlamaModelHost implements ModelHost {
   readonly #context: LlamaContext;
   readonly #prompts: LlamaPrompts;
   readonly #onProgress: () => void;
-  readonly #sequences: Slots<LlamaContextSequence>;
+  readonly #sequences: SequencePool<HostSequence>;
 
   private constructor(model: EngineModel, llamaModel: LlamaModel, context: LlamaContext, onProgress: () => void) {
     this.model = model;
@@ -41,7 +41,12 @@ export class LlamaModelHost implements ModelHost {
     this.#context = context;
     this.#prompts = new LlamaPrompts(llamaModel);
     this.#onProgress = onProgress;
-    this.#sequences = new Slots(Array.from({ length: context.totalSequences }, () => context.getSequence()));
+    this.#sequences = new SequencePool(
+      Array.from({ length: context.totalSequences }, (): HostSequence => ({
+        sequence: context.getSequence(),
+        held: [],
+      })),
+    );
   }
 
   /** `onProgress` is called with every step of the load, and later with every step of a call. */
@@ -94,12 +99,12 @@ export class LlamaModelHost implements ModelHost {
   ): Promise<GenerateResult> {
     const { tokens, stop } = this.#prompts.tokensOf(input);
     this.#checkFits(tokens.length);
-    return this.#withSequence(signal, async (sequence) => {
+    return this.#withSequence(tokens, signal, async (sequence, reusedTokens) => {
       if (sequence === undefined) return cancelledBeforeStart();
       const answer = new AnswerText([...sampling.stop, ...this.model.stop, ...stop], input.kind, onText);
       const text = this.#textAfter(tokens);
       const startedAt = performance.now();
-      if (!(await this.#prefill(sequence, tokens.slice(0, -1), signal))) return cancelledBeforeStart();
+      if (!(await this.#prefill(sequence, tokens.slice(reusedTokens, -1), signal))) return cancelledBeforeStart();
       const room = Math.min(sampling.maxTokens, this.model.contextTokens - tokens.length);
       let firstAt: number | undefined;
       const output: Token[] = [];
@@ -129,6 +134,7 @@ export class LlamaModelHost implements ModelHost {
       return {
         finishReason,
         promptTokens: tokens.length,
+        ...(reusedTokens === 0 ? {} : { reusedTokens }),
         outputTokens: output.length,
         prefill: milliseconds((firstAt ?? endedAt) - startedAt),
         decode: milliseconds(endedAt - (firstAt ?? endedAt)),
@@ -146,7 +152,7 @@ export class LlamaModelHost implements ModelHost {
     const prompt = this.#prompts.tokensOf(input);
     const { tokens } = prompt;
     this.#checkFits(tokens.length);
-    return this.#withSequence(signal, async (sequence) => {
+    return this.#withSequence([], signal, async (sequence) => {
       const startedAt = performance.now();
       const bits = sequence && (await this.#bitsOf(sequence, tokens, 0, signal));
       if (sequence === undefined || bits === undefined) return { ...cancelledBeforeStart(), text: '' };
@@ -174,7 +180,7 @@ export class LlamaModelHost implements ModelHost {
     const scoredTokens = tokens.length - promptTokens;
     if (scoredTokens < 1) this.#checkFits(promptTokens);
     if (detail !== undefined) checkDetail(scoredTokens);
-    return this.#withSequence(signal, async (sequence) => {
+    return this.#withSequence([], signal, async (sequence) => {
       const startedAt = performance.now();
       const first = detail === undefined ? promptTokens - 1 : 0;
       const bits = sequence && (await this.#bitsOf(sequence, tokens, first, signal));
@@ -219,20 +225,35 @@ export class LlamaModelHost implements ModelHost {
     );
   }
 
-  /** Runs on a sequence of its own, waiting for one in turn; with undefined when aborted meanwhile. */
+  /**
+   * Runs on a sequence of its own, waiting for one in turn; with undefined when aborted meanwhile. Of the prompt, what the
+   * sequence holds from before is kept, all but the last token: that is evaluated again for what comes after it.
+   */
   async #withSequence<T>(
+    prompt: readonly Token[],
     signal: AbortSignal,
-    run: (sequence: LlamaContextSequence | undefined) => Promise<T>,
+    run: (sequence: LlamaContextSequence | undefined, reusedTokens: number) => Promise<T>,
   ): Promise<T> {
-    const sequence = await this.#sequences.acquire(signal);
-    if (sequence === undefined) return run(undefined);
+    const taken = await this.#sequences.acquire(prompt, signal);
+    if (taken === undefined) return run(undefined, 0);
+    const { sequence } = taken;
     try {
-      await sequence.clearHistory();
-      return await run(sequence);
+      const common = Math.min(commonBeginning(taken.held, prompt), Math.max(0, prompt.length - 1));
+      if (common === 0) await sequence.clearHistory();
+      else if (common < sequence.nextTokenIndex) {
+        await sequence.eraseContextTokenRanges([{ start: common, end: sequence.nextTokenIndex }]);
+      }
+      return await run(sequence, sequence.nextTokenIndex);
     } finally {
-      this.#sequences.release(sequence);
+      taken.held = sequence.contextTokens;
+      this.#sequences.release(taken);
     }
   }
+}
+
+interface HostSequence {
+  readonly sequence: LlamaContextSequence;
+  held: readonly Token[];
 }
 
 /** Fewer active slabs per token than the file says. */

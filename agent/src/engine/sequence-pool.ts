@@ -1,13 +1,12 @@
 /** A sequence of a context, and the tokens whose keys and values it holds. */
 export interface PooledSequence {
-  readonly id: number;
   /** In order of position; whoever has the sequence keeps it true. */
-  held: number[];
+  held: readonly number[];
 }
 
-interface Waiter {
+interface Waiter<S> {
   readonly prompt: readonly number[];
-  readonly give: (sequence: PooledSequence) => void;
+  readonly give: (sequence: S) => void;
 }
 
 /**
@@ -15,16 +14,16 @@ interface Waiter {
  * common beginning with the prompt, so that only the rest needs to be evaluated; of equal ones, that which was given back
  * first.
  */
-export class SequencePool {
-  readonly #free: PooledSequence[];
-  readonly #waiting: Waiter[] = [];
+export class SequencePool<S extends PooledSequence> {
+  readonly #free: S[];
+  readonly #waiting: Waiter<S>[] = [];
 
-  constructor(count: number) {
-    this.#free = Array.from({ length: count }, (_, id) => ({ id, held: [] }));
+  constructor(sequences: readonly S[]) {
+    this.#free = [...sequences];
   }
 
   /** Undefined when aborted first. */
-  async acquire(prompt: readonly number[], signal: AbortSignal): Promise<PooledSequence | undefined> {
+  async acquire(prompt: readonly number[], signal: AbortSignal): Promise<S | undefined> {
     if (signal.aborted) return undefined;
     const free = this.#best(prompt);
     if (free !== undefined) return free;
@@ -33,7 +32,7 @@ export class SequencePool {
         this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
         resolve(undefined);
       };
-      const waiter: Waiter = {
+      const waiter: Waiter<S> = {
         prompt,
         give: (sequence) => {
           signal.removeEventListener('abort', onAbort);
@@ -45,14 +44,14 @@ export class SequencePool {
     });
   }
 
-  release(sequence: PooledSequence): void {
+  release(sequence: S): void {
     this.#free.push(sequence);
     const next = this.#waiting.shift();
     const best = next === undefined ? undefined : this.#best(next.prompt);
     if (best !== undefined) next?.give(best);
   }
 
-  #best(prompt: readonly number[]): PooledSequence | undefined {
+  #best(prompt: readonly number[]): S | undefined {
     let best = -1;
     let longest = -1;
     for (const [at, { held }] of this.#free.entries()) {

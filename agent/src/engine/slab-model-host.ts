@@ -22,7 +22,7 @@ import { bitsOf, drawFromLogits, logTotal, topTokens } from './logits.js';
 import { mixAnswer, MixText } from './mix-answer.js';
 import type { ModelHost } from './model-host.js';
 import { Prompts } from './prompt-tokens.js';
-import { commonBeginning, type PooledSequence, SequencePool } from './sequence-pool.js';
+import { commonBeginning, SequencePool } from './sequence-pool.js';
 import type { SlabModel } from './slab-model.js';
 import type { SlabVocabulary } from './slab-vocabulary.js';
 import { TokenText } from './token-text.js';
@@ -40,11 +40,16 @@ export interface SlabModelHostParts {
   readonly onProgress: () => void;
 }
 
+interface HostSequence {
+  readonly id: number;
+  held: number[];
+}
+
 /** A model whose slabs the engine looks after: generates, mixes and scores over batched sequences. */
 export class SlabModelHost implements ModelHost {
   readonly #parts: SlabModelHostParts;
   readonly #prompts: Prompts<number>;
-  readonly #pool: SequencePool;
+  readonly #pool: SequencePool<HostSequence>;
   readonly #loop: BatchLoop;
   readonly #logits: Float32Array;
 
@@ -52,7 +57,7 @@ export class SlabModelHost implements ModelHost {
     this.#parts = parts;
     const { slabModel, vocabulary, sequences, onProgress } = parts;
     this.#prompts = new Prompts(vocabulary);
-    this.#pool = new SequencePool(sequences);
+    this.#pool = new SequencePool(Array.from({ length: sequences }, (_, id): HostSequence => ({ id, held: [] })));
     this.#logits = new Float32Array(slabModel.vocabulary);
     this.#loop = new BatchLoop(
       {
@@ -201,7 +206,7 @@ export class SlabModelHost implements ModelHost {
 
   /** Evaluates a document but for its last token; bits of each token after index `first`. Undefined when aborted. */
   async #bits(
-    sequence: PooledSequence,
+    sequence: HostSequence,
     document: readonly number[],
     first: number,
     signal: AbortSignal,
@@ -221,7 +226,7 @@ export class SlabModelHost implements ModelHost {
 
   /** Appends tokens; what `read` makes of the logits after the last one. Undefined when aborted. */
   async #next<T>(
-    sequence: PooledSequence,
+    sequence: HostSequence,
     tokens: readonly number[],
     signal: AbortSignal,
     read: () => T,
@@ -238,7 +243,7 @@ export class SlabModelHost implements ModelHost {
   }
 
   async #feed(
-    sequence: PooledSequence,
+    sequence: HostSequence,
     tokens: readonly number[],
     signal: AbortSignal,
     wants: (i: number) => boolean,
@@ -265,7 +270,7 @@ export class SlabModelHost implements ModelHost {
   async #withSequence<T>(
     prompt: readonly number[],
     signal: AbortSignal,
-    run: (sequence: PooledSequence) => Promise<T>,
+    run: (sequence: HostSequence) => Promise<T>,
   ): Promise<T> {
     const sequence = await this.#pool.acquire(prompt, signal);
     if (sequence === undefined) return run({ id: -1, held: [] });
