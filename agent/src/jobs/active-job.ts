@@ -33,7 +33,7 @@ export interface JobListener {
   onEnd(): void;
 }
 
-type TokenCounts = Pick<JobUsage, 'promptTokens' | 'outputTokens' | 'prefillMs' | 'decodeMs'>;
+type TokenCounts = Pick<JobUsage, 'promptTokens' | 'reusedTokens' | 'outputTokens' | 'prefillMs' | 'decodeMs'>;
 
 /** One accepted job, waiting or running: says its messages and ends exactly once, whatever happens. */
 export class ActiveJob {
@@ -174,8 +174,15 @@ export class ActiveJob {
     this.#endDone(await engine.generate(job.variantId, input, job.sampling, onText, this.#abort.signal, wanted));
   }
 
-  #endDone({ finishReason, promptTokens, outputTokens, prefill, decode, meanLogProb }: GenerateResult): void {
-    const usage = this.#usage({ promptTokens, outputTokens, prefillMs: prefill, decodeMs: decode });
+  #endDone({ finishReason, meanLogProb, ...counts }: GenerateResult): void {
+    const { promptTokens, reusedTokens, outputTokens, prefill, decode } = counts;
+    const usage = this.#usage({
+      promptTokens,
+      ...(reusedTokens === undefined ? {} : { reusedTokens }),
+      outputTokens,
+      prefillMs: prefill,
+      decodeMs: decode,
+    });
     if (this.#stopped !== undefined) this.#end({ usage });
     // The engine ended it by itself.
     else if (finishReason === 'cancelled') this.#end({ usage, error: unloaded(this.job.variantId) });

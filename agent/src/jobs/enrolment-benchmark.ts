@@ -28,6 +28,8 @@ const WORDS =
   );
 
 interface Repetition extends GenerateResult {
+  /** Those evaluated: measured again, an engine may have kept some. */
+  readonly promptTokens: number;
   readonly wallMs: number;
 }
 
@@ -85,7 +87,8 @@ async function repetition(
   const startedAt = clock.now();
   const input = { kind: 'complete', prompt: `${n} ${prompt}` } as const;
   const result = await engine.generate(variant.variantId, input, sampling, () => {}, signal);
-  return { ...result, wallMs: clock.now() - startedAt };
+  const promptTokens = result.promptTokens - (result.reusedTokens ?? 0);
+  return { ...result, promptTokens, wallMs: clock.now() - startedAt };
 }
 
 function summarise(

@@ -10,6 +10,12 @@ export const LEAST_OVERHEAD_MS = 0.5;
 /** Tokens at which half of a job's figure is trusted: per-token times of very short jobs are mostly fixed cost. */
 const HALF_TRUST_TOKENS = 8;
 
+/** Prompt tokens that say how long reading a prompt takes: 0 where little was left to evaluate, which is one decode step. */
+export function evaluatedTokens({ promptTokens, reusedTokens = 0 }: JobUsage): number {
+  const evaluated = promptTokens - reusedTokens;
+  return reusedTokens > 0 && evaluated < HALF_TRUST_TOKENS ? 0 : evaluated;
+}
+
 /** Mean and sd of a figure times a count. */
 export function part(figure: LogFigure, tokens: number): { readonly mean: number; readonly sd: number } {
   const mean = valueOf(figure) * Math.max(0, tokens);
@@ -51,7 +57,7 @@ export function learnEnergy(
   const prefillShare = prefill / (prefill + decode);
   const decodeShare = 1 - prefillShare;
   const scale = prefillShare ** 2 + decodeShare ** 2;
-  const tokens = usage.promptTokens + usage.outputTokens;
+  const tokens = evaluatedTokens(usage) + usage.outputTokens;
   const trust = tokens / (tokens + HALF_TRUST_TOKENS);
   return {
     prefillW: updated(prefillW, error / scale, trust * prefillShare),

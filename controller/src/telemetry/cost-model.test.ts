@@ -208,6 +208,20 @@ describe('CostModel', () => {
     expect(Number(after?.latencySd) / Number(after?.latency)).toBeLessThan(0.3);
   });
 
+  test('prompts that an engine had mostly evaluated before do not make reading a prompt look fast', () => {
+    const long = { promptTokens: 400, outputTokens: 10 };
+    const truth = { prefillMs: 1, decodeMs: 5, prefillW: 2, decodeW: 6 };
+    const model = new CostModel(sources);
+    for (const usage of jobs(truth, 60, new SeededRandom(3))) model.observeJob(pi, math, usage);
+    const before = Number(model.estimate(pi, math, long)?.latency);
+    const reused = { ...jobsOnce(), promptTokens: 400, decodeMs: 0, outputTokens: 0 };
+    for (let at = 0; at < 50; at++) {
+      model.observeJob(pi, math, { ...reused, reusedTokens: 399, prefillMs: 5 });
+      model.observeJob(pi, math, { ...reused, reusedTokens: 300, prefillMs: 100 });
+    }
+    expect(Number(model.estimate(pi, math, long)?.latency) / before).toBeCloseTo(1, 1);
+  });
+
   test('jobs that generated nothing, took no time or have no energy change nothing of that part', () => {
     const model = new CostModel(sources);
     model.observeMeasurement(pi, measurement());

@@ -11,7 +11,15 @@ import { joules, type Milliseconds, milliseconds } from '@fleetgate/shared/units
 
 import type { CostEstimate, CostEstimator, Workload } from './cost.js';
 import { known, type LogFigure, merged, valueOf } from './cost-model-figure.js';
-import { energyPart, learn, learnEnergy, learnOverhead, LEAST_OVERHEAD_MS, part } from './cost-model-learning.js';
+import {
+  energyPart,
+  evaluatedTokens,
+  learn,
+  learnEnergy,
+  learnOverhead,
+  LEAST_OVERHEAD_MS,
+  part,
+} from './cost-model-learning.js';
 import { type CostFigures, predictedFigures, scaledBy } from './cost-model-prior.js';
 
 /** Pairs of device and shape that are remembered; the one not touched for longest is forgotten first. */
@@ -154,11 +162,11 @@ export class CostModel implements CostEstimator {
     const entry = this.#entry(device, variant);
     const figures = entry ?? this.#prior(device, variant);
     if (figures === undefined) return;
-    const { promptTokens, outputTokens, prefillMs, decodeMs } = usage;
+    const { outputTokens, prefillMs, decodeMs } = usage;
     const measuredAtMs = new Map(entry?.measuredAtMs);
     this.#put(device, shapeOf(variant), {
       ...learnEnergy(figures, usage),
-      prefillMs: learn(figures.prefillMs, prefillMs, promptTokens),
+      prefillMs: learn(figures.prefillMs, prefillMs, evaluatedTokens(usage)),
       decodeMs: learn(figures.decodeMs, decodeMs, outputTokens),
       overheadMs: learnOverhead(figures.overheadMs, usage, latency),
       measuredAtMs: measuredAtMs.set(id, measuredAtMs.get(id) ?? 0),

@@ -91,6 +91,8 @@ export const jobNameSchema = z.object({ jobId: jobIdSchema });
 
 export const jobUsageSchema = z.object({
   promptTokens: z.number().int().nonnegative(),
+  /** Of the prompt, tokens not evaluated for this job: an earlier one had left what they give. Absent: none. */
+  reusedTokens: z.number().int().nonnegative().optional(),
   outputTokens: z.number().int().nonnegative(),
   /** Energy above idle, for this job's share of the engine. */
   energyJ: z.number().nonnegative(),
