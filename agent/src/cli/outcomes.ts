@@ -176,7 +176,7 @@ async function measured(
   if (answers === undefined) return score;
   const input = { kind: 'chat' as const, messages: [{ role: 'user' as const, content: prompt }] };
   const greedy = { maxTokens: answers, temperature: 0, topP: 1, stop: [] };
-  const answer = await engine.generate(variantId, input, greedy, () => {}, signal, 'confidence');
+  const answer = await engine.generate(variantId, input, greedy, () => {}, signal, { confidence: true });
   // One that was cut off would have gone on: the reference answer says how long such answers are.
   const isCut = answer.finishReason === 'length';
   const tokens = isCut ? Math.max(answer.outputTokens, score.scoredTokens) : answer.outputTokens;

@@ -4,6 +4,7 @@ import type { Sampling } from '@fleetgate/shared/protocol/job';
 
 import type {
   EngineModel,
+  GenerateExtras,
   GenerateInput,
   GenerateResult,
   LoadedModel,
@@ -31,7 +32,7 @@ export interface Calls {
       input: GenerateInput;
       sampling: Sampling;
       seed: number;
-      confidence: 'confidence' | undefined;
+      extras: GenerateExtras;
     };
     answers: GenerateResult;
   };

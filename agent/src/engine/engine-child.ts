@@ -100,7 +100,7 @@ export class EngineChild {
           call.seed,
           (text, tokens) => send({ kind: 'text', id: call.id, text, tokens }),
           signal,
-          call.confidence,
+          call.extras,
         );
       case 'mix':
         return this.#host(call.variantId).mix(call.options, (step) => this.#choice(call.id, step, signal), signal);

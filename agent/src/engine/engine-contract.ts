@@ -3,7 +3,16 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FleetError } from '@fleetgate/shared/errors';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 
-import type { Engine, EngineModel, GenerateInput, GenerateResult, MixOptions, MixResult, MixStep } from './engine.js';
+import type {
+  Engine,
+  EngineModel,
+  GenerateInput,
+  GenerateResult,
+  Grammar,
+  MixOptions,
+  MixResult,
+  MixStep,
+} from './engine.js';
 
 /** An engine under test, with a model it can load and a prompt whose greedy answer is longer than ten tokens. */
 export interface EngineUnderTest {
@@ -12,6 +21,8 @@ export interface EngineUnderTest {
   readonly prompt: string;
   /** Whether it scores and mixes. */
   readonly scores: boolean;
+  /** Whether it keeps answers within grammars; absent where that is up to a server. */
+  readonly knowsGrammars?: boolean;
   close(): Promise<void>;
 }
 
@@ -118,6 +129,29 @@ export function describeEngine(name: string, open: () => Promise<EngineUnderTest
       expect(thrice.result.promptTokens).toBe(first.result.promptTokens);
     });
 
+    it('keeps an answer within a grammar or a schema, refuses what is none, or says that it cannot', async () => {
+      const { engine, model } = under;
+      const answered = async (grammar: Grammar): Promise<string> => {
+        let text = '';
+        const onText = (piece: string): void => void (text += piece);
+        await engine.generate(model.variantId, chat(), { ...GREEDY, maxTokens: 60 }, onText, never, { grammar });
+        return text;
+      };
+      const yesOrNo: Grammar = { kind: 'gbnf', text: 'root ::= "yes" | "no"' };
+      if (!under.knowsGrammars) {
+        if (under.knowsGrammars === false) expect(await codeOf(answered(yesOrNo))).toBe('engine.unavailable');
+        return;
+      }
+      expect(['yes', 'no']).toContain(await answered(yesOrNo));
+      const schema = { type: 'object', properties: { sure: { type: 'boolean' } } };
+      expect(JSON.parse(await answered({ kind: 'json-schema', schema }))).toEqual({ sure: expect.any(Boolean) });
+      expect(await codeOf(answered({ kind: 'gbnf', text: 'root ::= (' }))).toBe('request.invalid');
+      let deep: Record<string, unknown> = { type: 'string' };
+      for (let level = 0; level < 200; level++) deep = { type: 'array', items: deep };
+      expect(await codeOf(answered({ kind: 'json-schema', schema: deep }))).toBe('request.invalid');
+      expect((await run()).text.length).toBeGreaterThan(10);
+    });
+
     it('ends with length at the most tokens asked for', async () => {
       const { result } = await run({ maxTokens: 3 });
       expect(result.finishReason).toBe('length');
@@ -204,7 +238,7 @@ export function describeEngine(name: string, open: () => Promise<EngineUnderTest
       for (const temperature of [0, 1.2]) {
         const sampling = { ...GREEDY, temperature, topP: 0.9, seed: 5, maxTokens: 20 };
         const { engine, model } = under;
-        const result = await engine.generate(model.variantId, chat(), sampling, () => {}, signal, 'confidence');
+        const result = await engine.generate(model.variantId, chat(), sampling, () => {}, signal, { confidence: true });
         expect(result.meanLogProb).toBeLessThan(0);
         expect(result.meanLogProb).toBeGreaterThan(-15);
       }
@@ -220,7 +254,7 @@ export function describeEngine(name: string, open: () => Promise<EngineUnderTest
       const { engine, model } = under;
       let greedy = '';
       const onText = (text: string): void => void (greedy += text);
-      const told = await engine.generate(model.variantId, chat(), GREEDY, onText, never, 'confidence');
+      const told = await engine.generate(model.variantId, chat(), GREEDY, onText, never, { confidence: true });
       const { text, steps, result } = await mix();
       expect(text).toBe(greedy);
       expect(result).toMatchObject({

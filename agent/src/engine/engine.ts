@@ -39,8 +39,33 @@ export interface GenerateResult {
   readonly decode: Milliseconds;
   /** Where it was asked for and the engine tells: see `done` in the protocol. */
   readonly meanLogProb?: number;
+  /** Where asked for: every token of the answer, the end token not counted. */
+  readonly choices?: readonly TokenChoice[];
   /** What keeping slabs on storage meant for this answer; absent where all of them are in memory. */
   readonly slabs?: ResidencyFigures;
+}
+
+/** What an answer has to be like: JSON that keeps a schema, or a text of a grammar (GBNF, as llama.cpp reads it). */
+export type Grammar =
+  | { readonly kind: 'json-schema'; readonly schema: Readonly<Record<string, unknown>> }
+  | { readonly kind: 'gbnf'; readonly text: string };
+
+/** What may be asked of an answer besides. Engines that cannot do it throw `engine.unavailable`, or leave it out. */
+export interface GenerateExtras {
+  /** Asks for `meanLogProb`. */
+  readonly confidence?: boolean | undefined;
+  /** Asks for `choices`, with so many likeliest tokens each, 0 to 20. */
+  readonly topLogProbs?: number | undefined;
+  readonly grammar?: Grammar | undefined;
+}
+
+/** A token of an answer under the model's own distribution (softmax at temperature 1, before top-p and grammar). */
+export interface TokenChoice {
+  readonly text: string;
+  /** Natural logarithm of its probability. */
+  readonly logProb: number;
+  /** The likeliest tokens in its place, likeliest first. */
+  readonly top: readonly { readonly text: string; readonly logProb: number }[];
 }
 
 /** An answer whose tokens somebody else chooses. */
@@ -102,7 +127,7 @@ export interface Engine {
   unload(variant: VariantId): Promise<void>;
   /**
    * Calls `onText` with each piece of text as it comes; `tokens` is how many tokens it stands for. Aborting ends it as
-   * `cancelled`. `confidence` asks for `meanLogProb`, which some engines do not tell.
+   * `cancelled`. Throws `request.invalid` for a grammar that is none.
    */
   generate(
     variant: VariantId,
@@ -110,7 +135,7 @@ export interface Engine {
     sampling: Sampling,
     onText: (text: string, tokens: number) => void,
     signal: AbortSignal,
-    confidence?: 'confidence',
+    extras?: GenerateExtras,
   ): Promise<GenerateResult>;
   /**
    * Answers token by token: gives `choose` the probabilities of the next one and goes on with the token that it resolves

@@ -86,5 +86,12 @@ describeEngine('the governed engine', async () => {
   const scripted = new ScriptedEngine({ clock: new ManualClock() });
   const governed = new GovernedEngine(scripted, () => {});
   const words = 'one two three four five six seven eight nine ten eleven twelve thirteen fourteen';
-  return { engine: governed, model: MOE, prompt: words, scores: true, close: () => governed.close() };
+  return {
+    engine: governed,
+    model: MOE,
+    prompt: words,
+    scores: true,
+    knowsGrammars: false,
+    close: () => governed.close(),
+  };
 });

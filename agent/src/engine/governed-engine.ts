@@ -7,6 +7,7 @@ import type {
   Engine,
   EngineModel,
   EngineState,
+  GenerateExtras,
   GenerateInput,
   GenerateResult,
   LoadedModel,
@@ -115,9 +116,9 @@ export class GovernedEngine implements Engine {
     sampling: Sampling,
     onText: (text: string, tokens: number) => void,
     signal: AbortSignal,
-    confidence?: 'confidence',
+    extras: GenerateExtras = {},
   ): Promise<GenerateResult> {
-    const result = await this.#engine.generate(variant, input, sampling, onText, signal, confidence);
+    const result = await this.#engine.generate(variant, input, sampling, onText, signal, extras);
     this.#note(variant, result);
     return result;
   }

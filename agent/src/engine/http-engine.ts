@@ -9,6 +9,7 @@ import type {
   Engine,
   EngineModel,
   EngineState,
+  GenerateExtras,
   GenerateInput,
   GenerateResult,
   LoadedModel,
@@ -96,7 +97,7 @@ class HttpEngine implements Engine {
     sampling: Sampling,
     onText: (text: string, tokens: number) => void,
     signal: AbortSignal,
-    confidence?: 'confidence',
+    extras: GenerateExtras = {},
   ): Promise<GenerateResult> {
     const resident = this.#resident.get(variant);
     if (resident === undefined || this.#closed) {
@@ -107,7 +108,7 @@ class HttpEngine implements Engine {
     resident.jobs.add(unloaded);
     const answer = new StreamedAnswer([...sampling.stop, ...resident.model.stop], input.kind, onText);
     try {
-      const body = { ...this.#bodyOf(variant, input, sampling, resident.model), ...logprobsOf(input, confidence) };
+      const body = { ...this.#bodyOf(variant, input, sampling, resident.model), ...extrasOf(input, extras) };
       await this.#server.stream(pathOf(input), body, ended, answer);
       return answer.result(undefined);
     } catch (error) {
@@ -169,7 +170,21 @@ function pathOf(input: GenerateInput): string {
 }
 
 /** Chats are asked by a switch, completions by how many alternatives are to be listed. */
-function logprobsOf(input: GenerateInput, confidence: 'confidence' | undefined): object {
-  if (confidence === undefined) return {};
-  return { logprobs: input.kind === 'chat' ? true : 1 };
+function extrasOf(input: GenerateInput, { confidence, topLogProbs, grammar }: GenerateExtras): object {
+  const isChat = input.kind === 'chat';
+  const wantsLogProbs = confidence === true || topLogProbs !== undefined;
+  return {
+    ...(wantsLogProbs ? { logprobs: isChat ? true : Math.max(1, topLogProbs ?? 1) } : {}),
+    ...(isChat && topLogProbs !== undefined ? { top_logprobs: topLogProbs } : {}),
+    // llama-server's own field; what others do not know they ignore or refuse.
+    ...(grammar?.kind === 'gbnf' ? { grammar: grammar.text } : {}),
+    ...(grammar?.kind === 'json-schema'
+      ? {
+          response_format: {
+            type: 'json_schema',
+            json_schema: { name: 'answer', strict: true, schema: grammar.schema },
+          },
+        }
+      : {}),
+  };
 }

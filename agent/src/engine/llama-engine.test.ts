@@ -53,7 +53,14 @@ for (const expert of ['math', 'generalist', 'moe']) {
   describeEngine(`llama.cpp with the bundled ${expert}`, async () => {
     const engine = openEngine();
     engines.pop(); // kept open over the suite's tests
-    return { engine, model: modelOf(expert), prompt: PROMPT, scores: true, close: () => engine.close() };
+    return {
+      engine,
+      model: modelOf(expert),
+      prompt: PROMPT,
+      scores: true,
+      knowsGrammars: true,
+      close: () => engine.close(),
+    };
   });
 }
 

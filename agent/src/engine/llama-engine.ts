@@ -13,6 +13,7 @@ import type {
   Engine,
   EngineModel,
   EngineState,
+  GenerateExtras,
   GenerateInput,
   GenerateResult,
   LoadedModel,
@@ -126,10 +127,10 @@ export class LlamaEngine implements Engine {
     sampling: Sampling,
     onText: OnText,
     signal: AbortSignal,
-    confidence?: 'confidence',
+    extras: GenerateExtras = {},
   ): Promise<GenerateResult> {
     const seed = sampling.seed === undefined ? Math.floor(this.#random.uniform() * 2 ** 32) : sampling.seed >>> 0;
-    const call = { kind: 'generate' as const, variantId: variant, input, sampling, seed, confidence };
+    const call = { kind: 'generate' as const, variantId: variant, input, sampling, seed, extras };
     return this.#calls.make(this.#holder(variant), call, signal, { onText });
   }
 

@@ -1,6 +1,14 @@
-import type { Llama, LlamaContext, LlamaContextSequence, LlamaModel, LlamaModelOptions, Token } from 'node-llama-cpp';
+import type {
+  Llama,
+  LlamaContext,
+  LlamaContextSequence,
+  LlamaGrammarEvaluationState,
+  LlamaModel,
+  LlamaModelOptions,
+  Token,
+} from 'node-llama-cpp';
 
-import { FleetError } from '@fleetgate/shared/errors';
+import { FleetError, messageOf } from '@fleetgate/shared/errors';
 import { readModelFacts } from '@fleetgate/shared/gguf/disk-gguf';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
@@ -8,14 +16,17 @@ import { milliseconds } from '@fleetgate/shared/units/quantity';
 import { AnswerText } from './answer-text.js';
 import type {
   EngineModel,
+  GenerateExtras,
   GenerateInput,
   GenerateResult,
+  Grammar,
   MixOptions,
   MixResult,
   MixStep,
   ScoreResult,
 } from './engine.js';
 import { cancelled } from './llama-failure.js';
+import { badGrammar, grammarText } from './llama-grammar.js';
 import { LlamaPrompts } from './llama-prompts.js';
 import { checkDetail, meanLogProb, scoredDocument } from './llama-score.js';
 import { CHUNK, documentBits, nextTokens, sum } from './llama-token-bits.js';
@@ -95,10 +106,16 @@ export class LlamaModelHost implements ModelHost {
     seed: number,
     onText: OnText,
     signal: AbortSignal,
-    confidence?: 'confidence',
+    extras: GenerateExtras = {},
   ): Promise<GenerateResult> {
     const { tokens, stop } = this.#prompts.tokensOf(input);
     this.#checkFits(tokens.length);
+    if (extras.topLogProbs !== undefined) {
+      throw new FleetError('engine.unavailable', 'this engine does not tell the likeliest tokens', {
+        retryable: false,
+      });
+    }
+    const grammar = extras.grammar === undefined ? undefined : await this.#grammar(extras.grammar);
     return this.#withSequence(tokens, signal, async (sequence, reusedTokens) => {
       if (sequence === undefined) return cancelledBeforeStart();
       const answer = new AnswerText([...sampling.stop, ...this.model.stop, ...stop], input.kind, onText);
@@ -110,7 +127,11 @@ export class LlamaModelHost implements ModelHost {
       const output: Token[] = [];
       let finishReason: GenerateResult['finishReason'] = 'stop';
       const { temperature, topP } = sampling;
-      for await (const token of sequence.evaluate(tokens.slice(-1), { temperature, topP, topK: 0, minP: 0, seed })) {
+      const options = {
+        ...{ temperature, topP, topK: 0, minP: 0, seed },
+        ...(grammar === undefined ? {} : { grammarEvaluationState: grammar }),
+      };
+      for await (const token of sequence.evaluate(tokens.slice(-1), options)) {
         firstAt ??= performance.now();
         this.#onProgress();
         if (signal.aborted) {
@@ -127,7 +148,7 @@ export class LlamaModelHost implements ModelHost {
       }
       if (finishReason !== 'cancelled') answer.flush(text.flush());
       const told =
-        confidence === undefined
+        extras.confidence !== true
           ? undefined
           : await meanLogProb(sequence, { prompt: tokens, output }, this.#onProgress, signal);
       const endedAt = performance.now();
@@ -195,6 +216,17 @@ export class LlamaModelHost implements ModelHost {
         ...(detail === undefined ? {} : { promptBits: sum(bits.slice(0, promptTokens - 1)), tokenBits: scored }),
       };
     });
+  }
+
+  async #grammar(grammar: Grammar): Promise<LlamaGrammarEvaluationState> {
+    const text = await grammarText(grammar);
+    const { LlamaGrammarEvaluationState } = await import('node-llama-cpp');
+    try {
+      const read = await this.#llamaModel.llama.createGrammar({ grammar: text });
+      return new LlamaGrammarEvaluationState({ model: this.#llamaModel, grammar: read });
+    } catch (cause) {
+      throw badGrammar(messageOf(cause));
+    }
   }
 
   #bitsOf(sequence: LlamaContextSequence, document: readonly Token[], first: number, signal: AbortSignal) {

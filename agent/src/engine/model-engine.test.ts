@@ -98,5 +98,5 @@ describeEngine('the two engines as one', async () => {
   };
   const both = new ModelEngine(two, silentLogger);
   const prompt = 'one two three four five six seven eight nine ten eleven twelve';
-  return { engine: both, model: HALF, prompt, scores: true, close: () => both.close() };
+  return { engine: both, model: HALF, prompt, scores: true, knowsGrammars: false, close: () => both.close() };
 });

@@ -7,6 +7,7 @@ import type {
   Engine,
   EngineModel,
   EngineState,
+  GenerateExtras,
   GenerateInput,
   GenerateResult,
   LoadedModel,
@@ -88,9 +89,9 @@ export class ModelEngine implements Engine {
     sampling: Sampling,
     onText: (text: string, tokens: number) => void,
     signal: AbortSignal,
-    confidence?: 'confidence',
+    extras: GenerateExtras = {},
   ): Promise<GenerateResult> {
-    return this.#ownerOf(variant).generate(variant, input, sampling, onText, signal, confidence);
+    return this.#ownerOf(variant).generate(variant, input, sampling, onText, signal, extras);
   }
 
   mix(

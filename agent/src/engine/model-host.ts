@@ -2,6 +2,7 @@ import type { Sampling } from '@fleetgate/shared/protocol/job';
 
 import type {
   EngineModel,
+  GenerateExtras,
   GenerateInput,
   GenerateResult,
   LoadedModel,
@@ -23,7 +24,7 @@ export interface ModelHost {
     seed: number,
     onText: (text: string, tokens: number) => void,
     signal: AbortSignal,
-    confidence?: 'confidence',
+    extras?: GenerateExtras,
   ): Promise<GenerateResult>;
   /** `choose` resolves with undefined when the answer was aborted. */
   mix(

@@ -15,7 +15,7 @@ const never = new AbortController().signal;
 
 describeEngine('the scripted engine', async () => {
   const engine = new ScriptedEngine({ clock: systemClock });
-  return { engine, model: MODEL, prompt: PROMPT, scores: true, close: () => engine.close() };
+  return { engine, model: MODEL, prompt: PROMPT, scores: true, knowsGrammars: false, close: () => engine.close() };
 });
 
 describe('ScriptedEngine', () => {

@@ -9,6 +9,7 @@ import type {
   Engine,
   EngineModel,
   EngineState,
+  GenerateExtras,
   GenerateInput,
   GenerateResult,
   LoadedModel,
@@ -116,8 +117,11 @@ export class ScriptedEngine implements Engine {
     sampling: Sampling,
     onText: (text: string, tokens: number) => void,
     signal: AbortSignal,
-    confidence?: 'confidence',
+    extras: GenerateExtras = {},
   ): Promise<GenerateResult> {
+    if (extras.grammar !== undefined || extras.topLogProbs !== undefined) {
+      throw new FleetError('engine.unavailable', 'a script knows no grammar and no tokens', { retryable: false });
+    }
     const { model, promptTokens, script, room, failure, sureness } = this.#begin(variant, input, sampling.maxTokens);
     const answer = new AnswerText([...sampling.stop, ...model.stop], input.kind, onText);
     return this.#asJob(variant, signal, async (job) => {
@@ -141,7 +145,7 @@ export class ScriptedEngine implements Engine {
         outputTokens: sent,
         prefill: milliseconds(firstAt - startedAt),
         decode: milliseconds(this.#options.clock.now() - firstAt),
-        ...(confidence === undefined || sent === 0 ? {} : { meanLogProb: Math.log(sureness) }),
+        ...(extras.confidence !== true || sent === 0 ? {} : { meanLogProb: Math.log(sureness) }),
       };
     });
   }

@@ -40,7 +40,14 @@ const open = (hosts: 'models' | 'slabs') =>
 for (const expert of ['math', 'moe']) {
   describeEngine(`the slab-aware engine with the bundled ${expert}`, async () => {
     const engine = open('slabs');
-    return { engine, model: modelOf(expert), prompt: PROMPT, scores: true, close: () => engine.close() };
+    return {
+      engine,
+      model: modelOf(expert),
+      prompt: PROMPT,
+      scores: true,
+      knowsGrammars: true,
+      close: () => engine.close(),
+    };
   });
 }
 
@@ -59,9 +66,39 @@ describe('the slab-aware engine', () => {
   const answer = async (engine: Engine, prompt: string): Promise<{ text: string; result: GenerateResult }> => {
     let text = '';
     const input = { kind: 'chat' as const, messages: [{ role: 'user' as const, content: prompt }] };
-    const result = await engine.generate(MOE.variantId, input, GREEDY, (piece) => (text += piece), never, 'confidence');
+    const result = await engine.generate(MOE.variantId, input, GREEDY, (piece) => (text += piece), never, {
+      confidence: true,
+    });
     return { text, result };
   };
+
+  it('tells of every token how likely it was and what the likeliest were', async () => {
+    const input = { kind: 'chat' as const, messages: [{ role: 'user' as const, content: 'Tell me a story' }] };
+    const extras = { confidence: true, topLogProbs: 3 };
+    let text = '';
+    const sampling = { ...GREEDY, maxTokens: 20 };
+    const onText = (piece: string): void => void (text += piece);
+    const told = await slabs.generate(MOE.variantId, input, sampling, onText, never, extras);
+    const choices = told.choices ?? [];
+    expect(choices).toHaveLength(told.outputTokens);
+    expect(
+      choices
+        .map((choice) => choice.text)
+        .join('')
+        .trim(),
+    ).toBe(text.trim());
+    // Greedy: each is the likeliest.
+    for (const choice of choices) {
+      expect(choice.top).toHaveLength(3);
+      expect(choice.top[0]).toEqual({ text: choice.text, logProb: choice.logProb });
+      expect(choice.top.reduce((sum, { logProb }) => sum + Math.exp(logProb), 0)).toBeLessThanOrEqual(1.000_001);
+    }
+    const mean = choices.reduce((sum, { logProb }) => sum + logProb, 0) / choices.length;
+    expect(told.meanLogProb).toBeCloseTo(mean, 6);
+    await expect(
+      slabs.generate(MOE.variantId, input, GREEDY, () => {}, never, { topLogProbs: 21 }),
+    ).rejects.toMatchObject({ code: 'request.invalid' });
+  });
 
   it('answers, scores and is as sure as the ordinary one', async () => {
     for (const prompt of [PROMPT, OTHER]) {
@@ -143,14 +180,9 @@ describe('the slab-aware engine with part of the slabs in memory', () => {
   const answer = async (engine: Engine, model: EngineModel, prompt: string) => {
     let text = '';
     const input = { kind: 'chat' as const, messages: [{ role: 'user' as const, content: prompt }] };
-    const result = await engine.generate(
-      model.variantId,
-      input,
-      GREEDY,
-      (piece) => (text += piece),
-      never,
-      'confidence',
-    );
+    const result = await engine.generate(model.variantId, input, GREEDY, (piece) => (text += piece), never, {
+      confidence: true,
+    });
     return { text, result };
   };
 

@@ -59,6 +59,7 @@ export async function openSlabHost(
     onProgress();
     const reason = await attach(slabModel, prepared, layout, choice, onProgress);
     return new SlabModelHost({
+      library,
       model,
       slabModel,
       vocabulary: new SlabVocabulary(library, slabModel.vocab, header),

@@ -3,13 +3,16 @@ import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { SeededRandom } from '@fleetgate/shared/random';
 import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
 
+import type { LlamaLibrary } from '../native/llama-library.js';
 import type { ResidencyFigures } from '../residency/residency.js';
 import { AnswerText } from './answer-text.js';
 import { BatchLoop } from './batch-loop.js';
 import type {
   EngineModel,
+  GenerateExtras,
   GenerateInput,
   GenerateResult,
+  Grammar,
   LoadedModel,
   MixOptions,
   MixResult,
@@ -17,20 +20,24 @@ import type {
   ScoreResult,
 } from './engine.js';
 import { cancelled } from './llama-failure.js';
+import { checkTopLogProbs, grammarText } from './llama-grammar.js';
 import { checkDetail } from './llama-score.js';
-import { bitsOf, drawFromLogits, logTotal, topTokens } from './logits.js';
+import { bitsOf, topTokens } from './logits.js';
 import { mixAnswer, MixText } from './mix-answer.js';
 import type { ModelHost } from './model-host.js';
 import { Prompts } from './prompt-tokens.js';
 import { commonBeginning, SequencePool } from './sequence-pool.js';
 import type { SlabModel } from './slab-model.js';
 import type { SlabVocabulary } from './slab-vocabulary.js';
+import { SlabGrammar } from './slab-grammar.js';
+import { TokenPicker } from './token-picker.js';
 import { TokenText } from './token-text.js';
 
 /** Logits of one evaluation that are kept at once, bytes: a large vocabulary is scored in smaller pieces. */
 const MOST_LOGITS_BYTES = 32 * 1024 * 1024;
 
 export interface SlabModelHostParts {
+  readonly library: LlamaLibrary;
   readonly model: EngineModel;
   readonly slabModel: SlabModel;
   readonly vocabulary: SlabVocabulary;
@@ -52,6 +59,7 @@ export class SlabModelHost implements ModelHost {
   readonly #pool: SequencePool<HostSequence>;
   readonly #loop: BatchLoop;
   readonly #logits: Float32Array;
+  #grammarRoom: ReturnType<LlamaLibrary['fixedInts']> | undefined;
 
   constructor(parts: SlabModelHostParts) {
     this.#parts = parts;
@@ -96,56 +104,76 @@ export class SlabModelHost implements ModelHost {
     seed: number,
     onText: (text: string, tokens: number) => void,
     signal: AbortSignal,
-    confidence?: 'confidence',
+    extras: GenerateExtras = {},
   ): Promise<GenerateResult> {
     const prompt = this.#prompts.tokensOf(input);
     this.#checkFits(prompt.tokens.length);
-    const random = new SeededRandom(seed);
     const answer = new AnswerText([...sampling.stop, ...this.model.stop, ...prompt.stop], input.kind, onText);
-    return this.#withSequence(prompt.tokens, signal, async (sequence) => {
-      const before = this.#figures();
-      const text = this.#text(prompt.tokens);
-      const startedAt = performance.now();
-      const room = Math.min(sampling.maxTokens, this.model.contextTokens - prompt.tokens.length);
-      let logProbs = 0;
-      const pick = (): number => {
-        const token = drawFromLogits(this.#logits, sampling, random);
-        if (confidence !== undefined) logProbs += (this.#logits[token] ?? 0) - logTotal(this.#logits);
-        return token;
-      };
-      const reusedTokens = sequence.held.length;
-      let token = await this.#next(sequence, prompt.tokens.slice(reusedTokens), signal, pick);
-      if (token === undefined) return nothing();
-      const firstAt = performance.now();
-      let outputTokens = 0;
-      let finishReason: GenerateResult['finishReason'] = 'stop';
-      while (token !== undefined && !this.#parts.vocabulary.endsAnswer(token)) {
-        outputTokens++;
-        answer.push(text.push(token));
-        if (answer.stopped) break;
-        if (outputTokens >= room) {
-          finishReason = 'length';
-          break;
-        }
-        token = await this.#next(sequence, [token], signal, pick);
-        if (token === undefined) finishReason = 'cancelled';
+    checkTopLogProbs(extras.topLogProbs);
+    const grammar = extras.grammar === undefined ? undefined : await this.#grammar(extras.grammar);
+    try {
+      return await this.#withSequence(prompt.tokens, signal, async (sequence) => {
+        const picker = new TokenPicker(this.#logits, { sampling, random: new SeededRandom(seed), extras, grammar });
+        return this.#answer({ sequence, prompt: prompt.tokens, sampling, answer, picker, signal });
+      });
+    } finally {
+      grammar?.close();
+    }
+  }
+
+  async #answer(job: {
+    readonly sequence: HostSequence;
+    readonly prompt: readonly number[];
+    readonly sampling: Sampling;
+    readonly answer: AnswerText;
+    readonly picker: TokenPicker;
+    readonly signal: AbortSignal;
+  }): Promise<GenerateResult> {
+    const { sequence, prompt, sampling, answer, picker, signal } = job;
+    const { vocabulary } = this.#parts;
+    const before = this.#figures();
+    const text = this.#text(prompt);
+    const startedAt = performance.now();
+    const room = Math.min(sampling.maxTokens, this.model.contextTokens - prompt.length);
+    const pick = (): number => picker.pick();
+    const reusedTokens = sequence.held.length;
+    let token = await this.#next(sequence, prompt.slice(reusedTokens), signal, pick);
+    if (token === undefined) return nothing();
+    const firstAt = performance.now();
+    let outputTokens = 0;
+    let finishReason: GenerateResult['finishReason'] = 'stop';
+    while (token !== undefined && !vocabulary.endsAnswer(token)) {
+      outputTokens++;
+      picker.accept(token);
+      answer.push(text.push(token));
+      if (answer.stopped) break;
+      if (outputTokens >= room) {
+        finishReason = 'length';
+        break;
       }
-      if (finishReason !== 'cancelled') answer.flush(text.flush());
-      const endedAt = performance.now();
-      const slabs = this.#figuresSince(before);
-      return {
-        finishReason,
-        promptTokens: prompt.tokens.length,
-        outputTokens,
-        prefill: milliseconds(firstAt - startedAt),
-        decode: milliseconds(endedAt - firstAt),
-        ...(confidence === undefined || outputTokens === 0
-          ? {}
-          : { meanLogProb: Math.min(0, logProbs / outputTokens) }),
-        ...(reusedTokens === 0 ? {} : { reusedTokens }),
-        ...(slabs === undefined ? {} : { slabs }),
-      };
-    });
+      token = await this.#next(sequence, [token], signal, pick);
+      if (token === undefined) finishReason = 'cancelled';
+    }
+    if (finishReason !== 'cancelled') answer.flush(text.flush());
+    const endedAt = performance.now();
+    const slabs = this.#figuresSince(before);
+    return {
+      finishReason,
+      promptTokens: prompt.length,
+      outputTokens,
+      prefill: milliseconds(firstAt - startedAt),
+      decode: milliseconds(endedAt - firstAt),
+      ...picker.told(outputTokens, (id) => vocabulary.detokenise([id])),
+      ...(reusedTokens === 0 ? {} : { reusedTokens }),
+      ...(slabs === undefined ? {} : { slabs }),
+    };
+  }
+
+  async #grammar(grammar: Grammar): Promise<SlabGrammar> {
+    const { library, vocabulary } = this.#parts;
+    const text = await grammarText(grammar);
+    this.#grammarRoom ??= SlabGrammar.room(library, vocabulary);
+    return SlabGrammar.open(library, vocabulary, text, this.#grammarRoom);
   }
 
   async mix(

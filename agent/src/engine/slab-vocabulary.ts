@@ -15,6 +15,7 @@ export class SlabVocabulary implements Vocabulary<number> {
   /** The token that ends a document. */
   readonly endToken: number | undefined;
   readonly size: number;
+  readonly address: Address;
   readonly #library: LlamaLibrary;
   readonly #vocab: Address;
   readonly #header: GgufHeader;
@@ -23,6 +24,7 @@ export class SlabVocabulary implements Vocabulary<number> {
   constructor(library: LlamaLibrary, vocab: Address, header: GgufHeader) {
     this.#library = library;
     this.#vocab = vocab;
+    this.address = vocab;
     this.#header = header;
     this.size = library.vocabTokens(vocab);
     const [bos, eos] = [library.vocabBos(vocab), library.vocabEos(vocab)];

@@ -170,7 +170,7 @@ export class ActiveJob {
       this.#stream.text(text, tokens);
     };
     const { engine } = this.#around;
-    const wanted = job.logProbs === true ? 'confidence' : undefined;
+    const wanted = { confidence: job.logProbs === true };
     this.#endDone(await engine.generate(job.variantId, input, job.sampling, onText, this.#abort.signal, wanted));
   }
 

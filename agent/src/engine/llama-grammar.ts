@@ -1,0 +1,54 @@
+import { FleetError, messageOf } from '@fleetgate/shared/errors';
+
+import type { Grammar } from './engine.js';
+
+/** A schema or grammar beyond this is refused: turning it into rules, and every token after, would take too long. */
+const MOST_CHARACTERS = 256 * 1024;
+const MOST_DEPTH = 64;
+const MOST_TOP_LOG_PROBS = 20;
+
+/** Throws `request.invalid` for more alternatives than an answer tells. */
+export function checkTopLogProbs(count: number | undefined): void {
+  if (count === undefined || (Number.isInteger(count) && count >= 0 && count <= MOST_TOP_LOG_PROBS)) return;
+  throw new FleetError('request.invalid', `top log-probabilities: expected 0 to ${MOST_TOP_LOG_PROBS}, got ${count}`);
+}
+
+/**
+ * A grammar as llama.cpp reads it (GBNF, root rule `root`). Throws `request.invalid` for a schema that cannot be turned into
+ * one, and for what is too large.
+ */
+export async function grammarText(grammar: Grammar): Promise<string> {
+  if (grammar.kind === 'gbnf') return checkedLength(grammar.text, 'grammar');
+  // First: JSON.stringify overflows on what is nested too deep.
+  checkDepth(grammar.schema, 0);
+  checkedLength(JSON.stringify(grammar.schema), 'schema');
+  const { getLlama, LlamaJsonSchemaGrammar, LlamaLogLevel } = await import('node-llama-cpp');
+  const llama = await getLlama({ gpu: false, build: 'never', skipDownload: true, logLevel: LlamaLogLevel.error });
+  try {
+    return new LlamaJsonSchemaGrammar(llama, grammar.schema as never).grammar;
+  } catch (cause) {
+    throw new FleetError('request.invalid', `schema: it cannot be turned into a grammar: ${messageOf(cause)}`, {
+      cause,
+      hint: 'supported are objects, arrays, strings, numbers, booleans, null, enum, const, oneOf and $defs',
+    });
+  }
+}
+
+export function badGrammar(reason: string): FleetError {
+  return new FleetError('request.invalid', `grammar: llama.cpp cannot read it${reason === '' ? '' : `: ${reason}`}`, {
+    hint: 'expected GBNF with a rule named root',
+  });
+}
+
+function checkedLength(text: string, what: string): string {
+  if (text.length <= MOST_CHARACTERS) return text;
+  throw new FleetError('request.invalid', `${what}: ${text.length} characters, expected at most ${MOST_CHARACTERS}`);
+}
+
+function checkDepth(value: unknown, depth: number): void {
+  if (depth > MOST_DEPTH) {
+    throw new FleetError('request.invalid', `schema: nested deeper than ${MOST_DEPTH} levels, expected less`);
+  }
+  if (typeof value !== 'object' || value === null) return;
+  for (const inner of Object.values(value)) checkDepth(inner, depth + 1);
+}
