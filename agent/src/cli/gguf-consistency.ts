@@ -1,21 +1,10 @@
-import { createReadStream } from 'node:fs';
-import { createInterface } from 'node:readline';
-import { createGunzip } from 'node:zlib';
-
-import { check } from '@fleetgate/shared/check';
-import { FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
 import { type Command, InvalidArgumentError } from 'commander';
 
 import { previousTokenReuse, segmentCache, segmentRouting } from '../slabs/consistency.js';
 import { forecastOffload, type MissPoint, missCurve, type OffloadForecast } from '../slabs/offload-advice.js';
-import {
-  layerTraces,
-  type TraceDocument,
-  type TraceHeader,
-  traceDocumentSchema,
-  traceHeaderSchema,
-} from '../slabs/trace.js';
+import { layerTraces, type TraceDocument, type TraceHeader } from '../slabs/trace.js';
 import { positiveInteger } from './slab-profile.js';
+import { readTrace } from './slab-trace.js';
 
 interface ConsistencyOptions {
   readonly segment: number;
@@ -40,7 +29,6 @@ interface OffloadAdvice extends Partial<OffloadForecast> {
   readonly reason: string;
 }
 
-const MOST_TOKENS = 2_000_000;
 /** Tokens that the simulated caches see: enough to tell hit ratios apart by a percent. */
 const MOST_SIMULATED = 20_000;
 const CURVE_SHARES = [0.1, 0.2, 0.35, 0.5, 0.7, 0.9];
@@ -72,8 +60,9 @@ async function consistency(file: string, options: ConsistencyOptions): Promise<v
   const { segment } = options;
   const sizes = [1, 1.5, 2, 3, 4].map((factor) => Math.round(factor * model.slabsPerToken));
   const cacheSizes = [...new Set(sizes)].filter((slabs) => slabs <= model.slabsPerLayer);
+  const tracesOf = model.layers.map((_, l) => layerTraces(documents, l));
   const layers: LayerConsistency[] = model.layers.map((layer, l) => {
-    const traces = layerTraces(documents, l);
+    const traces = tracesOf[l] ?? [];
     return {
       layer,
       ...segmentRouting(traces, segment),
@@ -93,7 +82,7 @@ async function consistency(file: string, options: ConsistencyOptions): Promise<v
   const result = {
     segment,
     tokens: documents.reduce((sum, { slabs }) => sum + slabs.length, 0),
-    srp: mean(({ srp }) => srp),
+    srp: segmentRouting(tracesOf.flat(), segment).srp,
     previousTokenReuse: mean((layer) => layer.previousTokenReuse),
     sch: cacheSizes.map((slabs, i) => ({ slabs, hitRatio: mean(({ sch }) => sch[i]?.hitRatio ?? 0) })),
     layers,
@@ -146,68 +135,6 @@ function verdictOf(
         reason: `${speed}: prune, quantise, use fewer slabs a token, or give it more memory`,
         ...forecast,
       };
-}
-
-async function readTrace(
-  file: string,
-): Promise<{ readonly header: TraceHeader; readonly documents: readonly TraceDocument[] }> {
-  const source = createReadStream(file);
-  const plain = file.endsWith('.gz') ? source.pipe(createGunzip()) : source;
-  const failed = new Promise<never>((_, reject) => {
-    source.once('error', reject);
-    plain.once('error', reject);
-  });
-  failed.catch(() => {});
-  try {
-    return await Promise.race([readLines(file, createInterface({ input: plain })), failed]);
-  } catch (cause) {
-    if (isFleetError(cause)) throw cause;
-    throw new FleetError('usage.invalid', `${file} cannot be read as a trace: ${messageOf(cause)}`, {
-      cause,
-      hint: '`fleetgate gguf trace` writes one',
-    });
-  } finally {
-    source.destroy();
-  }
-}
-
-async function readLines(file: string, lines: AsyncIterable<string>) {
-  let header: TraceHeader | undefined;
-  const documents: TraceDocument[] = [];
-  let tokens = 0;
-  let number = 0;
-  for await (const line of lines) {
-    number++;
-    const value: unknown = JSON.parse(line);
-    const where = `${file}:${number}`;
-    if (header === undefined) {
-      header = check(traceHeaderSchema, value, 'usage.invalid', where);
-      continue;
-    }
-    const document = check(traceDocumentSchema, value, 'usage.invalid', where);
-    checkSlabs(document, header, where);
-    documents.push(document);
-    tokens += document.slabs.length;
-    if (tokens > MOST_TOKENS) {
-      throw new FleetError('usage.invalid', `${file}: more than ${MOST_TOKENS} tokens, expected a shorter trace`);
-    }
-  }
-  if (header === undefined || tokens === 0) throw new FleetError('usage.invalid', `${file}: there is no trace in it`);
-  return { header, documents };
-}
-
-function checkSlabs({ slabs }: TraceDocument, { model }: TraceHeader, where: string): void {
-  for (const token of slabs) {
-    const isWhole =
-      token.length === model.layers.length &&
-      token.every((chosen) => chosen.every((slab) => slab < model.slabsPerLayer));
-    if (!isWhole) {
-      throw new FleetError(
-        'usage.invalid',
-        `${where}: a token does not have slabs below ${model.slabsPerLayer} of all layers`,
-      );
-    }
-  }
 }
 
 function textOf(result: {

@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 
 import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -199,6 +200,22 @@ describe('fleetgate gguf', () => {
     expect(told.layers).toHaveLength(4);
     expect(told.srp).toBeGreaterThan(0.5);
     expect(told.sch.map(({ slabs }) => slabs)).toEqual([2, 3, 4, 6, 8]);
+  });
+
+  it('refuses a trace that unpacks to an endless line, one cut off, and one that is not there', async () => {
+    const [endless, cut, none] = ['endless.jsonl.gz', 'cut.jsonl.gz', 'none.jsonl.gz'].map((name) =>
+      join(root, name),
+    ) as [string, string, string];
+    await writeFile(endless, gzipSync(Buffer.alloc(65 * 2 ** 20, 'x'), { level: 1 }));
+    await writeFile(cut, gzipSync('{"schema":"fleetgate-trace/1"}\n').subarray(0, 20));
+    for (const [file, message] of [
+      [endless, 'a line of more than'],
+      [cut, 'unexpected end of file'],
+      [none, 'ENOENT'],
+    ] as const) {
+      expect(await run('consistency', file)).toBe(2);
+      expect(told).toContain(message);
+    }
   });
 
   it.each([

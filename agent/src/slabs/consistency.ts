@@ -4,41 +4,45 @@ export type LayerTrace = readonly (readonly number[])[];
 export interface Consistency {
   /** Segment routing best performance, 0..1. */
   readonly srp: number;
-  /** Slabs of the group that gave it, on average. */
+  /** Slabs of the groups that gave it, on average over segments. */
   readonly groupSize: number;
 }
 
 /**
- * Segment routing best performance (SRP) of a layer, after "Not All Models Suit Expert Offloading" (arXiv 2505.16056):
- * how well one fixed group of slabs can stand for what the router chooses over a segment of `length` tokens. A group's
- * performance is the F1 of its slabs against the chosen ones, all tokens of the segment together:
+ * Segment routing best performance (SRP), after "Not All Models Suit Expert Offloading" (arXiv 2505.16056, section 3):
+ * how well fixed groups of slabs can stand for what the router chooses over segments of `length` tokens. A threshold `a`,
+ * the same for all segments, makes each segment's group of the slabs that it chose `a` times or more; with `f` the times
+ * that a segment chose a slab, all segments and slabs together, it is the best F1 of the group against what was chosen:
  *
- *     F1(G) = 2 sum_t |R_t n G| / (length |G| + sum_t |R_t|)
+ *     SRP = max_a  2 sum_{f >= a} f / (sum_{f >= a} length + sum f)
  *
- * The best group of each size holds the most chosen slabs, so the best of all is found by going through the sizes. The mean
- * over all segments (every token begins one). 1 where all tokens of every segment choose the same.
+ * Every token begins a segment. Of several layers together: give the traces of all of them, as the source does for a model.
+ * 1 where all tokens of every segment choose the same; 0 without a segment.
  */
-export function segmentRouting(documents: readonly LayerTrace[], length: number): Consistency {
-  let [total, sizes, segments] = [0, 0, 0];
-  for (const counts of segmentCounts(documents, length)) {
-    const chosen = counts.reduce((sum, count) => sum + count, 0);
-    let [best, bestSize, covered] = [0, 0, 0];
-    for (const [i, count] of counts.entries()) {
-      covered += count;
-      const f1 = (2 * covered) / (length * (i + 1) + chosen);
-      if (f1 > best) [best, bestSize] = [f1, i + 1];
-    }
-    total += best;
-    sizes += bestSize;
+export function segmentRouting(traces: readonly LayerTrace[], length: number): Consistency {
+  // How many slabs were chosen f times, by f.
+  const slabsChosen = new Float64Array(length + 1);
+  let segments = 0;
+  for (const counts of segmentCounts(traces, length)) {
+    for (const count of counts) slabsChosen[count] = (slabsChosen[count] ?? 0) + 1;
     segments++;
   }
-  return segments === 0 ? { srp: 0, groupSize: 0 } : { srp: total / segments, groupSize: sizes / segments };
+  const chosen = slabsChosen.reduce((sum, slabs, count) => sum + count * slabs, 0);
+  let [best, bestSlabs, covered, slabs] = [0, 0, 0, 0];
+  for (let threshold = length; threshold >= 1; threshold--) {
+    const here = slabsChosen[threshold] ?? 0;
+    covered += threshold * here;
+    slabs += here;
+    const f1 = (2 * covered) / Math.max(1, length * slabs + chosen);
+    if (f1 > best) [best, bestSlabs] = [f1, slabs];
+  }
+  return { srp: best, groupSize: segments === 0 ? 0 : bestSlabs / segments };
 }
 
 /**
- * Segment cache best hit rate (SCH) of a layer (same source): share of a segment's choices that a cache of `slabs` slabs
- * hits when it holds the most chosen ones of the segment: what no cache that is filled once a segment can beat. The mean
- * over all segments.
+ * Segment cache best hit rate (SCH) of a layer (same source, as its first version defines it; later ones let the cache
+ * change within a segment): share of a segment's choices that a cache of `slabs` slabs hits when it holds the most chosen
+ * ones of the segment: what no cache that is filled once a segment can beat. The mean over all segments.
  */
 export function segmentCache(documents: readonly LayerTrace[], length: number, slabs: number): number {
   let [hits, chosen] = [0, 0];

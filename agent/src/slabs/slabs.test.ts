@@ -165,6 +165,15 @@ describe('consistency', () => {
     expect(previousTokenReuse([never])).toBe(0);
   });
 
+  it('has one threshold for all segments, not the best group of each', () => {
+    const half: LayerTrace = [
+      [0, 1],
+      [2, 3],
+    ];
+    // Twice: 2 slabs; once: 4. From one choice on 8 of 8 are covered by 6 slabs: 16 / (12 + 8); from two on 4 by 2: 8 / (4 + 8).
+    expect(segmentRouting([same.slice(0, 2), half], 2)).toEqual({ srp: 0.8, groupSize: 3 });
+  });
+
   it('knows no segment across documents', () => {
     expect(segmentRouting([never.slice(0, 2), never.slice(2)], 4)).toEqual({ srp: 0, groupSize: 0 });
   });
@@ -179,6 +188,11 @@ describe('consistency', () => {
         const { srp } = segmentRouting([trace], length);
         expect(srp).toBeGreaterThan(0);
         expect(srp).toBeLessThanOrEqual(1);
+        // A group of all that a segment chose is one of those that the best is taken of.
+        const all = new Set(trace.flat()).size;
+        expect(srp).toBeGreaterThanOrEqual(
+          (2 * 2 * length) / (length * Math.min(all, 2 * length) + 2 * length) - 1e-12,
+        );
       }),
     );
   });
