@@ -7,6 +7,7 @@ import type { Command } from 'commander';
 
 import { writeAssembly } from '../gguf/disk-assembly.js';
 import { pruning } from '../gguf/prune.js';
+import { disagreement } from '../slabs/mask-agreement.js';
 import type { KeepSets } from '../slabs/routing.js';
 import { bitsOfAll } from './gguf-mask-eval.js';
 import { keptBy, type KeepOptions, positiveInteger, withKeepOptions } from './slab-profile.js';
@@ -131,17 +132,15 @@ async function compare(
 ): Promise<void> {
   const pruned = await SlabSession.open(output, { threads, maxTokens: MAX_TOKENS });
   try {
-    for (const [i, document] of documents.entries()) {
-      const [masked, written] = [session.evaluate(document).bits, pruned.evaluate(document).bits];
-      if (Math.abs(masked - written) <= 1e-3 * Math.max(1, masked)) continue;
-      throw new FleetError(
-        'gguf.unsupported',
-        `the pruned file does not compute what the mask computes: document ${i} takes ${written.toFixed(4)} bits, expected ${masked.toFixed(4)}`,
-        {
-          hint: 'its architecture chooses slabs in a way that pruning changes; nothing was written: please report this',
-        },
-      );
-    }
+    const bits = documents.map((document) => ({
+      masked: session.evaluate(document).bits,
+      written: pruned.evaluate(document).bits,
+    }));
+    const wrong = disagreement(bits);
+    if (wrong === undefined) return;
+    throw new FleetError('gguf.unsupported', `the pruned file does not compute what the mask computes: ${wrong}`, {
+      hint: 'its architecture chooses slabs in a way that pruning changes; nothing was written: please report this',
+    });
   } finally {
     pruned.close();
   }

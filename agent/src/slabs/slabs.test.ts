@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { type LayerTrace, previousTokenReuse, segmentCache, segmentRouting } from './consistency.js';
 import { importanceOf, tasksNamed } from './importance.js';
 import { keepPlan } from './keep-plan.js';
+import { disagreement } from './mask-agreement.js';
 import { npmi, reasoningNpmi } from './npmi.js';
 import { ProfileCount, type SlabProfile, type TaskProfile } from './profile.js';
 import { nearestPattern } from './task-patterns.js';
@@ -131,6 +132,26 @@ describe('npmi', () => {
     expect(layer[3]).toBeCloseTo(1);
     expect(layer[0]).toBeCloseTo(0);
     expect(layer[2]).toBe(-1);
+  });
+});
+
+describe('disagreement', () => {
+  const pairs = (n: number, off: (i: number) => number) =>
+    Array.from({ length: n }, (_, i) => ({ masked: 100, written: 100 * (1 + off(i)) }));
+
+  it('lets rounding pass, and a document or two whose token went to another slab', () => {
+    expect(disagreement(pairs(40, (i) => (i % 2 === 0 ? 0.0003 : -0.0003)))).toBeUndefined();
+    expect(disagreement(pairs(40, (i) => (i < 2 ? 0.0023 : 0)))).toBeUndefined();
+    expect(disagreement(pairs(1, () => 0.0023))).toBeUndefined();
+    expect(disagreement([])).toBeUndefined();
+  });
+
+  it('tells of a document that is far off, of many that are a little, and of what is no number', () => {
+    expect(disagreement(pairs(40, (i) => (i === 7 ? 0.02 : 0)))).toMatch(
+      /document 7 most: 102.0000 bits, expected 100/,
+    );
+    expect(disagreement(pairs(40, (i) => (i % 2 === 0 ? 0.002 : -0.002)))).toMatch(/^40 documents differ by 0.20 %/);
+    expect(disagreement(pairs(3, (i) => (i === 1 ? NaN : 0)))).toMatch(/document 1 most: NaN/);
   });
 });
 
