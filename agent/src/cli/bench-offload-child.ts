@@ -28,6 +28,7 @@ export interface OpenRequest {
   readonly frequencies?: readonly number[];
   readonly skeletonFolder?: string;
   readonly readers?: number;
+  readonly threads: number;
 }
 
 export type BenchRequest =
@@ -37,6 +38,13 @@ export type BenchRequest =
   /** Tokens at once, `ubatch` at a time, in an empty context. */
   | { readonly kind: 'prefill'; readonly tokens: readonly number[]; readonly ubatch: number }
   | { readonly kind: 'close' };
+
+/** What a layer's router did with one token. */
+export interface RoutedToken {
+  readonly slabs: readonly number[];
+  /** Of all slabs of the layer, where residency asked for them. */
+  readonly scores?: readonly number[];
+}
 
 export interface BenchAnswer {
   readonly ms: number;
@@ -49,8 +57,8 @@ export interface BenchAnswer {
   /** Of the last token's logits. */
   readonly hash: number;
   readonly figures?: ResidencyFigures;
-  /** `[token][layer]` slabs. */
-  readonly trace?: readonly (readonly (readonly number[])[])[];
+  /** `[token][layer]`. */
+  readonly trace?: readonly (readonly RoutedToken[])[];
   readonly residentBytes: number;
 }
 
@@ -81,7 +89,7 @@ async function open(request: OpenRequest): Promise<BenchAnswer> {
     layout: variant === 'stock' ? undefined : layout,
     contextTokens,
     sequences: 1,
-    threads: 1,
+    threads: request.threads,
     batchTokens,
   });
   const residency = await prepared?.attach();
@@ -100,19 +108,22 @@ async function forget(path: string): Promise<void> {
 
 function decode(tokens: readonly number[], wantsTrace: boolean): BenchAnswer {
   const { model, residency, layout } = loadedOrThrow();
-  const trace: number[][][] = [];
+  const trace: RoutedToken[][] = [];
   const layers = layout?.layers.length ?? 0;
   if (wantsTrace) {
     model.listener = {
       probabilities: false,
-      onRouted: ({ layer, slabs }) => trace.at(-1)?.splice(layer, 1, [...slabs]),
+      onRouted: ({ layer, slabs, probabilities }) => {
+        const scores = probabilities === undefined ? {} : { scores: [...probabilities] };
+        trace.at(-1)?.splice(layer, 1, { slabs: [...slabs], ...scores });
+      },
     };
   }
   residency?.figures();
   const before = counters();
   const tokenMs: number[] = [];
   for (const token of tokens) {
-    if (wantsTrace) trace.push(Array.from({ length: layers }, () => []));
+    if (wantsTrace) trace.push(Array.from({ length: layers }, () => ({ slabs: [] })));
     const startedAt = performance.now();
     model.evaluate([{ token, position, sequence: 0, output: true }]);
     tokenMs.push(performance.now() - startedAt);

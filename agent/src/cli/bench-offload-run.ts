@@ -3,7 +3,7 @@ import { closeSync, openSync } from 'node:fs';
 import { openLibc } from '../native/linux-libc.js';
 import { belady, decayedFrequency, type RoutingTrace } from '../slabs/cache-policy.js';
 import { type SimulatedCache, simulateCache } from '../slabs/cache-simulation.js';
-import type { BenchAnswer, BenchVariant } from './bench-offload-child.js';
+import type { BenchAnswer, BenchVariant, RoutedToken } from './bench-offload-child.js';
 import { BenchProcess } from './bench-offload-process.js';
 import { openSandbox } from './bench-offload-sandbox.js';
 
@@ -22,6 +22,7 @@ export interface Contest {
   /** Of stock llama.cpp: its own default. */
   readonly stockBatchTokens: number;
   readonly contextTokens: number;
+  readonly threads: number;
   readonly frequencies: readonly number[];
   readonly skeletonFolder: string;
 }
@@ -51,7 +52,7 @@ export interface ContestResult {
   /** `[speed]`. */
   readonly prefill: readonly Pair[];
   /** Slabs of all decoded tokens, those of warming up first. */
-  readonly trace: RoutingTrace;
+  readonly trace: readonly (readonly RoutedToken[])[];
 }
 
 export type Tell = (text: string) => void;
@@ -124,7 +125,7 @@ export async function runContest(
       throttles: sandboxes.every((one) => one.throttles),
       decode,
       prefill,
-      trace: trace.flatMap((answer) => answer.trace ?? []).map((layers) => layers.map((ids) => Int32Array.from(ids))),
+      trace: trace.flatMap((answer) => answer.trace ?? []),
     };
   } finally {
     for (const one of open) await one.close();
@@ -148,17 +149,23 @@ export interface Floors {
 
 /** What the tokens after warming up cost at least, by simulation. */
 export function floorsOf(
-  trace: RoutingTrace,
+  tokens: ContestResult['trace'],
   warmUp: number,
   shape: Parameters<typeof simulateCache>[1],
   frequencies: readonly number[],
 ): Floors {
   const slabs = frequencies.length;
   const options = { warmUp, filled: true };
+  const trace = slabsOf(tokens);
+  const probabilities = tokens.map((layers) => layers.map(({ scores }) => Float32Array.from(scores ?? [])));
   return {
-    own: simulateCache(trace, shape, decayedFrequency(slabs, frequencies), options),
+    own: simulateCache(trace, shape, decayedFrequency(slabs, frequencies), { ...options, probabilities }),
     belady: simulateCache(trace, shape, belady(slabs, shape.slabsPerLayer, trace), options),
   };
+}
+
+export function slabsOf(tokens: ContestResult['trace']): RoutingTrace {
+  return tokens.map((layers) => layers.map(({ slabs }) => Int32Array.from(slabs)));
 }
 
 export function speedName(bytesPerSecond: number | undefined): string {

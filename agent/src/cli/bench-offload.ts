@@ -14,7 +14,7 @@ import { chooseResidency, kernelVersion, type ResidencyFacts } from '../residenc
 import { frequenciesOf } from '../slabs/cache-simulation.js';
 import { bytesOf, figuresOf, isLossless, type OffloadReport, reportText } from './bench-offload-report.js';
 import { BenchProcess } from './bench-offload-process.js';
-import { type Contest, type Course, floorsOf, forgetFile, runContest } from './bench-offload-run.js';
+import { type Contest, type Course, floorsOf, forgetFile, runContest, slabsOf } from './bench-offload-run.js';
 import { type BenchStorage, openSandbox, openStorage } from './bench-offload-sandbox.js';
 import { bytesOption, positiveInteger } from './variant-options.js';
 
@@ -27,6 +27,7 @@ interface Options {
   readonly turns: number;
   readonly warmUp: number;
   readonly prompt: number;
+  readonly threads: number;
   readonly folder?: string;
   readonly json?: boolean;
 }
@@ -76,6 +77,7 @@ export function registerBenchOffload(bench: Command): void {
     .option('--turns <n>', 'turns that they are cut into', positiveInteger, 5)
     .option('--warm-up <n>', 'tokens before measuring', positiveInteger, 60)
     .option('--prompt <n>', 'tokens of the prompt; 1 for none', positiveInteger, 1024)
+    .option('--threads <n>', 'threads that compute, of both', positiveInteger, 1)
     .option('--folder <dir>', 'where the model is made (default: the system’s folder for temporary files)')
     .option('--json', 'print one JSON document')
     .action(async (options: Options) => benchOffload(options));
@@ -111,7 +113,8 @@ async function measure(
   const notes = [
     `model ${mb(weights)} MB, slabs ${mb(layout.slabsBytes)} MB (${layout.slabsPerLayer} in each of ` +
       `${layout.layers.length} layers, ${layout.slabsPerToken} used, ${(layout.slabBytes / 1e6).toFixed(2)} MB each); ` +
-      `read-ahead ${storage.readAheadKb ?? '?'} KB; one thread; a prompt of ${options.prompt} tokens`,
+      `read-ahead ${storage.readAheadKb ?? '?'} KB; ${options.threads} ` +
+      `thread${options.threads === 1 ? '' : 's'}; a prompt of ${options.prompt} tokens`,
     ...storage.notes,
   ];
   const report = { figures: [...noFigures()], bytes: [...noBytes()], isLossless: true };
@@ -184,15 +187,13 @@ async function profile(
   );
   try {
     const contextTokens = tokens.length;
-    await process_.ask({ kind: 'open', path, variant: 'none', budgetBytes: 0, batchTokens: 1, contextTokens }, signal);
+    await process_.ask(
+      { kind: 'open', path, variant: 'none', budgetBytes: 0, batchTokens: 1, contextTokens, threads: 1 },
+      signal,
+    );
     const { trace = [] } = await process_.ask({ kind: 'decode', tokens, trace: true }, signal);
     const shape = { slabsPerLayer, slabBytes: layers.map(slabBytesOf), capacityBytes: 0 };
-    return [
-      ...frequenciesOf(
-        trace.map((row) => row.map((ids) => Int32Array.from(ids))),
-        shape,
-      ),
-    ];
+    return [...frequenciesOf(slabsOf(trace), shape)];
   } finally {
     await process_.close();
     await forgetFile(path);
@@ -258,6 +259,7 @@ function plan(
       batchTokens: choice.batchTokens,
       stockBatchTokens: STOCK_BATCH_TOKENS,
       contextTokens,
+      threads: options.threads,
       frequencies,
       skeletonFolder: storage.folder,
     },

@@ -144,7 +144,7 @@ describe('SlabModel', () => {
     model.residency = {
       strategy: 'cache',
       begin: () => {},
-      ensure: (layer) => {
+      ensure: ({ layer }) => {
         asked.push(layer);
         if (layer === 2) throw new Error('storage failed');
       },

@@ -281,22 +281,17 @@ export class SlabModel {
         this.#library.tensorSet(tensor, row, 4 * t * stride, row.byteLength);
       }
     }
-    this.#routed = { layer: index, tokens, slabsPerToken, slabs };
-    this.residency?.ensure(index, slabs);
+    this.#routed = this.#withProbabilities(layer, { layer: index, tokens, slabsPerToken, slabs });
+    this.residency?.ensure(this.#routed);
     this.onLayer?.();
-    this.#tell(layer, this.#routed);
+    this.listener?.onRouted(this.#routed);
   }
 
-  #tell(layer: number, routed: RoutedLayer): void {
-    const listener = this.listener;
-    if (listener === undefined) return;
-    const probabilities = listener.probabilities ? this.#probabilities.get(layer) : undefined;
-    if (probabilities === undefined) {
-      listener.onRouted(routed);
-      return;
-    }
-    const scores = asProbabilities(this.#floats(probabilities), this.#layout?.slabsPerLayer ?? 1);
-    listener.onRouted({ ...routed, probabilities: scores });
+  #withProbabilities(layer: number, routed: RoutedLayer): RoutedLayer {
+    const isWanted = this.residency?.strategy === 'cache' || this.listener?.probabilities === true;
+    const scores = isWanted ? this.#probabilities.get(layer) : undefined;
+    if (scores === undefined) return routed;
+    return { ...routed, probabilities: asProbabilities(this.#floats(scores), this.#layout?.slabsPerLayer ?? 1) };
   }
 
   #weigh(tensor: Address, layer: number): void {

@@ -2,6 +2,8 @@ import { FleetError } from '@fleetgate/shared/errors';
 
 import type { Address, Libc } from '../native/linux-libc.js';
 import type { SlabId } from '../slabs/cache-policy.js';
+import { distinctSlabs } from '../slabs/cache-simulation.js';
+import type { RoutedLayer } from '../slabs/routing.js';
 import { type Admission, ANYWHERE, type EvictFrom, type SlabCache } from '../slabs/slab-cache.js';
 import type { ModelSource } from './disk-model-source.js';
 import type { FileMapping } from './linux-mapping.js';
@@ -78,13 +80,11 @@ export class CacheResidency implements SlabResidency {
     this.#figures.tokens += tokens;
   }
 
-  ensure(layer: number, slabs: Int32Array): void {
+  ensure(routed: RoutedLayer): void {
     const { cache, reads, source, pages } = this.#parts;
-    const first = layer * pages.slabsPerLayer;
-    const wanted = [...new Set(slabs)].map((slab) => first + slab);
-    for (let i = 0; i < slabs.length; i++) {
-      cache.use(first + (slabs[i] ?? 0), Math.floor((i * this.#tokens) / slabs.length));
-    }
+    const { layer, slabs } = routed;
+    const wanted = distinctSlabs(layer, slabs, pages.slabsPerLayer);
+    cache.routed(routed);
     this.#dropFailed();
     this.#settle(wanted);
     const isStreaming = wanted.length >= STREAMING_SHARE * pages.slabsPerLayer && this.#tokens > 1;

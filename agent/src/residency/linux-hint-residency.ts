@@ -1,4 +1,5 @@
 import type { Address, Libc } from '../native/linux-libc.js';
+import type { RoutedLayer } from '../slabs/routing.js';
 import type { ModelSource } from './disk-model-source.js';
 import type { FileMapping } from './linux-mapping.js';
 import type { ResidencyFigures, SlabResidency } from './residency.js';
@@ -48,7 +49,7 @@ export class HintResidency implements SlabResidency {
     this.#figures.tokens += tokens;
   }
 
-  ensure(layer: number, slabs: Int32Array): void {
+  ensure({ layer, slabs }: RoutedLayer): void {
     const { libc, pages, source } = this.#parts;
     const missing: (PageRange & { readonly address: Address })[] = [];
     for (const slab of new Set(slabs)) {

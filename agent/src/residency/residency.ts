@@ -1,3 +1,5 @@
+import type { RoutedLayer } from '../slabs/routing.js';
+
 export type ResidencyStrategy = 'none' | 'hint' | 'cache';
 
 /** What residency did since it was opened or last asked. */
@@ -25,8 +27,8 @@ export interface ResidencyFigures {
  */
 export interface SlabResidency {
   readonly strategy: ResidencyStrategy;
-  /** `layer` as an index into `SlabLayout.layers`. `slabs` may name one twice. */
-  ensure(layer: number, slabs: Int32Array): void;
+  /** `slabs` may name one twice. */
+  ensure(routed: RoutedLayer): void;
   /** A new evaluation begins. */
   begin(tokens: number): void;
   figures(): ResidencyFigures;

@@ -7,8 +7,8 @@ export type SlabId = number;
 export type RoutingTrace = readonly (readonly Int32Array[])[];
 
 /**
- * What a slab in memory is worth: the one of the lowest score goes first. Only `used` and `begin` change scores, and
- * `begin` never their order, so that a heap of them stays a heap.
+ * What a slab in memory is worth: the one of the lowest score goes first. Only `used`, `scored` and `begin` change scores,
+ * and `begin` never their order, so that a heap of them stays a heap.
  */
 export interface CachePolicy {
   readonly name: string;
@@ -17,10 +17,15 @@ export interface CachePolicy {
   begin(tokens: number): boolean;
   /** The slab is used by the token of the running evaluation, counted from 0. */
   used(slab: SlabId, token: number): void;
+  /**
+   * How the router scored the slabs of a layer, of which `first` is the first, for a token that uses `slabsPerToken` of
+   * them. Called instead of `used` where scores are known; policies without it are told of uses.
+   */
+  scored?(first: SlabId, scores: Float32Array, slabsPerToken: number, token: number): void;
 }
 
-/** What is decayed per token; measured the best of 0.9 to 0.995 on traces of two texts at 27 to 46 % resident. */
-export const DECAY = 0.97;
+/** What is decayed per token; measured the best of 0.9 to 0.98 on traces with scores at 27 to 62 % resident. */
+export const DECAY = 0.95;
 /** How many tokens of experience a profile counts for. */
 const PRIOR_TOKENS = 8;
 /** Low enough for a batch of thousands of tokens on top. */
@@ -29,6 +34,10 @@ const RESCALE_ABOVE = 1e60;
 /**
  * Least frequently used, older uses counting `decay` less per token. With `frequencies` (uses per token of each slab, from
  * a profile of the task) it starts from what they say; without, all slabs start equal.
+ *
+ * Where the router's scores are known, a slab counts as used by its share of them: one that was almost chosen is likelier
+ * to be next than one far from it. Measured against counting uses: 4 to 13 % fewer misses, on a trained mixture and on a
+ * synthetic one.
  */
 export function decayedFrequency(slabs: number, frequencies?: ArrayLike<number>, decay = DECAY): CachePolicy {
   const scores = Float64Array.from({ length: slabs }, (_, slab) => PRIOR_TOKENS * (frequencies?.[slab] ?? 0));
@@ -50,6 +59,12 @@ export function decayedFrequency(slabs: number, frequencies?: ArrayLike<number>,
     },
     used: (slab, token) => {
       scores[slab] = (scores[slab] ?? 0) + evaluationUnit / decay ** token;
+    },
+    scored: (first, given, slabsPerToken, token) => {
+      const sum = given.reduce((all, score) => all + score, 0);
+      if (!(sum > 0)) return;
+      const use = (slabsPerToken * evaluationUnit) / decay ** token / sum;
+      for (const [i, score] of given.entries()) scores[first + i] = (scores[first + i] ?? 0) + use * score;
     },
   };
 }

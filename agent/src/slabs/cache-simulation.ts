@@ -17,6 +17,8 @@ export interface SimulationOptions {
   readonly warmUp: number;
   /** Whether the slabs worth most by the policy's first scores are in memory at the beginning. */
   readonly filled: boolean;
+  /** The router's scores of all slabs, where they are known: `[evaluation][layer]`. */
+  readonly probabilities?: readonly (readonly Float32Array[])[] | undefined;
 }
 
 /**
@@ -27,7 +29,7 @@ export function simulateCache(
   trace: RoutingTrace,
   shape: CacheShape,
   policy: CachePolicy,
-  { warmUp, filled }: SimulationOptions,
+  { warmUp, filled, probabilities }: SimulationOptions,
 ): SimulatedCache {
   const cache = new SlabCache(shape, policy);
   if (filled) {
@@ -40,7 +42,9 @@ export function simulateCache(
     cache.begin(1);
     for (const [layer, used] of layers.entries()) {
       const wanted = distinctSlabs(layer, used, shape.slabsPerLayer);
-      for (const slab of used) cache.use(layer * shape.slabsPerLayer + slab, 0);
+      const scores = probabilities?.[evaluation]?.[layer];
+      const choice = { layer, tokens: 1, slabsPerToken: used.length, slabs: used };
+      cache.routed(scores === undefined ? choice : { ...choice, probabilities: scores });
       const missing = cache.request(wanted)?.missing.length ?? wanted.length;
       cache.release(wanted);
       if (evaluation < warmUp) continue;

@@ -7,7 +7,7 @@ export interface RoutedLayer {
   readonly slabs: Int32Array;
   /**
    * `tokens x slabsPerLayer`: the router's probabilities (before the choice; softmax or sigmoid as the architecture
-   * has it). Absent where they were not asked for: reading them costs a cut of the graph more a layer.
+   * has it). Absent where nobody asked for them.
    */
   readonly probabilities?: Float32Array;
 }

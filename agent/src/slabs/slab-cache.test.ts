@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { SeededRandom } from '@fleetgate/shared/random';
 import { describe, expect, it } from 'vitest';
 
 import {
@@ -55,7 +56,7 @@ describe('SlabCache', () => {
             cache.begin(1);
             for (const [layer, used] of layers.entries()) {
               const wanted = [...used].map((slab) => layer * SLABS + slab);
-              for (const slab of wanted) cache.use(slab, 0);
+              cache.routed({ layer, tokens: 1, slabsPerToken: PER_TOKEN, slabs: used });
               const admission = cache.request(wanted, { kind: 'below-first', layer });
               if (admission !== undefined) {
                 for (const slab of admission.evicted) {
@@ -136,7 +137,7 @@ describe('cache policies', () => {
       const cache = new SlabCache({ ...SHAPE, capacityBytes: 20 }, policy);
       for (const slab of [0, 0, 0, 1]) {
         cache.begin(1);
-        cache.use(slab, 0);
+        cache.routed({ layer: 0, tokens: 1, slabsPerToken: 1, slabs: Int32Array.of(slab) });
         cache.request([slab]);
         cache.release([slab]);
       }
@@ -173,6 +174,42 @@ describe('cache policies', () => {
     }
     expect(long.scores.every(Number.isFinite)).toBe(true);
     expect(long.scores[0]).toBeGreaterThan(long.scores[1] ?? Infinity);
+  });
+
+  it('count by the router’s scores where they are known: what was almost chosen stays longer than what was not', () => {
+    const cache = new SlabCache({ ...SHAPE, capacityBytes: 30 }, decayedFrequency(ALL));
+    const scores = (...first: number[]): Float32Array => Float32Array.from({ length: SLABS }, (_, i) => first[i] ?? 0);
+    const route = (slab: number, probabilities: Float32Array): void => {
+      cache.begin(1);
+      cache.routed({ layer: 0, tokens: 1, slabsPerToken: 1, slabs: Int32Array.of(slab), probabilities });
+    };
+    cache.request([0, 1, 2]);
+    cache.release([0, 1, 2]);
+    route(0, scores(0.5, 0.1, 0.4));
+    route(0, scores(0.5, 0.1, 0.4));
+    route(1, scores(0.3, 0.4, 0.3));
+    expect(cache.request([5])?.evicted).toEqual([1]);
+    cache.release([5]);
+    // Counting uses, 2 was never used and would have gone first.
+    expect(cache.request([6])?.evicted).toEqual([5]);
+  });
+
+  it('read no more with the router’s scores than without, where scores tell what comes', () => {
+    const random = new SeededRandom(3);
+    const likely = Array.from({ length: SLABS }, () => random.uniform() ** 4);
+    const sum = likely.reduce((all, one) => all + one, 0);
+    const scores = Float32Array.from(likely, (one) => one / sum);
+    const draw = (): number => {
+      let left = random.uniform() * sum;
+      const at = likely.findIndex((one) => (left -= one) < 0);
+      return at < 0 ? SLABS - 1 : at;
+    };
+    const trace = Array.from({ length: 2000 }, () => [Int32Array.of(draw())]);
+    const shape = { slabsPerLayer: SLABS, slabBytes: [1], capacityBytes: 3 };
+    const probabilities = trace.map(() => [scores]);
+    const counted = simulateCache(trace, shape, decayedFrequency(SLABS), FROM_START);
+    const scored = simulateCache(trace, shape, decayedFrequency(SLABS), { ...FROM_START, probabilities });
+    expect(scored.bytesRead).toBeLessThan(counted.bytesRead);
   });
 
   it('keep a hot slab that a profile names before it was ever used', () => {

@@ -1,6 +1,7 @@
 import { FleetError } from '@fleetgate/shared/errors';
 
 import type { CachePolicy, SlabId } from './cache-policy.js';
+import type { RoutedLayer } from './routing.js';
 import { SlabHeap } from './slab-heap.js';
 
 export interface CacheShape {
@@ -35,6 +36,7 @@ export class SlabCache {
   readonly #resident: Uint8Array;
   readonly #held: Uint8Array;
   #bytes = 0;
+  #tokens = 1;
 
   constructor(shape: CacheShape, policy: CachePolicy) {
     this.#shape = shape;
@@ -62,14 +64,26 @@ export class SlabCache {
     return this.#held[slab] === 1;
   }
 
-  /** Tells the policy of a use; see `CachePolicy.used`. */
-  use(slab: SlabId, token: number): void {
-    this.#policy.used(slab, token);
-    this.#heaps[this.#layerOf(slab)]?.rescored(slab);
+  begin(tokens: number): void {
+    this.#tokens = tokens;
+    this.#policy.begin(tokens);
   }
 
-  begin(tokens: number): void {
-    this.#policy.begin(tokens);
+  /** Tells the policy what the router chose in the running evaluation. */
+  routed({ layer, tokens, slabsPerToken, slabs, probabilities }: RoutedLayer): void {
+    const { slabsPerLayer } = this.#shape;
+    const first = layer * slabsPerLayer;
+    for (let t = 0; t < tokens; t++) {
+      // The last layer may be computed for some of the tokens only.
+      const token = Math.floor((t * this.#tokens) / tokens);
+      if (probabilities !== undefined && this.#policy.scored !== undefined) {
+        const scores = probabilities.subarray(t * slabsPerLayer, (t + 1) * slabsPerLayer);
+        this.#policy.scored(first, scores, slabsPerToken, token);
+        continue;
+      }
+      for (let i = 0; i < slabsPerToken; i++) this.#policy.used(first + (slabs[t * slabsPerToken + i] ?? 0), token);
+    }
+    this.#heaps[layer]?.rescored();
   }
 
   /**

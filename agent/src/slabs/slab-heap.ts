@@ -1,6 +1,5 @@
 /**
- * A binary min-heap of ids by a score that lies elsewhere, in which an id can be found: add, remove and re-place are
- * O(log n). Equal scores go to the lower id, so that what comes out does not depend on the order of what went in.
+ * A binary min-heap of ids by a score that lies elsewhere, in which an id can be found: add and remove are O(log n). Equal scores go to the lower id, so that what comes out does not depend on the order of what went in.
  */
 export class SlabHeap {
   readonly #scores: Float64Array;
@@ -37,10 +36,9 @@ export class SlabHeap {
     this.#replace(place);
   }
 
-  /** To be called when the score of an id has changed; ids that are not in the heap are passed over. */
-  rescored(id: number): void {
-    const place = this.#placeOf(id);
-    if (place >= 0) this.#replace(place);
+  /** To be called when scores have changed, before anything else is asked; O(n). */
+  rescored(): void {
+    for (let place = (this.#heap.length >> 1) - 1; place >= 0; place--) this.#down(place);
   }
 
   #placeOf(id: number): number {
