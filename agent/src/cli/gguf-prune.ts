@@ -7,6 +7,7 @@ import type { Command } from 'commander';
 
 import { writeAssembly } from '../gguf/disk-assembly.js';
 import { pruning } from '../gguf/prune.js';
+import { withProfile } from '../slabs/disk-pruned-profile.js';
 import { disagreement } from '../slabs/mask-agreement.js';
 import type { KeepSets } from '../slabs/routing.js';
 import { bitsOfAll } from './gguf-mask-eval.js';
@@ -69,7 +70,11 @@ async function prune(file: string, options: PruneOptions): Promise<void> {
     refuseLoss(validation, options.maxLoss);
     const output = resolve(options.out);
     const audit = { source: await sha256OfFile(session.path), score: options.score, task: options.task ?? '' };
-    const { changes, tensors } = pruning(session.path, session.header, session.layout, kept, audit);
+    const { changes, tensors } = await withProfile(
+      session.header,
+      kept,
+      pruning(session.path, session.header, session.layout, kept, audit),
+    );
     const base = { path: session.path, header: session.header };
     // It gets its name when it was compared: what has it can be trusted.
     const unchecked = `${output}.unchecked`;

@@ -232,7 +232,7 @@ describe('fleetgate gguf', () => {
     [
       'a profile that is none',
       ['mask-eval', MOE, '--text', textsOf('math'), '--profile', MOE, '--task', 'all', '--keep', '4'],
-      'cannot be read as a profile',
+      'brings no profile along',
     ],
     ['half of the options', ['mask-eval', MOE, '--text', textsOf('math'), '--keep', '4'], 'given together'],
     ['a folder without texts', ['profile', MOE, '--texts', EXPERTS, '--out', 'x.json'], 'no .jsonl or .txt files'],

@@ -2,13 +2,15 @@ import { readFile, rename, writeFile } from 'node:fs/promises';
 
 import { check } from '@fleetgate/shared/check';
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
+import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 
 import { routerDigest } from '../gguf/disk-router-digest.js';
+import { embeddedProfile } from '../slabs/embedded-profile.js';
 import { importanceOf, SCORES, type ScoreName, tasksNamed } from '../slabs/importance.js';
 import { keepPlan } from '../slabs/keep-plan.js';
 import { reasoningNpmi } from '../slabs/npmi.js';
-import { profileSchema, type SlabProfile } from '../slabs/profile.js';
+import { checkProfile, type ProfiledModel, profileSchema, type SlabProfile } from '../slabs/profile.js';
 import type { KeepSets } from '../slabs/routing.js';
 import type { SlabSession } from './slab-session.js';
 
@@ -24,7 +26,7 @@ export interface KeepOptions {
 /** Options of the commands that choose the slabs that stay. */
 export function withKeepOptions(command: Command): Command {
   return command
-    .option('--profile <file>', 'profile of this model (gguf profile)')
+    .option('--profile <file>', 'profile of this model (gguf profile), or a model that brings one along (gguf embed)')
     .option('--task <name>', 'task of the profile, several joined by +, or all')
     .option('--keep <n>', 'slabs that stay in each layer', positiveInteger)
     .addOption(new Option('--score <name>', 'what makes a slab important').choices(SCORES).default('tcess'))
@@ -40,7 +42,7 @@ export async function keptBy(options: KeepOptions, session: SlabSession): Promis
     throw new FleetError('usage.invalid', '--profile, --task and --keep are given together, or none of them');
   }
   const profile = await readProfile(file);
-  await checkProfile(profile, file, session);
+  checkProfile(profile, await profiledModel(session), file, 'usage.invalid');
   const tasks = tasksNamed(profile, task);
   const npmi = protect === undefined ? [] : reasoningNpmi(tasks.flatMap((name) => profile.tasks[name] ?? []));
   const { slabsPerToken, groups } = session.layout;
@@ -52,8 +54,19 @@ export async function keptBy(options: KeepOptions, session: SlabSession): Promis
   });
 }
 
-/** Throws `usage.invalid` for what is no profile. */
+/** What a profile of a model has to agree with. */
+export async function profiledModel({
+  path,
+  header,
+  layout,
+}: Pick<SlabSession, 'path' | 'header' | 'layout'>): Promise<ProfiledModel> {
+  const { architecture, layers, slabsPerLayer } = layout;
+  return { path, architecture, router: await routerDigest(path, header), layers: layers.length, slabsPerLayer };
+}
+
+/** A profile, or the one within a model (`.gguf`). Throws `usage.invalid` for what is none. */
 export async function readProfile(file: string): Promise<SlabProfile> {
+  if (file.endsWith('.gguf')) return profileWithin(file);
   let value: unknown;
   try {
     value = JSON.parse(await readFile(file, 'utf8'));
@@ -66,35 +79,20 @@ export async function readProfile(file: string): Promise<SlabProfile> {
   return check(profileSchema, value, 'usage.invalid', file);
 }
 
+async function profileWithin(file: string): Promise<SlabProfile> {
+  const profile = embeddedProfile(await readGguf(file), file);
+  if (profile !== undefined) return profile;
+  throw new FleetError('usage.invalid', `${file} brings no profile along`, {
+    hint: '`fleetgate gguf embed` writes one into a model file',
+  });
+}
+
 export async function writeProfile(file: string, profile: SlabProfile): Promise<void> {
   try {
     await writeFile(`${file}.part`, `${JSON.stringify(profile)}\n`);
     await rename(`${file}.part`, file);
   } catch (cause) {
     throw new FleetError('usage.invalid', `${file} cannot be written: ${messageOf(cause)}`, { cause });
-  }
-}
-
-/** Refuses a profile of another model, and one whose numbers contradict the file. */
-async function checkProfile(profile: SlabProfile, file: string, session: SlabSession): Promise<void> {
-  const { model } = profile;
-  const { layers, slabsPerLayer, architecture } = session.layout;
-  const router = await routerDigest(session.path, session.header);
-  if (model.router !== router || model.layers !== layers.length || model.slabsPerLayer !== slabsPerLayer) {
-    throw new FleetError(
-      'usage.invalid',
-      `${file} is the profile of another model (${model.architecture}, ${model.layers} layers of ${model.slabsPerLayer}), ` +
-        `expected one of ${session.path} (${architecture}, ${layers.length} of ${slabsPerLayer})`,
-      { hint: 'make one with `fleetgate gguf profile`' },
-    );
-  }
-  for (const [task, { layers: counts }] of Object.entries(profile.tasks)) {
-    const isWhole =
-      counts.length === layers.length &&
-      counts.every(({ frequency, tcess, reasoning }) =>
-        [frequency, tcess, reasoning].every((values) => values.length === slabsPerLayer),
-      );
-    if (!isWhole) throw new FleetError('usage.invalid', `${file}: task ${task} does not cover all layers and slabs`);
   }
 }
 

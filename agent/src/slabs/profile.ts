@@ -1,6 +1,7 @@
+import { type ErrorCode, FleetError } from '@fleetgate/shared/errors';
 import { z } from 'zod';
 
-import type { RoutedLayer } from './routing.js';
+import type { KeepSets, RoutedLayer } from './routing.js';
 
 const score = z.array(z.number().nonnegative());
 
@@ -38,6 +39,70 @@ export const profileSchema = z.object({
   tasks: z.record(z.string(), taskProfileSchema),
 });
 export type SlabProfile = z.infer<typeof profileSchema>;
+
+/** What a profile has to agree with. */
+export interface ProfiledModel {
+  readonly path: string;
+  readonly architecture: string;
+  /** See `routerDigest`. */
+  readonly router: string;
+  readonly layers: number;
+  readonly slabsPerLayer: number;
+}
+
+/** Refuses the profile of another model, and one whose numbers do not cover all layers and slabs. `where` names it. */
+export function checkProfile({ model, tasks }: SlabProfile, of: ProfiledModel, where: string, code: ErrorCode): void {
+  const isOfModel =
+    model.architecture === of.architecture &&
+    model.router === of.router &&
+    model.layers === of.layers &&
+    model.slabsPerLayer === of.slabsPerLayer;
+  if (!isOfModel) {
+    throw new FleetError(
+      code,
+      `${where} is the profile of another model (${told(model)}), expected one of ${of.path} (${told(of)})`,
+      { hint: 'make one with `fleetgate gguf profile`' },
+    );
+  }
+  for (const [task, { layers: counts }] of Object.entries(tasks)) {
+    const isWhole =
+      counts.length === of.layers &&
+      counts.every(({ frequency, tcess, reasoning }) =>
+        [frequency, tcess, reasoning].every((values) => values.length === of.slabsPerLayer),
+      );
+    if (!isWhole) throw new FleetError(code, `${where}: task ${task} does not cover all layers and slabs`);
+  }
+}
+
+function told({ architecture, layers, slabsPerLayer, router }: Omit<ProfiledModel, 'path'>): string {
+  return `${architecture}, ${layers} layers of ${slabsPerLayer} slabs, router ${router.slice(0, 12)}`;
+}
+
+/**
+ * The profile of a model of which only some slabs are left, whose router has the digest given. What was counted for the
+ * others is left out: a profile of the pruned model itself would spread it over those that stay.
+ */
+export function prunedProfile({ schema, model, tasks }: SlabProfile, keep: KeepSets, router: string): SlabProfile {
+  const taken = (values: readonly number[], layer: number): number[] =>
+    (keep[layer] ?? []).map((slab) => values[slab] ?? 0);
+  return {
+    schema,
+    model: { ...model, router, slabsPerLayer: keep[0]?.length ?? 0 },
+    tasks: Object.fromEntries(
+      Object.entries(tasks).map(([task, { layers, ...counts }]) => [
+        task,
+        {
+          ...counts,
+          layers: layers.map(({ frequency, tcess, reasoning }, layer) => ({
+            frequency: taken(frequency, layer),
+            tcess: taken(tcess, layer),
+            reasoning: taken(reasoning, layer),
+          })),
+        },
+      ]),
+    ),
+  };
+}
 
 /** Words whose tokens count as reasoning: steps, causes, conclusions, second thoughts. */
 export const REASONING_WORDS: readonly string[] =

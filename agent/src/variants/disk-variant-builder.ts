@@ -10,6 +10,7 @@ import { type MetadataValue, takenTensor } from '../gguf/assembly.js';
 import { writeAssembly } from '../gguf/disk-assembly.js';
 import { pruning } from '../gguf/prune.js';
 import { slabLayout } from '../gguf/slab-layout.js';
+import { withProfile } from '../slabs/disk-pruned-profile.js';
 import type { KeepSets } from '../slabs/routing.js';
 import { fileTypeOf } from './file-type.js';
 import { quantiseFile } from './process-quantise.js';
@@ -93,7 +94,11 @@ export class VariantBuilder {
     const pruned =
       kept === undefined || layout === undefined
         ? undefined
-        : pruning(path, header, layout, kept.sets, { source: sha256, score: kept.score, task: kept.task });
+        : await withProfile(
+            header,
+            kept.sets,
+            pruning(path, header, layout, kept.sets, { source: sha256, score: kept.score, task: kept.task }),
+          );
     const changes = new Map<string, MetadataValue>([
       ...(pruned?.changes ?? []),
       ['fleetgate.variant.source', sha256],
