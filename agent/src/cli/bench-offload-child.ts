@@ -14,6 +14,7 @@ import { openLibc } from '../native/linux-libc.js';
 import { openLlamaLibrary } from '../native/llama-library.js';
 import { prepareSlabs } from '../residency/linux-residency.js';
 import type { ResidencyFigures, SlabResidency } from '../residency/residency.js';
+import type { PrefetchRule } from '../slabs/prefetch.js';
 
 /** `stock`: llama.cpp alone, nothing of ours in its way. `none`: our engine, slabs left to the kernel. */
 export type BenchVariant = 'stock' | 'none' | 'hint' | 'cache';
@@ -29,6 +30,8 @@ export interface OpenRequest {
   readonly skeletonFolder?: string;
   readonly readers?: number;
   readonly threads: number;
+  /** Whether slabs may be read before a router has chosen them. */
+  readonly prefetch?: PrefetchRule;
 }
 
 export type BenchRequest =

@@ -19,6 +19,8 @@ export interface OffloadFigure {
   readonly stockCpuMs: number;
   readonly hitRate?: number;
   readonly waitMs?: number;
+  /** Slabs per token read before a router had chosen. */
+  readonly readAhead?: number;
   /** Time that storage needs at least for what we read; unknown where it is not throttled. */
   readonly floorMs?: number;
   /** What the issue of this work asks for; undefined where it asks for nothing. */
@@ -109,6 +111,7 @@ function figureOf({ what, cap, speed, pairs, wanted }: Compared): OffloadFigure 
     stockCpuMs: sum((pair) => pair.stock.cpuMs) / tokens,
     ...(routed === 0 ? {} : { hitRate: sum((pair) => pair.ours.figures?.hits ?? 0) / routed }),
     ...(routed === 0 ? {} : { waitMs: sum((pair) => pair.ours.figures?.waitMs ?? 0) / tokens }),
+    ...(routed === 0 ? {} : { readAhead: sum((pair) => pair.ours.figures?.readAhead ?? 0) / tokens }),
     ...(speed === undefined ? {} : { floorMs: (1e9 * oursMb) / speed }),
     ...(wanted === undefined ? {} : { wanted }),
   };

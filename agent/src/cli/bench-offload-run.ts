@@ -2,6 +2,7 @@ import { closeSync, openSync } from 'node:fs';
 
 import { openLibc } from '../native/linux-libc.js';
 import { belady, decayedFrequency, type RoutingTrace } from '../slabs/cache-policy.js';
+import type { PrefetchRule } from '../slabs/prefetch.js';
 import { type SimulatedCache, simulateCache } from '../slabs/cache-simulation.js';
 import type { BenchAnswer, BenchVariant, RoutedToken } from './bench-offload-child.js';
 import { BenchProcess } from './bench-offload-process.js';
@@ -23,6 +24,7 @@ export interface Contest {
   readonly stockBatchTokens: number;
   readonly contextTokens: number;
   readonly threads: number;
+  readonly prefetch: PrefetchRule;
   readonly frequencies: readonly number[];
   readonly skeletonFolder: string;
 }

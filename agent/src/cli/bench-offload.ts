@@ -12,6 +12,7 @@ import { type SlabLayout, slabBytesOf, slabLayout } from '../gguf/slab-layout.js
 import { topicStream } from '../gguf/synthetic-moe.js';
 import { chooseResidency, kernelVersion, type ResidencyFacts } from '../residency/residency-choice.js';
 import { frequenciesOf } from '../slabs/cache-simulation.js';
+import type { PrefetchRule } from '../slabs/prefetch.js';
 import { bytesOf, figuresOf, isLossless, type OffloadReport, reportText } from './bench-offload-report.js';
 import { BenchProcess } from './bench-offload-process.js';
 import { type Contest, type Course, floorsOf, forgetFile, runContest, slabsOf } from './bench-offload-run.js';
@@ -28,6 +29,7 @@ interface Options {
   readonly warmUp: number;
   readonly prompt: number;
   readonly threads: number;
+  readonly prefetch: PrefetchRule;
   readonly folder?: string;
   readonly json?: boolean;
 }
@@ -78,6 +80,11 @@ export function registerBenchOffload(bench: Command): void {
     .option('--warm-up <n>', 'tokens before measuring', positiveInteger, 60)
     .option('--prompt <n>', 'tokens of the prompt; 1 for none', positiveInteger, 1024)
     .option('--threads <n>', 'threads that compute, of both', positiveInteger, 1)
+    .addOption(
+      new Option('--prefetch <when>', 'slabs read before their router has chosen them')
+        .choices(['measured', 'always', 'never'])
+        .default('measured'),
+    )
     .option('--folder <dir>', 'where the model is made (default: the system’s folder for temporary files)')
     .option('--json', 'print one JSON document')
     .action(async (options: Options) => benchOffload(options));
@@ -260,6 +267,7 @@ function plan(
       stockBatchTokens: STOCK_BATCH_TOKENS,
       contextTokens,
       threads: options.threads,
+      prefetch: options.prefetch,
       frequencies,
       skeletonFolder: storage.folder,
     },

@@ -157,6 +157,33 @@ describe('SlabModel', () => {
     expect(logitsOf(model)).toEqual(before);
   });
 
+  it('foresees what the next layer’s router will choose, mostly', () => {
+    const model = open();
+    const [guesses, chosen]: [number[], number[][]] = [[], []];
+    model.residency = {
+      strategy: 'cache',
+      begin: () => {},
+      ensure: ({ slabs }, foresight) => {
+        const scores = foresight?.() ?? new Float32Array();
+        chosen.push([...slabs]);
+        guesses.push(scores.indexOf(Math.max(...scores)));
+      },
+      figures: () => ({ routed: 0, hits: 0, waitMs: 0 }),
+      close: () => {},
+    };
+    model.forget(0, 0);
+    for (let position = 0; position < 40; position++) {
+      model.evaluate([{ token: (position * 37 + 11) % 900, position, sequence: 0, output: true }]);
+    }
+    const layers = layout?.layers.length ?? 0;
+    const judged = guesses.flatMap((guess, i) =>
+      guess < 0 || (i + 1) % layers === 0 ? [] : [chosen[i + 1]?.includes(guess) ?? false],
+    );
+    expect(judged.length).toBeGreaterThan(100);
+    // By chance it would be 2 of 16.
+    expect(judged.filter(Boolean).length / judged.length).toBeGreaterThan(0.4);
+  });
+
   it('says what is wrong with a file that llama.cpp refuses', () => {
     const path = fileURLToPath(import.meta.url);
     expect(() => open({ path })).toThrow(expect.objectContaining({ code: 'gguf.malformed' }));

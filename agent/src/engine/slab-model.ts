@@ -4,6 +4,7 @@ import type { SlabLayout } from '../gguf/slab-layout.js';
 import type { Address, Batch, LlamaLibrary } from '../native/llama-library.js';
 import type { SlabResidency } from '../residency/residency.js';
 import type { KeepSets, RoutedLayer } from '../slabs/routing.js';
+import { RouterForesight } from './router-foresight.js';
 import {
   asProbabilities,
   chosenSlabs,
@@ -71,6 +72,7 @@ export class SlabModel {
   readonly #sequenceIds: Int32Array;
   readonly #callback: { readonly pointer: unknown; release(): void };
   readonly #probabilities = new Map<number, Address>();
+  readonly #routers: RouterForesight;
   readonly batchTokens: number;
   readonly vocabulary: number;
   readonly vocab: Address;
@@ -91,6 +93,7 @@ export class SlabModel {
   private constructor(library: LlamaLibrary, model: Address, options: SlabModelOptions) {
     const { layout, contextTokens, sequences, threads, batchTokens } = options;
     this.#library = library;
+    this.#routers = new RouterForesight(library);
     this.#layout = layout;
     this.#indexOfLayer = new Map(layout?.layers.map(({ layer }, index) => [layer, index]));
     this.#model = model;
@@ -236,6 +239,7 @@ export class SlabModel {
     const named = moeTensor(this.#library.tensorName(tensor));
     if (named === undefined || this.#failure !== undefined) return false;
     if (named.what === 'probs') this.#probabilities.set(named.layer, tensor);
+    if (named.what === 'logits' && this.residency?.strategy === 'cache') this.#routers.found(named.layer, tensor);
     const stage = this.#stages.stageOf(named, {
       keep: this.#keep,
       slabsPerToken: this.#slabsPerToken,
@@ -282,9 +286,15 @@ export class SlabModel {
       }
     }
     this.#routed = this.#withProbabilities(layer, { layer: index, tokens, slabsPerToken, slabs });
-    this.residency?.ensure(this.#routed);
+    const foresight = tokens > 1 ? undefined : () => this.#foresee(layer, index + 1);
+    this.residency?.ensure(this.#routed, foresight);
     this.onLayer?.();
     this.listener?.onRouted(this.#routed);
+  }
+
+  #foresee(layer: number, index: number): Float32Array | undefined {
+    const of = this.#layout?.layers[index]?.layer;
+    return of === undefined ? undefined : this.#routers.scores(layer, of);
   }
 
   #withProbabilities(layer: number, routed: RoutedLayer): RoutedLayer {

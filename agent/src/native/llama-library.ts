@@ -102,6 +102,8 @@ export interface LlamaLibrary {
   evalCallback(callback: EvalCallback): { readonly pointer: unknown; release(): void };
   /** Copies bytes at an address of this process. */
   copy(out: ArrayBufferView, from: Address, bytes: number): void;
+  /** Numbers at an address of this process, not copied; not to be touched once their owner has freed them. */
+  floats(at: Address, count: number): Float32Array;
   /** Memory that does not move, with its address; it lives as long as the process. */
   fixedInts(length: number): { readonly address: Address; readonly ints: Int32Array };
 }
@@ -230,6 +232,7 @@ async function open(): Promise<LlamaLibrary> {
       return { pointer, release: () => koffi.unregister(pointer) };
     },
     copy: koffi.load(null).func('void memcpy(_Out_ void *, uint64_t, size_t)'),
+    floats: (at, count) => new Float32Array(koffi.view(BigInt(at), 4 * count)),
     fixedInts: (length) => {
       const pointer: unknown = koffi.alloc('int32_t', length);
       return { address: Number(koffi.address(pointer)), ints: new Int32Array(koffi.view(pointer, 4 * length)) };

@@ -1,30 +1,32 @@
 import { FleetError } from '@fleetgate/shared/errors';
 
-import type { Address, Libc } from '../native/linux-libc.js';
 import type { SlabId } from '../slabs/cache-policy.js';
 import { distinctSlabs } from '../slabs/cache-simulation.js';
+import type { Foresight, Prefetch } from '../slabs/prefetch.js';
 import type { RoutedLayer } from '../slabs/routing.js';
-import { type Admission, ANYWHERE, type EvictFrom, type SlabCache } from '../slabs/slab-cache.js';
+import { ANYWHERE, type EvictFrom, type SlabCache } from '../slabs/slab-cache.js';
 import type { ModelSource } from './disk-model-source.js';
-import type { FileMapping } from './linux-mapping.js';
+import type { SlabPlaces } from './linux-slab-places.js';
 import { CUT_OFF } from './read-queue.js';
 import type { ResidencyFigures, SlabResidency } from './residency.js';
-import type { PageRange, SlabPages } from './slab-pages.js';
+import type { SlabPages } from './slab-pages.js';
 import type { SlabReads } from './worker-slab-reads.js';
 
 export interface CacheParts {
-  readonly libc: Libc;
   readonly pages: SlabPages;
-  readonly mapping: FileMapping;
+  readonly places: SlabPlaces;
   readonly source: ModelSource;
   readonly cache: SlabCache;
   readonly reads: SlabReads;
+  readonly prefetch: Prefetch;
 }
 
 /** Of a layer's slabs that a batch uses, the share from which on it counts as streaming through the whole model. */
 const STREAMING_SHARE = 0.5;
 /** Of as many slabs as this layer uses, the share read ahead of the next layer's routing: most of them it will use. */
 const LOOK_AHEAD_SHARE = 0.9;
+
+const NO_FIGURES = { routed: 0, hits: 0, tokens: 0, readAhead: 0 };
 
 /**
  * Slabs in memory of our own, laid over the places where llama.cpp expects them, filled by direct reads.
@@ -35,28 +37,20 @@ const LOOK_AHEAD_SHARE = 0.9;
 export class CacheResidency implements SlabResidency {
   readonly strategy = 'cache';
   readonly #parts: CacheParts;
-  readonly #ranges: readonly (readonly (PageRange & { readonly address: Address })[])[];
+  readonly #prefetch: Prefetch;
   readonly #held = new Set<SlabId>();
   /** How many slabs each layer used in the last batch. */
   readonly #used: number[] = [];
   /** Slabs read when the source was last found unchanged. */
   #checked = 0;
-  #canMove = true;
   #tokens = 1;
-  #figures = { routed: 0, hits: 0, tokens: 0 };
+  #figures = NO_FIGURES;
+  #beganAt = 0;
   #isClosed = false;
 
   constructor(parts: CacheParts) {
     this.#parts = parts;
-    const { libc, mapping, pages } = parts;
-    this.#ranges = pages.ranges.map((ranges) =>
-      ranges.map((range) => ({ ...range, address: mapping.addressOf(range.offset, range.bytes) })),
-    );
-    for (const { offset, bytes } of pages.spans) {
-      const at = mapping.addressOf(offset, bytes);
-      libc.mapNothing(at, bytes);
-      libc.withoutHugePages(at, bytes);
-    }
+    this.#prefetch = parts.prefetch;
   }
 
   /** Reads what the policy's scores hold most worth, until the budget is full; blocks. Throws as `ensure` does. */
@@ -76,32 +70,30 @@ export class CacheResidency implements SlabResidency {
     this.#parts.source.check();
     this.#dropFailed();
     this.#parts.cache.begin(tokens);
+    this.#prefetch.begin();
+    this.#beganAt = performance.now();
     this.#tokens = tokens;
-    this.#figures.tokens += tokens;
+    this.#figures = { ...this.#figures, tokens: this.#figures.tokens + tokens };
   }
 
-  ensure(routed: RoutedLayer): void {
-    const { cache, reads, source, pages } = this.#parts;
-    const { layer, slabs } = routed;
-    const wanted = distinctSlabs(layer, slabs, pages.slabsPerLayer);
+  ensure(routed: RoutedLayer, foresight?: Foresight): void {
+    const { cache, pages } = this.#parts;
+    const { layer } = routed;
+    const wanted = distinctSlabs(layer, routed.slabs, pages.slabsPerLayer);
     cache.routed(routed);
     this.#dropFailed();
+    this.#count(wanted);
+    this.#prefetch.giveUp();
     this.#settle(wanted);
     const isStreaming = wanted.length >= STREAMING_SHARE * pages.slabsPerLayer && this.#tokens > 1;
-    const there = wanted.filter((slab) => cache.isResident(slab) && !reads.isReading(slab)).length;
-    this.#figures.routed += wanted.length;
-    this.#figures.hits += there;
     if (!this.#admit(wanted, isStreaming ? { kind: 'below-first', layer } : ANYWHERE)) this.#makeRoom(wanted, layer);
-    if (there < wanted.length) {
-      reads.finish(wanted);
-      this.#checkFailures();
-    }
-    if (reads.finished !== this.#checked) {
-      source.check();
-      this.#checked = reads.finished;
-    }
+    // While storage is at it: what comes next is guessed.
+    const next = foresight === undefined ? [] : this.#guess(routed, foresight);
+    this.#finish(wanted);
+    this.#readAhead(next);
     if (isStreaming && layer + 1 < pages.layers) this.#lookAhead(layer + 1, wanted.length);
     this.#used[layer] = this.#tokens > 1 ? wanted.length : (this.#used[layer] ?? 0);
+    if (foresight !== undefined && layer === pages.layers - 1) this.#prefetch.took(performance.now() - this.#beganAt);
   }
 
   figures(): ResidencyFigures {
@@ -112,7 +104,7 @@ export class CacheResidency implements SlabResidency {
       waitMs: reads.waitMs,
       residentBytes: cache.bytes,
     };
-    this.#figures = { routed: 0, hits: 0, tokens: 0 };
+    this.#figures = NO_FIGURES;
     reads.bytesRead = 0;
     reads.waitMs = 0;
     return figures;
@@ -125,15 +117,42 @@ export class CacheResidency implements SlabResidency {
     this.#parts.source.close();
   }
 
+  #count(wanted: readonly SlabId[]): void {
+    const { cache, reads } = this.#parts;
+    const there = wanted.filter((slab) => cache.isResident(slab) && !reads.isReading(slab)).length;
+    const { routed, hits } = this.#figures;
+    this.#figures = { ...this.#figures, routed: routed + wanted.length, hits: hits + there };
+  }
+
+  /** Waits until all that is wanted is there. */
+  #finish(wanted: readonly SlabId[]): void {
+    const { reads, source } = this.#parts;
+    if (wanted.some((slab) => reads.isReading(slab))) reads.finish(wanted);
+    if (reads.finished === this.#checked) return;
+    this.#checkFailures();
+    source.check();
+    this.#checked = reads.finished;
+  }
+
+  #guess({ layer, slabsPerToken }: RoutedLayer, foresight: Foresight): readonly SlabId[] {
+    const { cache } = this.#parts;
+    return this.#prefetch.worthReading(layer, slabsPerToken, foresight, (slab) => cache.isResident(slab));
+  }
+
+  #readAhead(slabs: readonly SlabId[]): void {
+    const started = slabs.filter((slab) => this.#admit([slab], ANYWHERE)).length;
+    this.#figures = { ...this.#figures, readAhead: this.#figures.readAhead + started };
+  }
+
   /** Takes slabs in and starts to read those that are missing. False, and nothing done, where they do not fit now. */
   #admit(slabs: readonly SlabId[], from: EvictFrom): boolean {
-    const { cache, reads } = this.#parts;
+    const { cache, reads, places } = this.#parts;
     const admission = cache.request(slabs, from);
     if (admission === undefined) return false;
     for (const slab of slabs) this.#held.add(slab);
     try {
-      this.#remap(admission);
-      for (const slab of admission.missing) reads.start(slab, this.#ranges[slab] ?? []);
+      places.exchange(admission);
+      for (const slab of admission.missing) reads.start(slab, places.of(slab));
     } catch (error) {
       this.#forget(admission.missing.filter((slab) => !reads.isReading(slab)));
       throw error;
@@ -143,35 +162,11 @@ export class CacheResidency implements SlabResidency {
     return true;
   }
 
-  /**
-   * Opens the missing slabs' places and shuts the evicted ones'. Pages move from one to the other where they are as many:
-   * giving them back and taking new ones costs their clearing and a fault each.
-   */
-  #remap({ evicted, missing }: Admission): void {
-    const { libc } = this.#parts;
-    const free = new Map<number, Address[]>();
-    for (const { address, bytes } of evicted.flatMap((slab) => this.#ranges[slab] ?? [])) {
-      const same = free.get(bytes);
-      if (same === undefined) free.set(bytes, [address]);
-      else same.push(address);
-    }
-    for (const { address, bytes } of missing.flatMap((slab) => this.#ranges[slab] ?? [])) {
-      const from = this.#canMove ? free.get(bytes)?.pop() : undefined;
-      if (from !== undefined) {
-        this.#canMove = libc.movePages(from, address, bytes);
-        libc.protect(from, bytes, 'none');
-        if (this.#canMove) continue;
-        libc.drop(from, bytes);
-      }
-      libc.protect(address, bytes, 'read-write');
-    }
-    for (const [bytes, addresses] of free) for (const address of addresses) this.#shutRange(address, bytes);
-  }
-
   /** What was read ahead may hold the room that is wanted now: it is waited for and let go. */
   #makeRoom(wanted: readonly SlabId[], layer: number): void {
     const { cache, reads, pages } = this.#parts;
     reads.finish([...this.#held]);
+    this.#prefetch.giveUp();
     this.#settle(wanted);
     if (this.#admit(wanted, ANYWHERE)) return;
     const bytes = wanted.length * (pages.slabBytes[layer] ?? 0);
@@ -196,12 +191,12 @@ export class CacheResidency implements SlabResidency {
     }
   }
 
-  /** Lets go of all that is held, but for what is wanted next and what is still being read. */
+  /** Lets go of all that is held, but for what is wanted next, what is expected and what is still being read. */
   #settle(wanted: readonly SlabId[]): void {
     const { cache, reads } = this.#parts;
     const kept = new Set(wanted);
     for (const slab of this.#held) {
-      if (kept.has(slab) || reads.isReading(slab)) continue;
+      if (kept.has(slab) || this.#prefetch.isExpected(slab) || reads.isReading(slab)) continue;
       this.#held.delete(slab);
       cache.release([slab]);
     }
@@ -233,21 +228,11 @@ export class CacheResidency implements SlabResidency {
     for (const slab of slabs) {
       this.#parts.cache.drop(slab);
       this.#held.delete(slab);
-      this.#shut(slab);
+      this.#parts.places.shut(slab);
     }
   }
 
-  /** Gives the pages of a slab back and makes them inaccessible. */
-  #shut(slab: SlabId): void {
-    for (const { address, bytes } of this.#ranges[slab] ?? []) this.#shutRange(address, bytes);
-  }
-
-  #shutRange(address: Address, bytes: number): void {
-    this.#parts.libc.protect(address, bytes, 'none');
-    this.#parts.libc.drop(address, bytes);
-  }
-
   #offsetOf(slab: SlabId): number {
-    return this.#ranges[slab]?.[0]?.offset ?? 0;
+    return this.#parts.places.of(slab)[0]?.offset ?? 0;
   }
 }

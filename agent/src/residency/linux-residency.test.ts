@@ -93,6 +93,7 @@ describe('residency', () => {
     ['its own cache of a third of the slabs', {}],
     ['its own cache without a skeleton', { skeletonFolder: null }],
     ['its own cache, one reader, filled by a profile', { readers: 1, frequencies: new Float64Array(64).fill(1) }],
+    ['its own cache, reading ahead', { prefetch: 'always' }],
     ['hints', { strategy: 'hint' }],
     ['hints that wait', { strategy: 'hint', populate: true }],
     ['hints without a skeleton', { strategy: 'hint', skeletonFolder: null }],
@@ -103,6 +104,7 @@ describe('residency', () => {
     expect(figures.tokens).toBe(2 * TOKENS.length);
     expect(figures.hits).toBeLessThanOrEqual(figures.routed);
     if (residency.strategy === 'hint') return;
+    if (options.prefetch === 'always') expect(figures.readAhead).toBeGreaterThan(0);
     expect(figures.residentBytes).toBeLessThanOrEqual(budget(20));
     expect(figures.bytesRead).toBeGreaterThan(0);
     expect(residency.figures().routed).toBe(0);

@@ -6,12 +6,14 @@ import { FleetError } from '@fleetgate/shared/errors';
 import type { SlabLayout } from '../gguf/slab-layout.js';
 import { type Libc, openLibc } from '../native/linux-libc.js';
 import { type CachePolicy, decayedFrequency } from '../slabs/cache-policy.js';
+import { Prefetch, type PrefetchRule } from '../slabs/prefetch.js';
 import { SlabCache } from '../slabs/slab-cache.js';
 import { ModelSource } from './disk-model-source.js';
 import { prepareSkeleton } from './disk-skeleton.js';
 import { CacheResidency } from './linux-cache-residency.js';
 import { HintResidency } from './linux-hint-residency.js';
 import { type FileMapping, findMapping } from './linux-mapping.js';
+import { SlabPlaces } from './linux-slab-places.js';
 import type { SlabResidency } from './residency.js';
 import { slabPages, type SlabPages } from './slab-pages.js';
 import { SlabReads, type SlowWait } from './worker-slab-reads.js';
@@ -32,6 +34,8 @@ export interface SlabsInMemory {
   readonly skeletonFolder?: string | null;
   /** For `hint`: also wait until pages are mapped. */
   readonly populate?: boolean;
+  /** When slabs are read before their router has chosen them; default: where that is measured to pay. */
+  readonly prefetch?: PrefetchRule;
   readonly stallMs?: number;
   readonly onWaiting?: (wait: SlowWait) => void;
 }
@@ -125,7 +129,11 @@ async function attach(attaching: Attaching): Promise<SlabResidency> {
     stallMs: options.stallMs ?? STALL_MS,
     onWaiting: options.onWaiting,
   });
-  const residency = new CacheResidency({ libc, pages, mapping, source, cache, reads });
+  const places = new SlabPlaces(libc, mapping, pages);
+  const residency = new CacheResidency({
+    ...{ pages, places, source, cache, reads },
+    prefetch: new Prefetch(pages, options.prefetch),
+  });
   if (options.frequencies !== undefined) residency.fill();
   return residency;
 }

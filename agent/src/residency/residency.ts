@@ -1,3 +1,4 @@
+import type { Foresight } from '../slabs/prefetch.js';
 import type { RoutedLayer } from '../slabs/routing.js';
 
 export type ResidencyStrategy = 'none' | 'hint' | 'cache';
@@ -16,6 +17,8 @@ export interface ResidencyFigures {
   readonly tokens?: number;
   /** Bytes of slabs in memory now, where residency knows. */
   readonly residentBytes?: number;
+  /** Slabs read before a router chose them, or others; their bytes are in `bytesRead`. */
+  readonly readAhead?: number;
 }
 
 /**
@@ -27,8 +30,8 @@ export interface ResidencyFigures {
  */
 export interface SlabResidency {
   readonly strategy: ResidencyStrategy;
-  /** `slabs` may name one twice. */
-  ensure(routed: RoutedLayer): void;
+  /** `slabs` may name one twice. With `foresight` also reads ahead what the next layers will likely choose. */
+  ensure(routed: RoutedLayer, foresight?: Foresight): void;
   /** A new evaluation begins. */
   begin(tokens: number): void;
   figures(): ResidencyFigures;

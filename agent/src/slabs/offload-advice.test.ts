@@ -2,7 +2,6 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { forecastOffload, missCurve } from './offload-advice.js';
-import { NextLayerSlabs, prefetchGainMs, prefetchPays } from './prefetch.js';
 
 const SHAPE = { slabsPerLayer: 4, slabBytes: [100, 100] };
 const SHARES = [0.25, 0.5, 0.75, 1];
@@ -44,25 +43,5 @@ describe('forecastOffload', () => {
     expect(forecastOffload(curve, 1000e6, { ...device, budgetBytes: 100e6 })?.bytesPerToken).toBe(20e6);
     expect(forecastOffload(curve, 1000e6, { ...device, budgetBytes: 2000e6 })?.floorMs).toBe(0);
     expect(forecastOffload([], 1, device)).toBeUndefined();
-  });
-});
-
-describe('reading ahead by prediction', () => {
-  it('is off where nothing was measured, where guesses are poor, and where storage is busy', () => {
-    const facts = { precision: 0.8, readMs: 2, idleMs: 2, regret: 0.3 };
-    expect(prefetchPays(undefined)).toBe(false);
-    expect(prefetchPays(facts)).toBe(true);
-    expect(prefetchPays({ ...facts, precision: 0.45 })).toBe(false);
-    expect(prefetchPays({ ...facts, readMs: 28, idleMs: 0 })).toBe(false);
-    expect(prefetchGainMs({ ...facts, precision: 0 })).toBeLessThan(0);
-  });
-
-  it('learns what follows what', () => {
-    const next = new NextLayerSlabs(3, 4);
-    expect(next.after(0, Int32Array.of(1), 2)).toEqual([]);
-    for (let i = 0; i < 3; i++) next.learn(0, Int32Array.of(1, 2), Int32Array.of(3));
-    next.learn(0, Int32Array.of(1), Int32Array.of(0));
-    expect(next.after(0, Int32Array.of(1, 2), 2)).toEqual([7, 4]);
-    expect(next.after(2, Int32Array.of(1), 2)).toEqual([]);
   });
 });
