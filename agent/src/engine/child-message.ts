@@ -3,6 +3,7 @@ import type { VariantId } from '@fleetgate/shared/ids';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 
 import type {
+  EmbedResult,
   EngineModel,
   GenerateExtras,
   GenerateInput,
@@ -41,6 +42,7 @@ export interface Calls {
     takes: { variantId: VariantId; prompt: string; completion: string; detail: 'tokens' | undefined };
     answers: ScoreResult;
   };
+  embed: { takes: { variantId: VariantId; texts: readonly string[] }; answers: EmbedResult };
 }
 export type CallKind = keyof Calls;
 export type Call = {

@@ -106,6 +106,8 @@ export class EngineChild {
         return this.#host(call.variantId).mix(call.options, (step) => this.#choice(call.id, step, signal), signal);
       case 'score':
         return this.#host(call.variantId).score(call.prompt, call.completion, signal, call.detail);
+      case 'embed':
+        return this.#host(call.variantId).embed(call.texts, signal);
     }
   }
 

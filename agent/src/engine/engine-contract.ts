@@ -244,6 +244,35 @@ export function describeEngine(name: string, open: () => Promise<EngineUnderTest
       }
     });
 
+    it('gives texts as unit vectors in their order, the same for the same text', async () => {
+      const { engine, model, prompt } = under;
+      const embed = (texts: readonly string[], signal = never) => engine.embed(model.variantId, texts, signal);
+      const { vectors, promptTokens } = await embed([prompt, 'The moon is far away.', prompt]);
+      expect(vectors).toHaveLength(3);
+      expect(promptTokens).toBeGreaterThan(3);
+      for (const vector of vectors) {
+        expect(vector.reduce((sum, one) => sum + one * one, 0)).toBeCloseTo(1, 5);
+        expect(vector).toHaveLength(vectors[0]?.length ?? -1);
+      }
+      const likeness = (a = 0, b = 0): number =>
+        (vectors[a] ?? []).reduce((sum, one, i) => sum + one * (vectors[b]?.[i] ?? 0), 0);
+      expect(likeness(0, 2)).toBeCloseTo(1, 5);
+      expect(likeness(0, 1)).toBeLessThan(0.9999);
+      const [answer, beside] = await Promise.all([run({ maxTokens: 12 }), embed([prompt])]);
+      expect(answer.text).toBe((await run({ maxTokens: 12 })).text);
+      for (const [i, value] of (beside.vectors[0] ?? []).entries())
+        expect(value).toBeCloseTo(vectors[0]?.[i] ?? NaN, 4);
+      expect((await embed([])).vectors).toEqual([]);
+    });
+
+    it('refuses to embed what does not fit, and stops when aborted', async () => {
+      const { engine, model, prompt } = under;
+      const embed = (text: string, signal = never) => codeOf(engine.embed(model.variantId, [prompt, text], signal));
+      expect(await embed(`${prompt} `.repeat(200))).toBe('request.invalid');
+      expect(await embed(prompt, AbortSignal.abort())).toBe('job.cancelled');
+      expect(await embed(prompt)).toBeUndefined();
+    });
+
     it('mixes, or says that it cannot', async () => {
       if (under.scores) expect((await mix()).result.outputTokens).toBeGreaterThan(10);
       else expect(await codeOf(mix())).toBe('engine.unavailable');

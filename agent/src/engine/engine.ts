@@ -106,6 +106,13 @@ export interface ScoreResult {
   readonly tokenBits?: readonly number[];
 }
 
+export interface EmbedResult {
+  /** One a text, in their order, each of length 1. */
+  readonly vectors: readonly (readonly number[])[];
+  readonly promptTokens: number;
+  readonly duration: Milliseconds;
+}
+
 export type EngineState =
   { readonly state: 'ready' } | { readonly state: 'restarting' | 'down'; readonly reason: string };
 
@@ -160,6 +167,11 @@ export interface Engine {
     signal: AbortSignal,
     detail?: 'tokens',
   ): Promise<ScoreResult>;
+  /**
+   * Texts as vectors: the model's state after a text's last token, or as the model itself pools it. Throws
+   * `request.invalid` for a text of no tokens or of more than the context, `engine.unavailable` where the engine cannot.
+   */
+  embed(variant: VariantId, texts: readonly string[], signal: AbortSignal): Promise<EmbedResult>;
   /**
    * Active slabs per token of a resident variant from its next evaluation on, running answers included; undefined: as it
    * was loaded. Answers whether the engine can do that.

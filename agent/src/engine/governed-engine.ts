@@ -4,6 +4,7 @@ import type { SlabReport } from '@fleetgate/shared/protocol/twin';
 
 import { AT_EASE, governedSlabs, type Strain } from '../slabs/governor.js';
 import type {
+  EmbedResult,
   Engine,
   EngineModel,
   EngineState,
@@ -140,6 +141,10 @@ export class GovernedEngine implements Engine {
     detail?: 'tokens',
   ): Promise<ScoreResult> {
     return this.#engine.score(variant, prompt, completion, signal, detail);
+  }
+
+  embed(variant: VariantId, texts: readonly string[], signal: AbortSignal): Promise<EmbedResult> {
+    return this.#engine.embed(variant, texts, signal);
   }
 
   setSlabsPerToken(variant: VariantId, slabs: number | undefined): boolean {

@@ -6,6 +6,7 @@ import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { bytes, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type {
+  EmbedResult,
   Engine,
   EngineModel,
   EngineState,
@@ -16,6 +17,7 @@ import type {
   MixResult,
   ScoreResult,
 } from './engine.js';
+import { unitVector } from './embedding.js';
 import { EngineStatus } from './engine-status.js';
 import { HttpOpenAiServer } from './http-openai-server.js';
 import { StreamedAnswer } from './streamed-answer.js';
@@ -135,6 +137,19 @@ class HttpEngine implements Engine {
         hint: 'scoring needs the llama engine',
       },
     );
+  }
+
+  async embed(variant: VariantId, texts: readonly string[], signal: AbortSignal): Promise<EmbedResult> {
+    if (!this.#resident.has(variant) || this.#closed) {
+      throw new FleetError('engine.unavailable', `variant ${variant} is not resident`, { retryable: true });
+    }
+    const startedAt = performance.now();
+    const { vectors, promptTokens } = await this.#server.embeddings(this.#options.modelOf(variant), texts, signal);
+    return {
+      vectors: vectors.map((vector) => unitVector(vector)),
+      promptTokens,
+      duration: milliseconds(performance.now() - startedAt),
+    };
   }
 
   setSlabsPerToken(): boolean {

@@ -30,6 +30,10 @@ const LOADING_DEADLINE = milliseconds(120_000);
 const DOWN_RETRY = milliseconds(5_000);
 const LONGEST_LINE = 1024 * 1024;
 
+const embeddingsSchema = z.object({
+  data: z.array(z.object({ index: z.number().int(), embedding: z.array(z.number()).min(1) })),
+  usage: z.object({ prompt_tokens: z.number().int().nonnegative() }).optional(),
+});
 const modelsSchema = z.object({ data: z.array(z.object({ id: z.string() })) });
 
 /**
@@ -76,6 +80,35 @@ export class HttpOpenAiServer {
         if (!loading || clock.now() >= giveUpAt) throw error;
         await pause(clock, LOADING_RETRY, signal);
       }
+    }
+  }
+
+  /** Vectors of texts, in their order, as the server has them. */
+  async embeddings(
+    model: string,
+    input: readonly string[],
+    signal: AbortSignal,
+  ): Promise<{ readonly vectors: readonly (readonly number[])[]; readonly promptTokens: number }> {
+    const deadline = AbortSignal.timeout(SILENCE_DEADLINE);
+    try {
+      const body = JSON.stringify({ model, input, encoding_format: 'float' });
+      const response = await this.#fetch('/v1/embeddings', AbortSignal.any([signal, deadline]), body);
+      const told = embeddingsSchema.safeParse(await response.json());
+      if (!told.success || told.data.data.length !== input.length) {
+        throw broken(`its embeddings are not of the OpenAI form, one for each of ${input.length} texts`);
+      }
+      const { data, usage } = told.data;
+      return {
+        vectors: data.toSorted((a, b) => a.index - b.index).map(({ embedding }) => embedding),
+        promptTokens: usage?.prompt_tokens ?? 0,
+      };
+    } catch (error) {
+      if (signal.aborted) throw new FleetError('job.cancelled', 'the call was cancelled');
+      if (error instanceof FleetError) throw error;
+      if (deadline.aborted) {
+        throw new FleetError('engine.timeout', `no answer within ${SILENCE_DEADLINE} ms`, { retryable: true });
+      }
+      throw broken(`the answer broke: ${causeOf(error)}`);
     }
   }
 

@@ -84,6 +84,7 @@ export class HttpTestServer {
       response.end(JSON.stringify({ object: 'list', data: [{ id: 'tiny:latest' }, { id: 'other' }] }));
       return;
     }
+    if (request.url === '/v1/embeddings') return embed(response, (JSON.parse(text) as { input: string[] }).input);
     const body = JSON.parse(text) as Body;
     this.bodies.push(body);
     const prompt = body.prompt ?? body.messages?.at(-1)?.content ?? '';
@@ -149,6 +150,16 @@ function piece(body: Body, word: string): object {
 function logprobs(body: Body, logprob: number): object {
   if (body.logprobs === true) return { logprobs: { content: [{ token: 'x', logprob }] } };
   return body.logprobs === 1 ? { logprobs: { token_logprobs: [logprob] } } : {};
+}
+
+/** Not in the order of the texts, and not of length 1: both are allowed. */
+function embed(response: ServerResponse, texts: readonly string[]): void {
+  const counts = texts.map((text) => text.split(/\s+/).length);
+  if (counts.some((count) => count >= CONTEXT_WORDS)) return fail(response, 400, 'input is too large to process');
+  const data = texts.map((text, index) => ({ index, embedding: [text.length, text.charCodeAt(0), 3] }));
+  const usage = { prompt_tokens: counts.reduce((sum, count) => sum + count, 0) };
+  response.setHeader('content-type', 'application/json');
+  response.end(JSON.stringify({ object: 'list', data: data.toReversed(), usage }));
 }
 
 async function bodyOf(request: IncomingMessage): Promise<string> {

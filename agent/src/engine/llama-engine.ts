@@ -10,6 +10,7 @@ import { type Milliseconds, elapsed, milliseconds } from '@fleetgate/shared/unit
 
 import { ChildCalls, type OnText } from './child-calls.js';
 import type {
+  EmbedResult,
   Engine,
   EngineModel,
   EngineState,
@@ -153,6 +154,10 @@ export class LlamaEngine implements Engine {
   ): Promise<ScoreResult> {
     const call = { kind: 'score' as const, variantId: variant, prompt, completion, detail };
     return this.#calls.make(this.#holder(variant), call, signal);
+  }
+
+  async embed(variant: VariantId, texts: readonly string[], signal: AbortSignal): Promise<EmbedResult> {
+    return this.#calls.make(this.#holder(variant), { kind: 'embed' as const, variantId: variant, texts }, signal);
   }
 
   setSlabsPerToken(variant: VariantId, slabs: number | undefined): boolean {

@@ -15,6 +15,7 @@ import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { AnswerText } from './answer-text.js';
 import type {
+  EmbedResult,
   EngineModel,
   GenerateExtras,
   GenerateInput,
@@ -25,6 +26,7 @@ import type {
   MixStep,
   ScoreResult,
 } from './engine.js';
+import { LlamaEmbeddings } from './llama-embeddings.js';
 import { cancelled } from './llama-failure.js';
 import { badGrammar, grammarText } from './llama-grammar.js';
 import { LlamaPrompts } from './llama-prompts.js';
@@ -44,10 +46,16 @@ export class LlamaModelHost implements ModelHost {
   readonly #context: LlamaContext;
   readonly #prompts: LlamaPrompts;
   readonly #onProgress: () => void;
+  readonly #embeddings: LlamaEmbeddings;
   readonly #sequences: SequencePool<HostSequence>;
 
-  private constructor(model: EngineModel, llamaModel: LlamaModel, context: LlamaContext, onProgress: () => void) {
+  private constructor(
+    model: EngineModel,
+    { llamaModel, context, threads }: { llamaModel: LlamaModel; context: LlamaContext; threads: number },
+    onProgress: () => void,
+  ) {
     this.model = model;
+    this.#embeddings = new LlamaEmbeddings(llamaModel, model, threads);
     this.#llamaModel = llamaModel;
     this.#context = context;
     this.#prompts = new LlamaPrompts(llamaModel);
@@ -83,7 +91,7 @@ export class LlamaModelHost implements ModelHost {
         createSignal: signal,
       });
       onProgress();
-      return new LlamaModelHost(model, llamaModel, context, onProgress);
+      return new LlamaModelHost(model, { llamaModel, context, threads }, onProgress);
     } catch (error) {
       await llamaModel.dispose();
       throw error;
@@ -96,6 +104,7 @@ export class LlamaModelHost implements ModelHost {
   }
 
   async dispose(): Promise<void> {
+    await this.#embeddings.dispose();
     await this.#context.dispose();
     await this.#llamaModel.dispose();
   }
@@ -216,6 +225,10 @@ export class LlamaModelHost implements ModelHost {
         ...(detail === undefined ? {} : { promptBits: sum(bits.slice(0, promptTokens - 1)), tokenBits: scored }),
       };
     });
+  }
+
+  embed(texts: readonly string[], signal: AbortSignal): Promise<EmbedResult> {
+    return this.#embeddings.embed(this.#prompts, texts, this.#onProgress, signal);
   }
 
   async #grammar(grammar: Grammar): Promise<LlamaGrammarEvaluationState> {

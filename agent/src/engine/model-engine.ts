@@ -4,6 +4,7 @@ import type { Logger } from '@fleetgate/shared/logger';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 
 import type {
+  EmbedResult,
   Engine,
   EngineModel,
   EngineState,
@@ -111,6 +112,10 @@ export class ModelEngine implements Engine {
     detail?: 'tokens',
   ): Promise<ScoreResult> {
     return this.#ownerOf(variant).score(variant, prompt, completion, signal, detail);
+  }
+
+  embed(variant: VariantId, texts: readonly string[], signal: AbortSignal): Promise<EmbedResult> {
+    return this.#ownerOf(variant).embed(variant, texts, signal);
   }
 
   setSlabsPerToken(variant: VariantId, slabs: number | undefined): boolean {

@@ -1,6 +1,7 @@
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 
 import type {
+  EmbedResult,
   EngineModel,
   GenerateExtras,
   GenerateInput,
@@ -33,6 +34,7 @@ export interface ModelHost {
     signal: AbortSignal,
   ): Promise<MixResult>;
   score(prompt: string, completion: string, signal: AbortSignal, detail?: 'tokens'): Promise<ScoreResult>;
+  embed(texts: readonly string[], signal: AbortSignal): Promise<EmbedResult>;
   /** Active slabs per token from the next evaluation on; absent where the host cannot change them. */
   setSlabsPerToken?(slabs: number | undefined): void;
   dispose(): Promise<void>;

@@ -27,6 +27,16 @@ export function promptOf(input: GenerateInput): string {
   return input.kind === 'complete' ? input.prompt : input.messages.map(({ content }) => content).join('\n');
 }
 
+/** How often each letter comes, 1 more than it does; of 16 kinds. */
+export function lettersOf(text: string): readonly number[] {
+  const counts = Array.from({ length: 16 }, () => 1);
+  for (let i = 0; i < text.length; i++) {
+    const kind = text.charCodeAt(i) % counts.length;
+    counts[kind] = (counts[kind] ?? 0) + 1;
+  }
+  return counts;
+}
+
 /** Words with the spaces before them: joined, they give the text again. */
 export function words(text: string): readonly string[] {
   return text.match(/\s*\S+\s*$|\s*\S+/g) ?? [];

@@ -6,6 +6,7 @@ import { type Bytes, type Milliseconds, bytes, milliseconds } from '@fleetgate/s
 
 import { AnswerText } from './answer-text.js';
 import type {
+  EmbedResult,
   Engine,
   EngineModel,
   EngineState,
@@ -18,8 +19,10 @@ import type {
   MixStep,
   ScoreResult,
 } from './engine.js';
+import { checkEmbedded, unitVector } from './embedding.js';
 import { EngineStatus } from './engine-status.js';
-import { END_TOKEN, offered, promptOf, words } from './script.js';
+import { cancelled } from './llama-failure.js';
+import { END_TOKEN, lettersOf, offered, promptOf, words } from './script.js';
 import { orAborted, pause } from './waiting.js';
 
 export interface ScriptedEngineOptions {
@@ -207,6 +210,22 @@ export class ScriptedEngine implements Engine {
       scoredTokens: tokenBits.length,
       duration: milliseconds(0),
       ...(detail === undefined ? {} : { promptBits: Buffer.byteLength(prompt), tokenBits }),
+    };
+  }
+
+  /** Texts of the same letters have the same vector. */
+  async embed(variant: VariantId, texts: readonly string[], signal: AbortSignal): Promise<EmbedResult> {
+    const { contextTokens } = this.#model(variant);
+    if (signal.aborted) throw cancelled('embedding');
+    const lengths = texts.map((text) => words(text).length);
+    for (const [i, length] of lengths.entries()) {
+      if (length === 0) throw new FleetError('request.invalid', `text ${i} is empty`);
+      checkEmbedded(length, contextTokens, i);
+    }
+    return {
+      vectors: texts.map((text) => unitVector(lettersOf(text))),
+      promptTokens: lengths.reduce((sum, length) => sum + length, 0),
+      duration: milliseconds(0),
     };
   }
 

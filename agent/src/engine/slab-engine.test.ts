@@ -115,6 +115,14 @@ describe('the slab-aware engine', () => {
     }
   });
 
+  it('embeds texts as the ordinary one does', async () => {
+    const embed = async (engine: Engine) => (await engine.embed(MOE.variantId, [PROMPT, OTHER], never)).vectors;
+    const [here, there] = [await embed(slabs), await embed(ordinary)];
+    for (const [i, vector] of here.entries()) {
+      expect(vector.reduce((sum, one, d) => sum + one * (there[i]?.[d] ?? 0), 0)).toBeGreaterThan(0.999);
+    }
+  });
+
   it('answers several prompts at once as it answers each alone', async () => {
     const alone = [await answer(slabs, PROMPT), await answer(slabs, OTHER)];
     const together = await Promise.all([answer(slabs, PROMPT), answer(slabs, OTHER), answer(slabs, PROMPT)]);

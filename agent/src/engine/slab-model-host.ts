@@ -7,7 +7,9 @@ import type { LlamaLibrary } from '../native/llama-library.js';
 import type { ResidencyFigures } from '../residency/residency.js';
 import { AnswerText } from './answer-text.js';
 import { BatchLoop } from './batch-loop.js';
+import { checkEmbedded, unitVector } from './embedding.js';
 import type {
+  EmbedResult,
   EngineModel,
   GenerateExtras,
   GenerateInput,
@@ -59,6 +61,8 @@ export class SlabModelHost implements ModelHost {
   readonly #pool: SequencePool<HostSequence>;
   readonly #loop: BatchLoop;
   readonly #logits: Float32Array;
+  /** Calls that want states. */
+  #embedding = 0;
   #grammarRoom: ReturnType<LlamaLibrary['fixedInts']> | undefined;
 
   constructor(parts: SlabModelHostParts) {
@@ -232,6 +236,48 @@ export class SlabModelHost implements ModelHost {
     });
   }
 
+  async embed(texts: readonly string[], signal: AbortSignal): Promise<EmbedResult> {
+    const { slabModel } = this.#parts;
+    const startedAt = performance.now();
+    const tokens = texts.map((prompt) => this.#prompts.tokensOf({ kind: 'complete', prompt }).tokens);
+    for (const [i, text] of tokens.entries()) checkEmbedded(text.length, this.model.contextTokens, i);
+    const vectors: (readonly number[])[] = [];
+    // What others evaluate in the same go has its state read too, which costs next to nothing.
+    this.#embedding++;
+    slabModel.keepsStates = true;
+    try {
+      for (const text of tokens) {
+        const vector = await this.#withSequence([], signal, async (sequence) =>
+          this.#stateAfter(sequence, text, signal),
+        );
+        if (vector === undefined) throw cancelled('embedding');
+        vectors.push(unitVector(vector));
+      }
+    } finally {
+      this.#embedding--;
+      slabModel.keepsStates = this.#embedding > 0;
+    }
+    const promptTokens = tokens.reduce((all, text) => all + text.length, 0);
+    return { vectors, promptTokens, duration: since(startedAt) };
+  }
+
+  async #stateAfter(
+    sequence: HostSequence,
+    tokens: readonly number[],
+    signal: AbortSignal,
+  ): Promise<Float32Array | undefined> {
+    const { slabModel } = this.#parts;
+    let state: Float32Array | undefined;
+    const outcome = await this.#feed(
+      sequence,
+      tokens,
+      signal,
+      (i) => i === tokens.length - 1,
+      (_, at) => (state = slabModel.stateAfter(at)),
+    );
+    return outcome === 'aborted' ? undefined : state;
+  }
+
   /** Evaluates a document but for its last token; bits of each token after index `first`. Undefined when aborted. */
   async #bits(
     sequence: HostSequence,
@@ -275,7 +321,7 @@ export class SlabModelHost implements ModelHost {
     tokens: readonly number[],
     signal: AbortSignal,
     wants: (i: number) => boolean,
-    onLogits: (i: number) => void,
+    onLogits: (i: number, at: number) => void,
   ): Promise<'done' | 'aborted'> {
     const from = sequence.held.length;
     const outcome = await this.#loop.feed({
@@ -285,7 +331,7 @@ export class SlabModelHost implements ModelHost {
       wants,
       onOutput: (i, at) => {
         this.#parts.slabModel.logits(at, this.#logits);
-        onLogits(i);
+        onLogits(i, at);
       },
       signal,
     });

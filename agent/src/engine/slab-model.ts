@@ -29,7 +29,6 @@ export interface SlabModelOptions {
   readonly batchTokens: number;
   /** Active slabs per token in place of the file's; saves their computation as well. */
   readonly slabsPerToken?: number | undefined;
-  readonly embeddings?: boolean;
 }
 
 /** One token of an evaluation. */
@@ -108,7 +107,6 @@ export class SlabModel {
     params.no_perf = true;
     // One buffer a sequence: what others hold must not change the order of a sum.
     params.kv_unified = false;
-    params.embeddings = options.embeddings === true;
     if (layout !== undefined) params.cb_eval = this.#callback.pointer;
     this.#context = library.init(model, params);
     if (this.#context === 0) {
@@ -204,6 +202,20 @@ export class SlabModel {
     const address = this.#library.logitsIth(this.#context, i);
     if (address === 0) throw new FleetError('internal.invariant', `token ${i} of the last evaluation has no logits`);
     this.#library.copy(out, address, 4 * this.vocabulary);
+  }
+
+  /** Whether evaluations from the next one on keep the state after each token with `output`. */
+  set keepsStates(keeps: boolean) {
+    this.#library.setEmbeddings(this.#context, keeps);
+  }
+
+  /** The state after the i-th token of the last evaluation, or its sequence's as the model pools it. */
+  stateAfter(i: number): Float32Array {
+    const state = new Float32Array(this.#library.modelEmbedding(this.#model));
+    const address = this.#library.embeddingsIth(this.#context, i);
+    if (address === 0) throw new FleetError('internal.invariant', `token ${i} of the last evaluation has no state`);
+    this.#library.copy(state, address, state.byteLength);
+    return state;
   }
 
   /** Drops what a sequence holds from a position on; false where the model cannot drop a part. */

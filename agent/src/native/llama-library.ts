@@ -69,7 +69,8 @@ export interface LlamaLibrary {
   batchFree(batch: Batch): void;
   decode(context: Address, batch: Batch): number;
   logitsIth(context: Address, i: number): Address;
-  embeddingsSeq(context: Address, sequence: number): Address;
+  setEmbeddings(context: Address, keeps: boolean): void;
+  embeddingsIth(context: Address, i: number): Address;
   seqRm(memory: Address, sequence: number, from: number, to: number): boolean;
   seqCp(memory: Address, from: number, to: number, start: number, end: number): void;
   vocabTokens(vocab: Address): number;
@@ -206,7 +207,8 @@ async function open(): Promise<LlamaLibrary> {
     batchFree: llama.func('void llama_batch_free(llama_batch)'),
     decode: llama.func('int32_t llama_decode(uint64_t, llama_batch)'),
     logitsIth: llama.func('uint64_t llama_get_logits_ith(uint64_t, int32_t)'),
-    embeddingsSeq: llama.func('uint64_t llama_get_embeddings_seq(uint64_t, int32_t)'),
+    setEmbeddings: llama.func('void llama_set_embeddings(uint64_t, bool)'),
+    embeddingsIth: llama.func('uint64_t llama_get_embeddings_ith(uint64_t, int32_t)'),
     seqRm: llama.func('bool llama_memory_seq_rm(uint64_t, int32_t, int32_t, int32_t)'),
     seqCp: llama.func('void llama_memory_seq_cp(uint64_t, int32_t, int32_t, int32_t, int32_t)'),
     vocabTokens: llama.func('int32_t llama_vocab_n_tokens(uint64_t)'),
