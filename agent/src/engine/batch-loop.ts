@@ -1,20 +1,22 @@
 import type { BatchToken } from './slab-model.js';
 
 /** What the loop drives: evaluates tokens of several sequences at once. */
-export interface Evaluator {
+export interface Evaluator<G> {
   /** Most tokens at once. */
   readonly batchTokens: number;
   /** Most of them whose logits are wanted. */
   readonly mostOutputs: number;
-  /** Throws when the evaluation is void. */
-  evaluate(tokens: readonly BatchToken[]): void;
+  /** All tokens are of feeds of that group. Throws when the evaluation is void. */
+  evaluate(tokens: readonly BatchToken[], group: G | undefined): void;
   /** Drops what a sequence holds from a position on; false when it cannot drop a part. */
   forget(sequence: number, from: number): boolean;
 }
 
 /** Tokens to be appended to a sequence. */
-export interface Feed {
+export interface Feed<G> {
   readonly sequence: number;
+  /** It is evaluated together with feeds of the same one only. Groups take turns. */
+  readonly group?: G | undefined;
   readonly tokens: readonly number[];
   /** Position of the first of them. */
   readonly from: number;
@@ -25,8 +27,10 @@ export interface Feed {
   readonly signal: AbortSignal;
 }
 
-interface Waiting extends Feed {
+interface Waiting<G> extends Feed<G> {
   done: number;
+  /** Number of the evaluation that it was last in; before it was in any, of the next when it came. */
+  turn: number;
   readonly resolve: (outcome: 'done' | 'aborted') => void;
   readonly reject: (error: unknown) => void;
 }
@@ -34,25 +38,26 @@ interface Waiting extends Feed {
 /**
  * Continuous batching (Orca, OSDI 2022): every evaluation takes one token of each sequence that generates, and fills up
  * with pieces of prompts, shared out evenly. A sequence joins and leaves between two evaluations; a long prompt never
- * keeps the others waiting for more than one of them.
+ * keeps the others waiting for more than one of them (of each group).
  */
-export class BatchLoop {
-  readonly #model: Evaluator;
+export class BatchLoop<G = never> {
+  readonly #model: Evaluator<G>;
   readonly #onProgress: () => void;
-  #waiting: Waiting[] = [];
+  #waiting: Waiting<G>[] = [];
+  #turn = 0;
   #running = false;
 
   /** `onProgress` is called after every evaluation. */
-  constructor(model: Evaluator, onProgress: () => void) {
+  constructor(model: Evaluator<G>, onProgress: () => void) {
     this.#model = model;
     this.#onProgress = onProgress;
   }
 
   /** Resolves when all tokens were evaluated or the signal aborted; rejects when an evaluation with some of them failed. */
-  feed(feed: Feed): Promise<'done' | 'aborted'> {
+  feed(feed: Feed<G>): Promise<'done' | 'aborted'> {
     if (feed.tokens.length === 0) return Promise.resolve('done');
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ ...feed, done: 0, resolve, reject });
+      this.#waiting.push({ ...feed, done: 0, turn: this.#turn, resolve, reject });
       void this.#run();
     });
   }
@@ -71,9 +76,10 @@ export class BatchLoop {
     this.#running = false;
   }
 
-  #evaluate({ tokens, parts }: Turn): void {
+  #evaluate({ group, tokens, parts }: Turn<G>): void {
+    this.#turn++;
     try {
-      this.#model.evaluate(tokens);
+      this.#model.evaluate(tokens, group);
     } catch (error) {
       for (const { feed } of parts) {
         // What of it was evaluated is not known: the sequence is as it was before.
@@ -88,21 +94,24 @@ export class BatchLoop {
     for (const { feed, at, count } of parts) {
       for (let i = 0; i < count; i++) if (feed.wants(feed.done + i)) feed.onOutput(feed.done + i, at + i);
       feed.done += count;
+      feed.turn = this.#turn;
     }
     this.#drop((feed) => feed.done >= feed.tokens.length, 'done');
   }
 
-  #drop(isOver: (feed: Waiting) => boolean, outcome: 'done' | 'aborted'): void {
+  #drop(isOver: (feed: Waiting<G>) => boolean, outcome: 'done' | 'aborted'): void {
     const over = this.#waiting.filter(isOver);
     this.#waiting = this.#waiting.filter((feed) => !isOver(feed));
     for (const feed of over) feed.resolve(outcome);
   }
 
-  #compose(): Turn {
-    const turn: Turn = { tokens: [], parts: [] };
-    let outputs = this.#model.mostOutputs;
+  #compose(): Turn<G> {
     // Who has least left goes first: those that generate have one token.
-    const inOrder = this.#waiting.toSorted((a, b) => left(a) - left(b));
+    const all = this.#waiting.toSorted((a, b) => left(a) - left(b));
+    const first = all.toSorted((a, b) => a.turn - b.turn)[0];
+    const inOrder = all.filter(({ group }) => group === first?.group);
+    const turn: Turn<G> = { group: first?.group, tokens: [], parts: [] };
+    let outputs = this.#model.mostOutputs;
     for (const [at, feed] of inOrder.entries()) {
       const room = this.#model.batchTokens - turn.tokens.length;
       const share = Math.ceil(room / (inOrder.length - at));
@@ -121,11 +130,12 @@ export class BatchLoop {
   }
 }
 
-interface Turn {
+interface Turn<G> {
+  readonly group: G | undefined;
   readonly tokens: BatchToken[];
-  readonly parts: { readonly feed: Waiting; readonly at: number; readonly count: number }[];
+  readonly parts: { readonly feed: Waiting<G>; readonly at: number; readonly count: number }[];
 }
 
-function left(feed: Waiting): number {
+function left<G>(feed: Waiting<G>): number {
   return feed.tokens.length - feed.done;
 }

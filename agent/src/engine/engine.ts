@@ -43,6 +43,17 @@ export interface GenerateResult {
   readonly choices?: readonly TokenChoice[];
   /** What keeping slabs on storage meant for this answer; absent where all of them are in memory. */
   readonly slabs?: ResidencyFigures;
+  /** Absent where no task's pattern was looked for, or none was near. */
+  readonly pattern?: TakenPattern;
+}
+
+/** The task of the model's profile that a prompt was taken to be of, by how the router chose on it. */
+export interface TakenPattern {
+  readonly task: string;
+  /** See `nearestPattern`; 0..1. */
+  readonly similarity: number;
+  /** With a task mask: slabs of each layer that the answer was computed with. */
+  readonly keep?: number;
 }
 
 /** What an answer has to be like: JSON that keeps a schema, or a text of a grammar (GBNF, as llama.cpp reads it). */

@@ -142,7 +142,8 @@ export class ModelEngine implements Engine {
   }
 }
 
-/** Whether somebody has to decide at every token what is in memory, or how many slabs are used. */
+/** Whether somebody has to decide at every token what is in memory, or how many slabs are used, or which. */
 function needsLookingAfter({ serving }: EngineModel): boolean {
-  return serving?.slabBudgetBytes !== undefined || serving?.leastSlabsPerToken !== undefined;
+  const { slabBudgetBytes, leastSlabsPerToken, taskMask } = serving ?? {};
+  return slabBudgetBytes !== undefined || leastSlabsPerToken !== undefined || taskMask !== undefined;
 }

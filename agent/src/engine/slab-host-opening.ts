@@ -8,6 +8,7 @@ import type { LlamaLibrary } from '../native/llama-library.js';
 import { prepareSlabs, type PreparedSlabs } from '../residency/linux-residency.js';
 import { readResidencyFacts } from '../residency/linux-residency-facts.js';
 import { chooseResidency, type ResidencyChoice } from '../residency/residency-choice.js';
+import type { ServedTasks } from '../slabs/task-patterns.js';
 import type { ChildOptions } from './child-message.js';
 import type { EngineModel } from './engine.js';
 import type { SignsOfLife } from './engine-child.js';
@@ -15,6 +16,8 @@ import { cancelled } from './llama-failure.js';
 import { checkCanary, canaryOf } from './slab-canary.js';
 import { SlabModel } from './slab-model.js';
 import { SlabModelHost } from './slab-model-host.js';
+import { openTasks } from './slab-task-opening.js';
+import { SlabTasks } from './slab-tasks.js';
 import { SlabVocabulary } from './slab-vocabulary.js';
 
 /** Tokens of one evaluation at most: between two of them a call can be aborted and is seen to get on. */
@@ -26,7 +29,7 @@ type Kept = Exclude<ResidencyChoice, { readonly strategy: 'refused' }>;
 
 /**
  * Loads a model for the slab-aware engine. Throws `gguf.malformed`, `gguf.unsupported`, `artefact.unavailable`,
- * `engine.out-of-memory` for a budget that not even one token can be computed with, `engine.unavailable` where this system
+ * what `openTasks` throws, `engine.out-of-memory` for a budget that not even one token can be computed with, `engine.unavailable` where this system
  * cannot keep slabs as asked or does not compute with them what it should, and `job.cancelled`.
  */
 export async function openSlabHost(
@@ -43,7 +46,10 @@ export async function openSlabHost(
   const weights = header.tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const wishTokens = Math.min(BATCH_TOKENS, model.contextTokens);
   const choice = await choose(model, layout, whole - weights, wishTokens);
-  const prepared = await prepare(model, layout, choice, slowly);
+  const isByTask = choice.strategy !== 'none' || model.serving?.taskMask !== undefined;
+  const tasks = layout === undefined || !isByTask ? undefined : await openTasks(header, layout, model);
+  const served = typeof tasks === 'string' ? undefined : tasks;
+  const prepared = await prepare(model, layout, choice, served, slowly);
   if (signal.aborted) throw cancelled(`loading ${model.variantId}`);
   const slabModel = SlabModel.open(library, {
     path: prepared?.loadPath ?? model.path,
@@ -58,13 +64,19 @@ export async function openSlabHost(
     slabModel.onLayer = slowly;
     onProgress();
     const reason = await attach(slabModel, prepared, layout, choice, onProgress);
+    // What the canary used is of no meaning to any task.
+    if (served !== undefined) slabModel.residency?.expect?.(served.expected, choice.budgetBytes);
     return new SlabModelHost({
       library,
       model,
       slabModel,
       vocabulary: new SlabVocabulary(library, slabModel.vocab, header),
       sequences,
-      residency: { strategy: choice.strategy, reason },
+      residency: {
+        strategy: choice.strategy,
+        reason: typeof tasks === 'string' ? `${reason}; its profile is not used: ${tasks}` : reason,
+      },
+      tasks: layout === undefined || served === undefined ? undefined : slabTasks(served, layout, model),
       accountedBytes:
         choice.strategy === 'cache'
           ? servedMemory(whole, layout?.slabsBytes ?? 0, { slabBudgetBytes: choice.budgetBytes })
@@ -105,10 +117,23 @@ async function prepare(
   { path }: EngineModel,
   layout: SlabLayout | undefined,
   { strategy, budgetBytes, populate }: Kept,
+  tasks: ServedTasks | undefined,
   onWaiting: () => void,
 ): Promise<PreparedSlabs | undefined> {
   if (layout === undefined || strategy === 'none') return undefined;
-  return prepareSlabs({ path, layout, strategy, budgetBytes, populate, onWaiting });
+  const seed = tasks === undefined ? {} : { frequencies: tasks.expected };
+  return prepareSlabs({ path, layout, strategy, budgetBytes, populate, onWaiting, ...seed });
+}
+
+function slabTasks(served: ServedTasks, layout: SlabLayout, { contextTokens, serving }: EngineModel): SlabTasks {
+  const { layers, slabsPerLayer, slabsPerToken, slabsBytes } = layout;
+  return new SlabTasks(served, {
+    layers: layers.length,
+    slabsPerLayer,
+    slabsPerToken: serving?.slabsPerToken ?? slabsPerToken,
+    contextTokens,
+    budgetBytes: serving?.slabBudgetBytes ?? slabsBytes,
+  });
 }
 
 /** Calls at most once in a time, ms. */

@@ -4,9 +4,7 @@ import { SeededRandom } from '@fleetgate/shared/random';
 import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { LlamaLibrary } from '../native/llama-library.js';
-import type { ResidencyFigures } from '../residency/residency.js';
 import { AnswerText } from './answer-text.js';
-import { BatchLoop } from './batch-loop.js';
 import { checkEmbedded, unitVector } from './embedding.js';
 import type {
   EmbedResult,
@@ -24,19 +22,18 @@ import type {
 import { cancelled } from './llama-failure.js';
 import { checkTopLogProbs, grammarText } from './llama-grammar.js';
 import { checkDetail } from './llama-score.js';
-import { bitsOf, topTokens } from './logits.js';
+import { topTokens } from './logits.js';
 import { mixAnswer, MixText } from './mix-answer.js';
 import type { ModelHost } from './model-host.js';
 import { Prompts } from './prompt-tokens.js';
-import { commonBeginning, SequencePool } from './sequence-pool.js';
 import type { SlabModel } from './slab-model.js';
 import type { SlabVocabulary } from './slab-vocabulary.js';
+import { SlabFigures } from './slab-figures.js';
 import { SlabGrammar } from './slab-grammar.js';
+import { type SlabSequence, SlabSequences } from './slab-sequences.js';
+import type { SlabTasks } from './slab-tasks.js';
 import { TokenPicker } from './token-picker.js';
 import { TokenText } from './token-text.js';
-
-/** Logits of one evaluation that are kept at once, bytes: a large vocabulary is scored in smaller pieces. */
-const MOST_LOGITS_BYTES = 32 * 1024 * 1024;
 
 export interface SlabModelHostParts {
   readonly library: LlamaLibrary;
@@ -45,41 +42,28 @@ export interface SlabModelHostParts {
   readonly vocabulary: SlabVocabulary;
   readonly sequences: number;
   readonly residency: LoadedModel['residency'];
+  /** Where the model is served by task. */
+  readonly tasks: SlabTasks | undefined;
   readonly accountedBytes: number;
   readonly onProgress: () => void;
-}
-
-interface HostSequence {
-  readonly id: number;
-  held: number[];
 }
 
 /** A model whose slabs the engine looks after: generates, mixes and scores over batched sequences. */
 export class SlabModelHost implements ModelHost {
   readonly #parts: SlabModelHostParts;
   readonly #prompts: Prompts<number>;
-  readonly #pool: SequencePool<HostSequence>;
-  readonly #loop: BatchLoop;
-  readonly #logits: Float32Array;
+  readonly #sequences: SlabSequences;
+  readonly #figures: SlabFigures;
   /** Calls that want states. */
   #embedding = 0;
   #grammarRoom: ReturnType<LlamaLibrary['fixedInts']> | undefined;
 
   constructor(parts: SlabModelHostParts) {
     this.#parts = parts;
-    const { slabModel, vocabulary, sequences, onProgress } = parts;
+    const { slabModel, vocabulary, sequences, tasks, onProgress } = parts;
     this.#prompts = new Prompts(vocabulary);
-    this.#pool = new SequencePool(Array.from({ length: sequences }, (_, id): HostSequence => ({ id, held: [] })));
-    this.#logits = new Float32Array(slabModel.vocabulary);
-    this.#loop = new BatchLoop(
-      {
-        batchTokens: slabModel.batchTokens,
-        mostOutputs: Math.max(1, Math.floor(MOST_LOGITS_BYTES / (4 * slabModel.vocabulary))),
-        evaluate: (tokens) => slabModel.evaluate(tokens),
-        forget: (sequence, from) => slabModel.forget(sequence, from),
-      },
-      onProgress,
-    );
+    this.#sequences = new SlabSequences({ model: slabModel, sequences, tasks, onProgress });
+    this.#figures = new SlabFigures(() => slabModel.residency);
   }
 
   get model(): EngineModel {
@@ -116,8 +100,13 @@ export class SlabModelHost implements ModelHost {
     checkTopLogProbs(extras.topLogProbs);
     const grammar = extras.grammar === undefined ? undefined : await this.#grammar(extras.grammar);
     try {
-      return await this.#withSequence(prompt.tokens, signal, async (sequence) => {
-        const picker = new TokenPicker(this.#logits, { sampling, random: new SeededRandom(seed), extras, grammar });
+      return await this.#sequences.using(prompt.tokens, signal, async (sequence) => {
+        const picker = new TokenPicker(this.#sequences.logits, {
+          sampling,
+          random: new SeededRandom(seed),
+          extras,
+          grammar,
+        });
         return this.#answer({ sequence, prompt: prompt.tokens, sampling, answer, picker, signal });
       });
     } finally {
@@ -126,7 +115,7 @@ export class SlabModelHost implements ModelHost {
   }
 
   async #answer(job: {
-    readonly sequence: HostSequence;
+    readonly sequence: SlabSequence;
     readonly prompt: readonly number[];
     readonly sampling: Sampling;
     readonly answer: AnswerText;
@@ -135,14 +124,20 @@ export class SlabModelHost implements ModelHost {
   }): Promise<GenerateResult> {
     const { sequence, prompt, sampling, answer, picker, signal } = job;
     const { vocabulary } = this.#parts;
-    const before = this.#figures();
+    const before = this.#figures.total;
     const text = this.#text(prompt);
     const startedAt = performance.now();
     const room = Math.min(sampling.maxTokens, this.model.contextTokens - prompt.length);
     const pick = (): number => picker.pick();
+    const mask = await this.#sequences.takeMask(sequence, prompt, signal);
     const reusedTokens = sequence.held.length;
-    let token = await this.#next(sequence, prompt.slice(reusedTokens), signal, pick);
-    if (token === undefined) return nothing();
+    const read = (): Promise<number | undefined> =>
+      this.#sequences.next(sequence, prompt.slice(reusedTokens), signal, pick);
+    const [first, hint] =
+      mask === undefined ? await this.#sequences.observed(sequence, read) : [await read(), undefined];
+    if (first === undefined) return nothing();
+    let token: number | undefined = first;
+    const pattern = mask ?? hint;
     const firstAt = performance.now();
     let outputTokens = 0;
     let finishReason: GenerateResult['finishReason'] = 'stop';
@@ -155,12 +150,12 @@ export class SlabModelHost implements ModelHost {
         finishReason = 'length';
         break;
       }
-      token = await this.#next(sequence, [token], signal, pick);
+      token = await this.#sequences.next(sequence, [token], signal, pick);
       if (token === undefined) finishReason = 'cancelled';
     }
     if (finishReason !== 'cancelled') answer.flush(text.flush());
     const endedAt = performance.now();
-    const slabs = this.#figuresSince(before);
+    const slabs = this.#figures.since(before);
     return {
       finishReason,
       promptTokens: prompt.length,
@@ -170,6 +165,7 @@ export class SlabModelHost implements ModelHost {
       ...picker.told(outputTokens, (id) => vocabulary.detokenise([id])),
       ...(reusedTokens === 0 ? {} : { reusedTokens }),
       ...(slabs === undefined ? {} : { slabs }),
+      ...(pattern === undefined ? {} : { pattern }),
     };
   }
 
@@ -189,12 +185,14 @@ export class SlabModelHost implements ModelHost {
     const { tokens } = prompt;
     this.#checkFits(tokens.length);
     const { vocabulary } = this.#parts;
-    return this.#withSequence([], signal, async (sequence) => {
+    return this.#sequences.using([], signal, async (sequence) => {
       const startedAt = performance.now();
-      const bits = await this.#bits(sequence, tokens, 0, signal);
+      await this.#sequences.takeMask(sequence, tokens, signal);
+      const bits = await this.#sequences.bits(sequence, tokens, 0, signal);
       if (bits === undefined) return { ...nothing(), text: '' };
       return mixAnswer<number>({
-        nextOf: (token) => this.#next(sequence, [token], signal, () => topTokens(this.#logits, topK)),
+        nextOf: (token) =>
+          this.#sequences.next(sequence, [token], signal, () => topTokens(this.#sequences.logits, topK)),
         endsAnswer: (token) => vocabulary.endsAnswer(token),
         prompt: { tokens, bits: sum(bits), startedAt },
         room: Math.min(maxTokens, this.model.contextTokens - tokens.length),
@@ -219,10 +217,11 @@ export class SlabModelHost implements ModelHost {
     if (detail !== undefined) checkDetail(scoredTokens);
     const isWhole = document.length >= before.length + answer.length;
     const left = isWhole ? text : vocabulary.detokenise(document.slice(before.length)).replace(/\uFFFD$/, '');
-    return this.#withSequence([], signal, async (sequence) => {
+    return this.#sequences.using([], signal, async (sequence) => {
       const startedAt = performance.now();
+      await this.#sequences.takeMask(sequence, before, signal);
       const first = detail === undefined ? before.length - 1 : 0;
-      const bits = await this.#bits(sequence, document, first, signal);
+      const bits = await this.#sequences.bits(sequence, document, first, signal);
       if (bits === undefined) throw cancelled('scoring');
       const scored = bits.slice(before.length - 1 - first);
       return {
@@ -247,8 +246,8 @@ export class SlabModelHost implements ModelHost {
     slabModel.keepsStates = true;
     try {
       for (const text of tokens) {
-        const vector = await this.#withSequence([], signal, async (sequence) =>
-          this.#stateAfter(sequence, text, signal),
+        const vector = await this.#sequences.using([], signal, async (sequence) =>
+          this.#sequences.stateAfter(sequence, text, signal),
         );
         if (vector === undefined) throw cancelled('embedding');
         vectors.push(unitVector(vector));
@@ -259,106 +258,6 @@ export class SlabModelHost implements ModelHost {
     }
     const promptTokens = tokens.reduce((all, text) => all + text.length, 0);
     return { vectors, promptTokens, duration: since(startedAt) };
-  }
-
-  async #stateAfter(
-    sequence: HostSequence,
-    tokens: readonly number[],
-    signal: AbortSignal,
-  ): Promise<Float32Array | undefined> {
-    const { slabModel } = this.#parts;
-    let state: Float32Array | undefined;
-    const outcome = await this.#feed(
-      sequence,
-      tokens,
-      signal,
-      (i) => i === tokens.length - 1,
-      (_, at) => (state = slabModel.stateAfter(at)),
-    );
-    return outcome === 'aborted' ? undefined : state;
-  }
-
-  /** Evaluates a document but for its last token; bits of each token after index `first`. Undefined when aborted. */
-  async #bits(
-    sequence: HostSequence,
-    document: readonly number[],
-    first: number,
-    signal: AbortSignal,
-  ): Promise<readonly number[] | undefined> {
-    const bits: number[] = [];
-    const outcome = await this.#feed(
-      sequence,
-      document.slice(0, -1),
-      signal,
-      (i) => i >= first,
-      (i) => {
-        bits[i - first] = bitsOf(this.#logits, document[i + 1] ?? 0);
-      },
-    );
-    return outcome === 'aborted' ? undefined : bits;
-  }
-
-  /** Appends tokens; what `read` makes of the logits after the last one. Undefined when aborted. */
-  async #next<T>(
-    sequence: HostSequence,
-    tokens: readonly number[],
-    signal: AbortSignal,
-    read: () => T,
-  ): Promise<T | undefined> {
-    let result: T | undefined;
-    const outcome = await this.#feed(
-      sequence,
-      tokens,
-      signal,
-      (i) => i === tokens.length - 1,
-      () => (result = read()),
-    );
-    return outcome === 'aborted' || signal.aborted ? undefined : result;
-  }
-
-  async #feed(
-    sequence: HostSequence,
-    tokens: readonly number[],
-    signal: AbortSignal,
-    wants: (i: number) => boolean,
-    onLogits: (i: number, at: number) => void,
-  ): Promise<'done' | 'aborted'> {
-    const from = sequence.held.length;
-    const outcome = await this.#loop.feed({
-      sequence: sequence.id,
-      tokens,
-      from,
-      wants,
-      onOutput: (i, at) => {
-        this.#parts.slabModel.logits(at, this.#logits);
-        onLogits(i, at);
-      },
-      signal,
-    });
-    // An aborted feed may have evaluated some: they are not counted as held, and overwritten.
-    if (outcome === 'done') sequence.held.push(...tokens);
-    return outcome;
-  }
-
-  /** Runs on a sequence that begins as the prompt does, with all of the prompt but a part to evaluate. */
-  async #withSequence<T>(
-    prompt: readonly number[],
-    signal: AbortSignal,
-    run: (sequence: HostSequence) => Promise<T>,
-  ): Promise<T> {
-    const sequence = await this.#pool.acquire(prompt, signal);
-    if (sequence === undefined) return run({ id: -1, held: [] });
-    try {
-      // The last token of the prompt is evaluated again: its logits are wanted.
-      const common = Math.min(commonBeginning(sequence.held, prompt), Math.max(0, prompt.length - 1));
-      const isPart = this.#parts.slabModel.forget(sequence.id, common);
-      if (!isPart) this.#parts.slabModel.forget(sequence.id, 0);
-      sequence.held = isPart ? sequence.held.slice(0, common) : [];
-      return await run(sequence);
-    } finally {
-      this.#parts.slabModel.forget(sequence.id, sequence.held.length);
-      this.#pool.release(sequence);
-    }
   }
 
   #text(before: readonly number[]): TokenText<number> {
@@ -373,22 +272,6 @@ export class SlabModelHost implements ModelHost {
         'with its answer',
       { hint: 'shorten the prompt, or ask a model with a longer context' },
     );
-  }
-
-  #figures(): ResidencyFigures | undefined {
-    return this.#parts.slabModel.residency?.figures();
-  }
-
-  /** With several answers at once each is told what happened meanwhile, also for the others. */
-  #figuresSince(before: ResidencyFigures | undefined): ResidencyFigures | undefined {
-    const now = this.#figures();
-    if (now === undefined || before === undefined) return undefined;
-    return {
-      routed: now.routed - before.routed,
-      hits: now.hits - before.hits,
-      waitMs: now.waitMs - before.waitMs,
-      ...(now.bytesRead === undefined ? {} : { bytesRead: now.bytesRead - (before.bytesRead ?? 0) }),
-    };
   }
 }
 

@@ -8,7 +8,7 @@ import { ANYWHERE, type EvictFrom, type SlabCache } from '../slabs/slab-cache.js
 import type { ModelSource } from './disk-model-source.js';
 import type { SlabPlaces } from './linux-slab-places.js';
 import { CUT_OFF } from './read-queue.js';
-import type { ResidencyFigures, SlabResidency } from './residency.js';
+import { type ResidencyFigures, type SlabResidency, WORTH_READING } from './residency.js';
 import type { SlabPages } from './slab-pages.js';
 import type { SlabReads } from './worker-slab-reads.js';
 
@@ -74,6 +74,20 @@ export class CacheResidency implements SlabResidency {
     this.#beganAt = performance.now();
     this.#tokens = tokens;
     this.#figures = { ...this.#figures, tokens: this.#figures.tokens + tokens };
+  }
+
+  expect(frequencies: ArrayLike<number>, mostBytes: number): void {
+    const { cache, pages } = this.#parts;
+    this.#dropFailed();
+    this.#settle([]);
+    cache.expect(frequencies);
+    let bytes = 0;
+    // What comes first in a token is read first.
+    for (const slab of cache.worthMost().toSorted((a, b) => a - b)) {
+      if ((frequencies[slab] ?? 0) < WORTH_READING || cache.isResident(slab) || !cache.isWorthRoom(slab)) continue;
+      bytes += pages.slabBytes[Math.floor(slab / pages.slabsPerLayer)] ?? 0;
+      if (bytes > mostBytes || !this.#admit([slab], ANYWHERE)) return;
+    }
   }
 
   ensure(routed: RoutedLayer, foresight?: Foresight): void {

@@ -2,7 +2,7 @@ import type { Address, Libc } from '../native/linux-libc.js';
 import type { RoutedLayer } from '../slabs/routing.js';
 import type { ModelSource } from './disk-model-source.js';
 import type { FileMapping } from './linux-mapping.js';
-import type { ResidencyFigures, SlabResidency } from './residency.js';
+import { type ResidencyFigures, type SlabResidency, WORTH_READING } from './residency.js';
 import type { PageRange, SlabPages } from './slab-pages.js';
 
 export interface HintParts {
@@ -47,6 +47,19 @@ export class HintResidency implements SlabResidency {
   begin(tokens: number): void {
     this.#parts.source.check();
     this.#figures.tokens += tokens;
+  }
+
+  expect(frequencies: ArrayLike<number>, mostBytes: number): void {
+    const { libc } = this.#parts;
+    const hottest = [...this.#ranges.entries()]
+      .filter(([slab]) => (frequencies[slab] ?? 0) >= WORTH_READING)
+      .toSorted(([a], [b]) => (frequencies[b] ?? 0) - (frequencies[a] ?? 0));
+    let total = 0;
+    for (const [, ranges] of hottest) {
+      total += ranges.reduce((sum, { bytes }) => sum + bytes, 0);
+      if (total > mostBytes) return;
+      for (const range of ranges) if (this.#isAbsent(range)) libc.willNeed(range.address, range.bytes);
+    }
   }
 
   ensure({ layer, slabs }: RoutedLayer): void {

@@ -1,6 +1,9 @@
 import type { Foresight } from '../slabs/prefetch.js';
 import type { RoutedLayer } from '../slabs/routing.js';
 
+/** Slabs that are expected to be used in so many of the tokens are worth a read ahead. */
+export const WORTH_READING = 0.2;
+
 export type ResidencyStrategy = 'none' | 'hint' | 'cache';
 
 /** What residency did since it was opened or last asked. */
@@ -34,6 +37,11 @@ export interface SlabResidency {
   ensure(routed: RoutedLayer, foresight?: Foresight): void;
   /** A new evaluation begins. */
   begin(tokens: number): void;
+  /**
+   * Between evaluations: what is likely to be used from now on, uses per token by slab (`layer * slabsPerLayer + slab`).
+   * The hottest slabs that are missing begin to be read, `mostBytes` at most. A wrong guess costs time, never a bit.
+   */
+  expect?(frequencies: ArrayLike<number>, mostBytes: number): void;
   figures(): ResidencyFigures;
   close(): void;
 }

@@ -86,6 +86,12 @@ export class SlabCache {
     this.#heaps[layer]?.rescored();
   }
 
+  /** Tells the policy what is likely to be used from now on: uses per token of each slab. */
+  expect(frequencies: ArrayLike<number>): void {
+    this.#policy.expected?.(frequencies);
+    for (const heap of this.#heaps) heap.rescored();
+  }
+
   /**
    * Takes in all of `wanted` (each named once) and holds them. Undefined, and nothing changed, where they do not fit
    * beside what is held.

@@ -1,4 +1,10 @@
-import type { Importance } from './importance.js';
+import type { Serving } from '@fleetgate/shared/catalogue/serving';
+
+import type { SlabLayout } from '../gguf/slab-layout.js';
+import { type Importance, importanceOf, tasksNamed } from './importance.js';
+import { keepPlan } from './keep-plan.js';
+import type { SlabProfile } from './profile.js';
+import type { KeepSets } from './routing.js';
 
 /** How the router of a model chooses on texts of one task. */
 export interface TaskPattern {
@@ -6,28 +12,79 @@ export interface TaskPattern {
   readonly importance: Importance;
 }
 
-export interface NearestPattern {
-  readonly pattern: TaskPattern;
+export interface NearestPattern<P extends TaskPattern = TaskPattern> {
+  readonly pattern: P;
   /** Mean over the layers of the cosine between the query's scores and the pattern's, 0..1. */
   readonly similarity: number;
 }
 
 /**
- * The stored pattern that is most like how the router chose on a query: task-adaptive expert retrieval (TAER; PreMoe,
- * arXiv 2505.17639). Of equal ones the first; undefined without patterns.
+ * Below it a query is of none of the tasks. On the bundled mixture 95 of 100 prompts of a task are 0.79 or nearer to its
+ * pattern; of a dozen texts that are of none, half are below 0.7.
  */
-export function nearestPattern(query: Importance, patterns: readonly TaskPattern[]): NearestPattern | undefined {
-  let best: NearestPattern | undefined;
+export const LEAST_SIMILARITY = 0.7;
+
+/**
+ * The stored pattern that is most like how the router chose on a query: task-adaptive expert retrieval (TAER; PreMoe,
+ * arXiv 2505.17639). Layers of which the query says nothing are left out. Of equal ones the first; undefined without
+ * patterns, and where none is as near as `least`.
+ */
+export function nearestPattern<P extends TaskPattern>(
+  query: Importance,
+  patterns: readonly P[],
+  least = 0,
+): NearestPattern<P> | undefined {
+  let best: NearestPattern<P> | undefined;
   for (const pattern of patterns) {
     const similarity = likeness(query, pattern.importance);
     if (best === undefined || similarity > best.similarity) best = { pattern, similarity };
   }
-  return best;
+  return best !== undefined && best.similarity >= least ? best : undefined;
+}
+
+/** A task that a served model knows, with what is done about its prompts. */
+export interface ServedTask extends TaskPattern {
+  /** Uses per token to expect of each slab of the file. */
+  readonly frequencies: Float64Array;
+  /** With a task mask: the slabs that its answers are computed with, by TCESS. */
+  readonly keep: KeepSets | undefined;
+}
+
+export interface ServedTasks {
+  readonly tasks: readonly ServedTask[];
+  /** Uses per token to expect before anything was asked: of the serving's task, else of all alike. */
+  readonly expected: Float64Array;
+}
+
+/**
+ * What a profile says about the tasks of a model served in a way. Throws `usage.invalid` for a task that it does not know,
+ * and a task mask that keeps a number of slabs that cannot be kept.
+ */
+export function servedTasks(
+  profile: SlabProfile,
+  { slabsPerToken, groups }: Pick<SlabLayout, 'slabsPerToken' | 'groups'>,
+  serving: Serving | undefined,
+): ServedTasks {
+  const importanceTo = (tasks: readonly string[]): Importance => importanceOf(profile, tasks, 'tcess');
+  const keep = serving?.taskMask?.keep;
+  return {
+    tasks: Object.keys(profile.tasks).map((task) => {
+      const importance = importanceTo([task]);
+      const kept = keep === undefined ? undefined : keepPlan(importance, { keep, slabsPerToken, groups });
+      return { task, importance, frequencies: usesOf(importance, slabsPerToken), keep: kept };
+    }),
+    expected: usesOf(importanceTo(tasksNamed(profile, serving?.task ?? 'all')), slabsPerToken),
+  };
+}
+
+function usesOf(importance: Importance, slabsPerToken: number): Float64Array {
+  return Float64Array.from(importance.flatMap((layer) => layer.map((share) => share * slabsPerToken)));
 }
 
 function likeness(a: Importance, b: Importance): number {
-  if (a.length === 0) return 0;
-  return a.reduce((sum, layer, l) => sum + cosine(layer, b[l] ?? []), 0) / a.length;
+  const told = [...a.entries()].filter(([, layer]) => layer.some((score) => score > 0));
+  if (told.length === 0) return 0;
+  return told.reduce((sum, [l, layer]) => sum + cosine(layer, b[l] ?? []), 0) / told.length;
 }
 
 function cosine(a: readonly number[], b: readonly number[]): number {

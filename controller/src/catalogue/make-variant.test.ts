@@ -34,6 +34,8 @@ describe('makeVariant', () => {
   it.each([
     ['a file whose loss nobody knows', { file: other({}) }, 'loss: it says nothing'],
     ['fewer slabs per token whose loss nobody knows', { serving: { slabsPerToken: 2 } }, 'loss: it says nothing'],
+    ['a task mask whose loss nobody knows', { serving: { taskMask: { keep: 8 } } }, 'loss: it says nothing'],
+    ['a mask of too few slabs', { serving: { taskMask: { keep: 3 } }, loss: { math: 0 } }, 'taskMask.keep: expected 4'],
     ['another architecture', { file: other({ architecture: 'gemma' }), loss: { math: 0 } }, 'the file is a gemma'],
     ['another tokenizer', { file: other({ tokenizer: 'c'.repeat(64) }), loss: { math: 0 } }, 'another tokenizer'],
     [

@@ -27,7 +27,10 @@ export function makeVariant(from: Variant, plan: VariantPlan): Variant {
   if (plan.serving !== undefined) checkServing(plan.serving, facts);
   const serving = explicitServing(plan.serving, facts);
   checkLossAtSlabs(serving, plan.lossAtSlabs);
-  const isOther = plan.file !== undefined || (serving?.slabsPerToken ?? Infinity) < facts.slabsPerToken;
+  const isOther =
+    plan.file !== undefined ||
+    serving?.taskMask !== undefined ||
+    (serving?.slabsPerToken ?? Infinity) < facts.slabsPerToken;
   if (isOther && Object.keys(plan.loss).length === 0) {
     throw invalid('loss: it says nothing, expected the bits per byte that the variant costs, by domain', {
       hint: '`fleetgate gguf mask-eval` and `fleetgate gguf variants` measure it',
@@ -115,7 +118,8 @@ function checkSameModel(from: Variant, facts: Variant['facts']): void {
   }
 }
 
-function checkServing({ slabBudgetBytes, slabsPerToken, leastSlabsPerToken }: Serving, facts: Variant['facts']): void {
+function checkServing(serving: Serving, facts: Variant['facts']): void {
+  const { slabBudgetBytes, slabsPerToken, leastSlabsPerToken, taskMask } = serving;
   if (facts.slabsPerLayer === 0) {
     throw invalid('serving: the model is dense, expected a mixture of experts', {
       hint: 'only slabs of a mixture can be offloaded or left out',
@@ -127,6 +131,11 @@ function checkServing({ slabBudgetBytes, slabsPerToken, leastSlabsPerToken }: Se
   }
   if (leastSlabsPerToken !== undefined && leastSlabsPerToken > most) {
     throw invalid(`serving.leastSlabsPerToken: expected 1 to ${most}, got ${leastSlabsPerToken}`);
+  }
+  if (taskMask !== undefined && (taskMask.keep < facts.slabsPerToken || taskMask.keep > facts.slabsPerLayer)) {
+    throw invalid(
+      `serving.taskMask.keep: expected ${facts.slabsPerToken} to ${facts.slabsPerLayer}, got ${taskMask.keep}`,
+    );
   }
   const least = leastSlabBudget(facts);
   if (slabBudgetBytes !== undefined && slabBudgetBytes < least) {

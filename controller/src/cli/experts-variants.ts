@@ -12,6 +12,7 @@ interface Options extends ConnectOptions {
   readonly json?: boolean;
 }
 interface OffloadOptions extends Options {
+  readonly task?: string;
   readonly resident: Resident;
   readonly from?: string;
   readonly name?: string;
@@ -23,6 +24,7 @@ interface AddOptions extends Options {
   readonly how?: string;
   readonly k?: number;
   readonly leastK?: number;
+  readonly taskMask?: number;
   readonly loss?: readonly Loss[];
   readonly lossAt?: readonly (readonly [slabs: string, loss: Loss])[];
 }
@@ -49,6 +51,7 @@ export function registerVariantCommands(experts: Command): void {
       .description('serve a mixture of experts with part of its slabs in memory: the same answers, on smaller devices')
       .argument('<expert>')
       .requiredOption('--resident <share>', 'slabs kept in memory: 50%, or bytes such as 1.5GB', residentOption)
+      .option('--task <name>', 'task whose slabs are in memory first, of the profile within the file (gguf embed)')
       .option('--from <variant>', "variant whose file is served (default: the expert's first)")
       .option('--name <name>', 'name of the new variant'),
   ).action(offload);
@@ -62,6 +65,7 @@ export function registerVariantCommands(experts: Command): void {
       .option('--name <name>', 'name of the new variant')
       .option('--how <text>', 'how it was made, for people')
       .option('--k <n>', 'active slabs per token', countOption)
+      .option('--task-mask <n>', 'slabs of each layer that an answer is computed with, those of its task', countOption)
       .option('--least-k <n>', 'down to how many the device may go by itself when hot or low on battery', countOption)
       .option('--loss <domain=bits>', 'bits per byte beyond those of --from, once a domain', lossOption)
       .option('--loss-at <k:domain=bits>', 'the same with fewer active slabs, for --least-k', lossAtOption),
@@ -80,25 +84,26 @@ async function offload(name: string, options: OffloadOptions): Promise<void> {
       hint: '`fleetgate experts show NAME` tells how many slabs a layer has',
     });
   }
-  const { resident } = options;
+  const { resident, task } = options;
   const slabBudgetBytes = Math.floor('share' in resident ? resident.share * slabsBytes : resident.bytes);
   const percent = Math.round((100 * slabBudgetBytes) / slabsBytes);
   await make(client, name, options, {
     name: options.name ?? `${from.id.slice(0, 56)}-r${percent}`,
     how: `${percent} % of the slabs in memory`,
     from: from.id,
-    serving: { slabBudgetBytes },
+    serving: { slabBudgetBytes, ...(task === undefined ? {} : { task }) },
   });
 }
 
 async function addVariant(name: string, options: AddOptions): Promise<void> {
   const client = new ApiClient(options);
   const from = await variantOf(client, name, options.from);
-  const { file, k, leastK, loss = [], lossAt = [] } = options;
+  const { file, k, leastK, taskMask, loss = [], lossAt = [] } = options;
   const slabs = [...new Set(lossAt.map(([at]) => at))];
   const serving = {
     ...(k === undefined ? {} : { slabsPerToken: k }),
     ...(leastK === undefined ? {} : { leastSlabsPerToken: leastK }),
+    ...(taskMask === undefined ? {} : { taskMask: { keep: taskMask } }),
   };
   const stem =
     file === undefined
@@ -107,10 +112,16 @@ async function addVariant(name: string, options: AddOptions): Promise<void> {
           .replace(/\.gguf$/i, '')
           .toLowerCase();
   await make(client, name, options, {
-    name: options.name ?? `${stem.slice(0, 56)}${k === undefined ? '' : `-k${k}`}`,
+    name:
+      options.name ??
+      `${stem.slice(0, 52)}${k === undefined ? '' : `-k${k}`}${taskMask === undefined ? '' : `-t${taskMask}`}`,
     how:
       options.how ??
-      [...(file === undefined ? [] : [basename(file)]), ...(k === undefined ? [] : [`k ${k}`])].join(', '),
+      [
+        ...(file === undefined ? [] : [basename(file)]),
+        ...(k === undefined ? [] : [`k ${k}`]),
+        ...(taskMask === undefined ? [] : [`${taskMask} slabs of the prompt's task`]),
+      ].join(', '),
     from: from.id,
     ...(file === undefined ? {} : { source: resolve(file) }),
     ...(Object.keys(serving).length === 0 ? {} : { serving }),

@@ -14,6 +14,14 @@ export const servingSchema = z.object({
    * Absent: not at all.
    */
   leastSlabsPerToken: z.number().int().positive().optional(),
+  /**
+   * Answers are computed with the slabs of the task that a prompt is of (TAER; PreMoe, arXiv 2505.17639), `keep` of each
+   * layer, where the file brings a profile along and the prompt is like one of its tasks; else with all of them. Loses
+   * quality, as `gguf mask-eval` measures. Absent: with all.
+   */
+  taskMask: z.object({ keep: z.number().int().positive() }).optional(),
+  /** Task of the file's profile, several joined by +, whose slabs are in memory first. Absent: those of all tasks. */
+  task: z.string().min(1).max(200).optional(),
 });
 export type Serving = z.infer<typeof servingSchema>;
 
@@ -30,13 +38,14 @@ export interface Build {
 
 /**
  * Equal for builds whose speed and memory are the same on one device: what a device may do by itself
- * (`leastSlabsPerToken`) makes no other build. For a file served as it is, its sha256.
+ * (`leastSlabsPerToken`), and what is in memory first (`task`), makes no other build. For a file served as it is, its sha256.
  */
 export function buildKey({ sha256, serving }: Build): string {
-  const { slabBudgetBytes, slabsPerToken } = serving ?? {};
+  const { slabBudgetBytes, slabsPerToken, taskMask } = serving ?? {};
   const parts = [
     ...(slabBudgetBytes === undefined ? [] : [`slabs ${slabBudgetBytes} B`]),
     ...(slabsPerToken === undefined ? [] : [`k ${slabsPerToken}`]),
+    ...(taskMask === undefined ? [] : [`task mask ${taskMask.keep}`]),
   ];
   return [sha256, ...parts].join(' ');
 }
