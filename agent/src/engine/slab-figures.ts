@@ -13,12 +13,13 @@ export class SlabFigures {
   get total(): ResidencyFigures | undefined {
     const more = this.#residency()?.figures();
     if (more === undefined) return undefined;
-    const { routed, hits, waitMs, bytesRead } = this.#total;
+    const { routed, hits, waitMs, bytesRead, readAhead } = this.#total;
     this.#total = {
       routed: routed + more.routed,
       hits: hits + more.hits,
       waitMs: waitMs + more.waitMs,
       ...(more.bytesRead === undefined ? {} : { bytesRead: more.bytesRead + (bytesRead ?? 0) }),
+      ...(more.readAhead === undefined ? {} : { readAhead: more.readAhead + (readAhead ?? 0) }),
     };
     return this.#total;
   }
@@ -32,6 +33,7 @@ export class SlabFigures {
       hits: now.hits - before.hits,
       waitMs: now.waitMs - before.waitMs,
       ...(now.bytesRead === undefined ? {} : { bytesRead: now.bytesRead - (before.bytesRead ?? 0) }),
+      ...(now.readAhead === undefined ? {} : { readAhead: now.readAhead - (before.readAhead ?? 0) }),
     };
   }
 }
