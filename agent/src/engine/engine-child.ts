@@ -175,7 +175,7 @@ function isSameModel(a: EngineModel, b: EngineModel): boolean {
   return (
     a.path === b.path &&
     a.contextTokens === b.contextTokens &&
-    JSON.stringify(a.serving ?? null) === JSON.stringify(b.serving ?? null)
+    JSON.stringify([a.serving ?? null, a.adapters ?? []]) === JSON.stringify([b.serving ?? null, b.adapters ?? []])
   );
 }
 

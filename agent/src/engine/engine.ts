@@ -16,6 +16,15 @@ export interface EngineModel {
   readonly stop: readonly string[];
   /** For a mixture of experts; absent: the whole file in memory, as it is. */
   readonly serving?: Serving;
+  /** Laid over the weights, in this order. Variants of one file that differ in them share its weights in memory. */
+  readonly adapters?: readonly Adapter[];
+}
+
+/** A low-rank change of a model's weights (LoRA), in a GGUF file of its own. */
+export interface Adapter {
+  readonly path: string;
+  /** 1: as it was trained; 0: not at all. */
+  readonly scale: number;
 }
 
 export interface LoadedModel {

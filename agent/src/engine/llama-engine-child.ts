@@ -7,6 +7,7 @@ import type { ChildOptions } from './child-message.js';
 import { runEngineChild, type StartedChild } from './engine-child.js';
 import { loadError } from './llama-failure.js';
 import { LlamaModelHost } from './llama-model-host.js';
+import { LlamaModels } from './llama-models.js';
 
 /** Lines of llama.cpp's log that explain a failed load. */
 const KEPT_LOG_LINES = 4;
@@ -37,11 +38,12 @@ async function start(options: ChildOptions): Promise<StartedChild> {
     });
   });
   const version = `node-llama-cpp ${await getModuleVersion()}, llama.cpp ${llama.llamaCppRelease.release}`;
+  const models = new LlamaModels(llama);
   return {
     version,
     open: async (model, { onProgress }, signal) => {
       try {
-        return await LlamaModelHost.load(llama, model, options, onProgress, signal);
+        return await LlamaModelHost.load(models, model, options, onProgress, signal);
       } catch (error) {
         throw loadError(model, error, log.join(' | '), signal);
       }

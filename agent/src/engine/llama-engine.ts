@@ -2,12 +2,14 @@ import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 import { estimateMemory, modelFacts } from '@fleetgate/shared/gguf/facts';
+import type { GgufHeader } from '@fleetgate/shared/gguf/header';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { type Random, systemRandom } from '@fleetgate/shared/random';
-import { type Milliseconds, elapsed, milliseconds } from '@fleetgate/shared/units/quantity';
+import { type Milliseconds, bytes, elapsed, milliseconds } from '@fleetgate/shared/units/quantity';
 
+import { loraFault, weightBytes } from '../gguf/lora.js';
 import { ChildCalls, type OnText } from './child-calls.js';
 import type {
   EmbedResult,
@@ -26,6 +28,7 @@ import type {
 import { EngineStatus } from './engine-status.js';
 import { type ChildHosts, LlamaChildProcess } from './llama-child-process.js';
 import { checkMemory } from './llama-failure.js';
+import { weightsKey } from './llama-models.js';
 import { decideRestart } from './restart-policy.js';
 
 export interface LlamaEngineOptions {
@@ -64,7 +67,7 @@ export class LlamaEngine implements Engine {
   readonly #random: Random;
   readonly #status = new EngineStatus();
   readonly #calls = new ChildCalls();
-  readonly #resident = new Set<VariantId>();
+  readonly #resident = new Map<VariantId, EngineModel>();
   #child: LlamaChildProcess | undefined;
   #crashes = 0;
   #closed = false;
@@ -101,12 +104,15 @@ export class LlamaEngine implements Engine {
       throw new FleetError('internal.invariant', `context of ${model.contextTokens} tokens asked for`);
     }
     const contextTokens = Math.min(model.contextTokens, facts.contextTokens);
+    const adapterBytes = await this.#checkAdapters(model, header);
     if (!this.#resident.has(model.variantId)) {
-      checkMemory(estimateMemory(header, contextTokens, this.#options.sequences, model.path), model.variantId);
+      const whole = estimateMemory(header, contextTokens, this.#options.sequences, model.path);
+      const there = this.#holdsWeights(model) ? weightBytes(header) : 0;
+      checkMemory(bytes(Math.max(0, whole - there) + adapterBytes), model.variantId);
     }
     const child = await this.#ready(signal);
     const loaded = await this.#calls.make(child, { kind: 'load', model: { ...model, contextTokens } }, signal);
-    if (child === this.#child) this.#resident.add(model.variantId);
+    if (child === this.#child) this.#resident.set(model.variantId, model);
     return loaded;
   }
 
@@ -174,6 +180,28 @@ export class LlamaEngine implements Engine {
     this.#calls.lose(closed());
     this.#status.close();
     await child?.stop();
+  }
+
+  /** Bytes of a model's adapters. Throws `gguf.unsupported` for what is none of this model. */
+  async #checkAdapters({ adapters = [], path }: EngineModel, base: GgufHeader): Promise<number> {
+    let all = 0;
+    for (const { path: adapterPath } of adapters) {
+      const header = await readGguf(adapterPath);
+      const fault = loraFault(header, base);
+      if (fault !== undefined) {
+        throw new FleetError('gguf.unsupported', `${adapterPath} cannot be laid over ${path}: ${fault}`, {
+          hint: 'an adapter fits the model that it was trained on, in any quantisation',
+        });
+      }
+      all += weightBytes(header);
+    }
+    return all;
+  }
+
+  /** Whether the weights are in memory already, for another variant. */
+  #holdsWeights(model: EngineModel): boolean {
+    const key = weightsKey(model);
+    return this.#options.hosts !== 'slabs' && [...this.#resident.values()].some((one) => weightsKey(one) === key);
   }
 
   /** The child that holds a resident variant. */

@@ -1,15 +1,12 @@
 import type {
-  Llama,
   LlamaContext,
   LlamaContextSequence,
   LlamaGrammarEvaluationState,
   LlamaModel,
-  LlamaModelOptions,
   Token,
 } from 'node-llama-cpp';
 
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
-import { readModelFacts } from '@fleetgate/shared/gguf/disk-gguf';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
@@ -29,6 +26,7 @@ import type {
 import { LlamaEmbeddings } from './llama-embeddings.js';
 import { cancelled } from './llama-failure.js';
 import { badGrammar, grammarText } from './llama-grammar.js';
+import type { LlamaModels, SharedModel } from './llama-models.js';
 import { LlamaPrompts } from './llama-prompts.js';
 import { checkDetail, meanLogProb, scoredDocument } from './llama-score.js';
 import { CHUNK, documentBits, nextTokens, sum } from './llama-token-bits.js';
@@ -42,6 +40,7 @@ type OnText = (text: string, tokens: number) => void;
 /** One resident model with its sequences: tokenises, generates and scores. Lives in the engine's child process. */
 export class LlamaModelHost implements ModelHost {
   readonly model: EngineModel;
+  readonly #shared: SharedModel;
   readonly #llamaModel: LlamaModel;
   readonly #context: LlamaContext;
   readonly #prompts: LlamaPrompts;
@@ -51,10 +50,12 @@ export class LlamaModelHost implements ModelHost {
 
   private constructor(
     model: EngineModel,
-    { llamaModel, context, threads }: { llamaModel: LlamaModel; context: LlamaContext; threads: number },
+    { shared, context, threads }: { shared: SharedModel; context: LlamaContext; threads: number },
     onProgress: () => void,
   ) {
+    const { llamaModel } = shared;
     this.model = model;
+    this.#shared = shared;
     this.#embeddings = new LlamaEmbeddings(llamaModel, model, threads);
     this.#llamaModel = llamaModel;
     this.#context = context;
@@ -70,43 +71,39 @@ export class LlamaModelHost implements ModelHost {
 
   /** `onProgress` is called with every step of the load, and later with every step of a call. */
   static async load(
-    llama: Llama,
+    models: LlamaModels,
     model: EngineModel,
     { threads, sequences }: { readonly threads: number; readonly sequences: number },
     onProgress: () => void,
     signal: AbortSignal,
   ): Promise<LlamaModelHost> {
-    const llamaModel = await llama.loadModel({
-      modelPath: model.path,
-      ...(llama.gpu === false ? { gpuLayers: 0 } : {}),
-      ...(await activeSlabs(model)),
-      loadSignal: signal,
-      onLoadProgress: onProgress,
-    });
+    const shared = await models.acquire(model, onProgress, signal);
     try {
-      const context = await llamaModel.createContext({
+      const adapters = model.adapters?.map(({ path: filePath, scale }) => ({ filePath, scale })) ?? [];
+      const context = await shared.llamaModel.createContext({
         sequences,
         contextSize: model.contextTokens,
         threads,
+        ...(adapters.length === 0 ? {} : { lora: { adapters } }),
         createSignal: signal,
       });
       onProgress();
-      return new LlamaModelHost(model, { llamaModel, context, threads }, onProgress);
+      return new LlamaModelHost(model, { shared, context, threads }, onProgress);
     } catch (error) {
-      await llamaModel.dispose();
+      await shared.release();
       throw error;
     }
   }
 
-  /** What the runtime itself accounts for: weights, KV cache and compute buffers, bytes. */
+  /** What the runtime itself accounts for, bytes: KV cache, compute buffers, and weights where this model brought them. */
   get accountedBytes(): number {
-    return this.#llamaModel.memoryUsage.ram + this.#context.memoryUsage.ram;
+    return (this.#shared.isShared ? 0 : this.#llamaModel.memoryUsage.ram) + this.#context.memoryUsage.ram;
   }
 
   async dispose(): Promise<void> {
     await this.#embeddings.dispose();
     await this.#context.dispose();
-    await this.#llamaModel.dispose();
+    await this.#shared.release();
   }
 
   async generate(
@@ -299,13 +296,6 @@ export class LlamaModelHost implements ModelHost {
 interface HostSequence {
   readonly sequence: LlamaContextSequence;
   held: readonly Token[];
-}
-
-/** Fewer active slabs per token than the file says. */
-async function activeSlabs({ path, serving }: EngineModel): Promise<Pick<LlamaModelOptions, 'metadataOverrides'>> {
-  if (serving?.slabsPerToken === undefined) return {};
-  const { architecture } = await readModelFacts(path);
-  return { metadataOverrides: { [architecture]: { expert_used_count: serving.slabsPerToken } } };
 }
 
 function cancelledBeforeStart(): GenerateResult {

@@ -1,3 +1,4 @@
+import { mkdtempSync, rmSync } from 'node:fs';
 import { copyFile, mkdtemp, readdir, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,10 +7,12 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { systemClock } from '@fleetgate/shared/clock';
+import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 import { variantId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
+import { writeLora } from '../gguf/lora.fixture.js';
 import type { Engine, EngineModel, GenerateResult } from './engine.js';
 import { describeEngine } from './engine-contract.js';
 import { createLlamaEngine } from './llama-engine.js';
@@ -112,6 +115,29 @@ describe('the slab-aware engine', () => {
       expect(here.scoredTokens).toBe(there.scoredTokens);
       expect(here.bits / there.bits).toBeCloseTo(1, 2);
       expect((here.promptBits ?? NaN) / (there.promptBits ?? NaN)).toBeCloseTo(1, 2);
+    }
+  });
+
+  it('answers with adapters as the ordinary one does, and without where they are laid on with 0', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'fleetgate-adapters-'));
+    try {
+      const path = join(folder, 'adapter.gguf');
+      const weights = [0, 1, 2, 3].map((layer) => `blk.${layer}.attn_v.weight`);
+      writeLora(path, await readGguf(MOE.path), weights, { deviation: 0.3 });
+      const bits = async (engine: Engine, scale: number): Promise<number> => {
+        const model = { ...MOE, variantId: variantId(`adapted-${scale}`), adapters: [{ path, scale }] };
+        await engine.load(model, never);
+        const { bits: told } = await engine.score(model.variantId, OTHER, 'Thirst, hunger and tiredness.', never);
+        await engine.unload(model.variantId);
+        return told;
+      };
+      const [with1, with0] = [await bits(slabs, 1), await bits(slabs, 0)];
+      const plain = await slabs.score(MOE.variantId, OTHER, 'Thirst, hunger and tiredness.', never);
+      expect(with0).toBe(plain.bits);
+      expect(with1).not.toBeCloseTo(with0, 1);
+      expect(with1 / (await bits(ordinary, 1))).toBeCloseTo(1, 2);
+    } finally {
+      rmSync(folder, { recursive: true });
     }
   });
 

@@ -62,6 +62,7 @@ export async function openSlabHost(
   });
   try {
     slabModel.onLayer = slowly;
+    if (model.adapters !== undefined && model.adapters.length > 0) slabModel.adapt(model.adapters);
     onProgress();
     const reason = await attach(slabModel, prepared, layout, choice, onProgress);
     // What the canary used is of no meaning to any task.

@@ -157,6 +157,23 @@ export class SlabModel {
     return new SlabModel(library, model, options);
   }
 
+  /** Lays adapters over the weights, from the next evaluation on. Throws `gguf.unsupported` where llama.cpp refuses one. */
+  adapt(adapters: readonly { readonly path: string; readonly scale: number }[]): void {
+    const loaded = adapters.map(({ path }) => this.#library.adapterLoad(this.#model, path));
+    const refusedAt = loaded.indexOf(0);
+    const scales = Float32Array.from(adapters, ({ scale }) => scale);
+    const code =
+      refusedAt >= 0
+        ? -1
+        : this.#library.setAdapters(this.#context, BigUint64Array.from(loaded, BigInt), loaded.length, scales);
+    if (code === 0) return;
+    const said = this.#library.log.slice(-3).join(' | ');
+    throw new FleetError(
+      'gguf.unsupported',
+      `${adapters[Math.max(0, refusedAt)]?.path}: llama.cpp refuses it: ${said}`,
+    );
+  }
+
   /** Slabs that stay in play by layer; undefined: all. Fewer than a token uses in a layer are refused. */
   set keep(keep: KeepSets | undefined) {
     const least = this.#layout?.slabsPerToken ?? 0;
