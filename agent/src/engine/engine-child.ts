@@ -1,3 +1,4 @@
+import { systemClock } from '@fleetgate/shared/clock';
 import { FleetError } from '@fleetgate/shared/errors';
 import type { VariantId } from '@fleetgate/shared/ids';
 import { bytes, milliseconds } from '@fleetgate/shared/units/quantity';
@@ -10,9 +11,10 @@ import {
   type ToChild,
   toPlainError,
 } from './child-message.js';
-import type { EngineModel, LoadedModel, MixStep } from './engine.js';
+import type { EngineModel, GenerateResult, LoadedModel, MixStep } from './engine.js';
 import { loadError } from './llama-failure.js';
 import type { ModelHost } from './model-host.js';
+import { TextBatches } from './text-batches.js';
 
 interface Running {
   readonly variantId: VariantId | undefined;
@@ -94,20 +96,24 @@ export class EngineChild {
       case 'unload':
         return this.#inTurn(() => this.#unload(call.variantId));
       case 'generate':
-        return this.#host(call.variantId).generate(
-          call.input,
-          call.sampling,
-          call.seed,
-          (text, tokens) => send({ kind: 'text', id: call.id, text, tokens }),
-          signal,
-          call.extras,
-        );
+        return this.#generate(call, signal);
       case 'mix':
         return this.#host(call.variantId).mix(call.options, (step) => this.#choice(call.id, step, signal), signal);
       case 'score':
         return this.#host(call.variantId).score(call.prompt, call.completion, signal, call.detail);
       case 'embed':
         return this.#host(call.variantId).embed(call.texts, signal);
+    }
+  }
+
+  async #generate(call: Call & { readonly kind: 'generate' }, signal: AbortSignal): Promise<GenerateResult> {
+    const { id, variantId, input, sampling, seed, extras } = call;
+    const out = new TextBatches(systemClock, (text, tokens) => send({ kind: 'text', id, text, tokens }));
+    const onText = (text: string, tokens: number): void => out.push(text, tokens);
+    try {
+      return await this.#host(variantId).generate(input, sampling, seed, onText, signal, extras);
+    } finally {
+      out.end();
     }
   }
 

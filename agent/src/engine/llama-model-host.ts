@@ -127,7 +127,8 @@ export class LlamaModelHost implements ModelHost {
       const answer = new AnswerText([...sampling.stop, ...this.model.stop, ...stop], input.kind, onText);
       const text = this.#textAfter(tokens);
       const startedAt = performance.now();
-      if (!(await this.#prefill(sequence, tokens.slice(reusedTokens, -1), signal))) return cancelledBeforeStart();
+      const last = Math.max(reusedTokens, tokens.length - CHUNK);
+      if (!(await this.#prefill(sequence, tokens.slice(reusedTokens, last), signal))) return cancelledBeforeStart();
       const room = Math.min(sampling.maxTokens, this.model.contextTokens - tokens.length);
       let firstAt: number | undefined;
       const output: Token[] = [];
@@ -137,7 +138,7 @@ export class LlamaModelHost implements ModelHost {
         ...{ temperature, topP, topK: 0, minP: 0, seed },
         ...(grammar === undefined ? {} : { grammarEvaluationState: grammar }),
       };
-      for await (const token of sequence.evaluate(tokens.slice(-1), options)) {
+      for await (const token of sequence.evaluate(tokens.slice(last), options)) {
         firstAt ??= performance.now();
         this.#onProgress();
         if (signal.aborted) {
