@@ -95,6 +95,7 @@ export class Agent {
       serves: (variantId) => this.#twin.serves(variantId),
       energy: this.#meter,
       emit: (jobId, out) => this.#outbox.push(jobId, out),
+      sharing: (variantId, one, other) => engine.sharing(variantId, one, other),
       clock,
       log,
     });

@@ -154,6 +154,7 @@ export class EngineChild {
       memory: bytes(Math.max(grown, host.accountedBytes)),
       loadTime: milliseconds(performance.now() - startedAt),
       ...(host.residency === undefined ? {} : { residency: host.residency }),
+      ...(host.patterns === undefined ? {} : { patterns: host.patterns }),
     };
     this.#resident.set(model.variantId, { host, loaded });
     return loaded;

@@ -5,6 +5,7 @@ import type { NextTokens } from '@fleetgate/shared/mixture/next-token';
 import type { Bytes, Milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { ResidencyFigures, ResidencyStrategy } from '../residency/residency.js';
+import type { PatternLikeness } from '../slabs/task-patterns.js';
 
 /** A variant to be made resident. */
 export interface EngineModel {
@@ -32,6 +33,8 @@ export interface LoadedModel {
   readonly loadTime: Milliseconds;
   /** How slabs are kept in memory, and why so; absent where the engine has no say in it. */
   readonly residency?: { readonly strategy: ResidencyStrategy; readonly reason: string };
+  /** Of the tasks that the model's file knows the patterns of: how alike they are. */
+  readonly patterns?: PatternLikeness;
 }
 
 export type GenerateInput =

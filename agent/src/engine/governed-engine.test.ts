@@ -1,5 +1,5 @@
 import { ManualClock } from '@fleetgate/shared/clock';
-import { variantId } from '@fleetgate/shared/ids';
+import { classId, variantId } from '@fleetgate/shared/ids';
 import { beforeEach, describe, expect, it } from 'vitest';
 
 import { describeEngine } from './engine-contract.js';
@@ -52,10 +52,39 @@ describe('GovernedEngine', () => {
     expect(engine.govern(hot)).toEqual([]);
   });
 
+  it('knows how much prompts of two classes share, by patterns where the classes are tasks', async () => {
+    const [math, code, other] = [classId('math'), classId('code'), classId('new-1')];
+    const patterns = {
+      tasks: ['code', 'math'],
+      likeness: [
+        [1, 0.3],
+        [0.3, 1],
+      ],
+    };
+    let strategy = 'cache';
+    const engineWithSlabs = Object.assign(inner, {
+      load: async () => ({ memory: 1, loadTime: 1, residency: { strategy, reason: '' }, patterns }),
+    }) as unknown as ScriptedEngine;
+    engine = new GovernedEngine(engineWithSlabs, (what) => changes.push(what));
+    expect(engine.sharing(MOE.variantId, math, math)).toBe(0);
+    await engine.load(MOE, never);
+    expect(engine.sharing(MOE.variantId, math, code)).toBe(0.3);
+    expect(engine.sharing(MOE.variantId, other, other)).toBe(1);
+    expect(engine.sharing(MOE.variantId, other, code)).toBe(0);
+    strategy = 'none';
+    await engine.load(MOE, never);
+    expect(engine.sharing(MOE.variantId, math, math)).toBe(0);
+  });
+
   it('tells what keeping slabs achieved over recent answers', async () => {
     const result: Partial<GenerateResult>[] = [
       { promptTokens: 6, outputTokens: 4, slabs: { routed: 100, hits: 50, bytesRead: 1000, waitMs: 20 } },
-      { promptTokens: 0, outputTokens: 12, slabs: { routed: 20, hits: 20, bytesRead: 0, waitMs: 0 } },
+      {
+        promptTokens: 0,
+        outputTokens: 12,
+        pattern: { task: 'math', similarity: 0.9 },
+        slabs: { routed: 20, hits: 20, bytesRead: 0, waitMs: 0 },
+      },
     ];
     const engineWithSlabs = Object.assign(inner, {
       load: async () => ({ memory: 1, loadTime: 1, residency: { strategy: 'cache', reason: 'half fits' } }),
@@ -76,7 +105,7 @@ describe('GovernedEngine', () => {
     const first = { strategy: 'cache', reason: 'half fits', hitRatio: 0.5, readBytesPerToken: 100, waitMsPerToken: 2 };
     expect(engine.slabsOf(MOE.variantId)).toEqual(first);
     await generate();
-    expect(engine.slabsOf(MOE.variantId)).toMatchObject({ hitRatio: 0.6, readBytesPerToken: 40 });
+    expect(engine.slabsOf(MOE.variantId)).toMatchObject({ hitRatio: 0.6, readBytesPerToken: 40, task: 'math' });
     await engine.unload(MOE.variantId);
     expect(engine.slabsOf(MOE.variantId)).toBeUndefined();
   });

@@ -1,7 +1,8 @@
-import type { VariantId } from '@fleetgate/shared/ids';
+import type { ClassId, VariantId } from '@fleetgate/shared/ids';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 import type { SlabReport } from '@fleetgate/shared/protocol/twin';
 
+import type { ResidencyFigures } from '../residency/residency.js';
 import { AT_EASE, governedSlabs, type Strain } from '../slabs/governor.js';
 import type {
   EmbedResult,
@@ -27,7 +28,14 @@ interface Kept {
   /** Active slabs per token, as the engine was last told; undefined: as loaded. */
   slabs: number | undefined;
   /** Over recent answers, older ones counting less. */
-  readonly recent: { tokens: number; routed: number; hits: number; bytesRead: number | undefined; waitMs: number };
+  readonly recent: {
+    task: string | undefined;
+    tokens: number;
+    routed: number;
+    hits: number;
+    bytesRead: number | undefined;
+    waitMs: number;
+  };
 }
 
 /**
@@ -73,7 +81,7 @@ export class GovernedEngine implements Engine {
     const kept = this.#resident.get(variant);
     const residency = kept?.loaded.residency;
     if (kept === undefined || residency === undefined) return undefined;
-    const { tokens, routed, hits, bytesRead, waitMs } = kept.recent;
+    const { task, tokens, routed, hits, bytesRead, waitMs } = kept.recent;
     const { strategy, reason } = residency;
     return {
       strategy,
@@ -82,7 +90,20 @@ export class GovernedEngine implements Engine {
       ...(routed === 0 ? {} : { hitRatio: Math.min(1, hits / routed) }),
       ...(tokens === 0 || bytesRead === undefined ? {} : { readBytesPerToken: bytesRead / tokens }),
       ...(tokens === 0 ? {} : { waitMsPerToken: waitMs / tokens }),
+      ...(task === undefined ? {} : { task: task.slice(0, 200) }),
     };
+  }
+
+  /**
+   * How much of the slabs that prompts of one class use is in memory after one of another class, as a rough share: 1 for the
+   * same, what the model's patterns say where the classes are its tasks, else 0; 0 where all slabs are in memory anyway.
+   */
+  sharing(variant: VariantId, one: ClassId, other: ClassId): number {
+    const { residency, patterns } = this.#resident.get(variant)?.loaded ?? {};
+    if (residency === undefined || residency.strategy === 'none') return 0;
+    if (one === other) return 1;
+    const [row, column] = [patterns?.tasks.indexOf(one) ?? -1, patterns?.tasks.indexOf(other) ?? -1];
+    return patterns?.likeness[row]?.[column] ?? 0;
   }
 
   version(): Promise<string> {
@@ -99,7 +120,7 @@ export class GovernedEngine implements Engine {
 
   async load(model: EngineModel, signal: AbortSignal): Promise<LoadedModel> {
     const loaded = await this.#engine.load(model, signal);
-    const recent = { tokens: 0, routed: 0, hits: 0, bytesRead: undefined, waitMs: 0 };
+    const recent = { task: undefined, tokens: 0, routed: 0, hits: 0, bytesRead: undefined, waitMs: 0 };
     const kept: Kept = { model, loaded, slabs: undefined, recent };
     this.#resident.set(model.variantId, kept);
     this.#apply(model.variantId, kept);
@@ -166,14 +187,19 @@ export class GovernedEngine implements Engine {
     return slabs;
   }
 
-  #note(variant: VariantId, { slabs, promptTokens, outputTokens }: GenerateResult): void {
+  #note(variant: VariantId, { slabs, pattern, promptTokens, outputTokens }: GenerateResult): void {
     const recent = this.#resident.get(variant)?.recent;
-    if (recent === undefined || slabs === undefined) return;
-    recent.tokens = REMEMBERED * recent.tokens + promptTokens + outputTokens;
-    recent.routed = REMEMBERED * recent.routed + slabs.routed;
-    recent.hits = REMEMBERED * recent.hits + slabs.hits;
-    recent.waitMs = REMEMBERED * recent.waitMs + slabs.waitMs;
-    if (slabs.bytesRead !== undefined) recent.bytesRead = REMEMBERED * (recent.bytesRead ?? 0) + slabs.bytesRead;
+    if (recent === undefined || (slabs === undefined && pattern === undefined)) return;
+    recent.task = pattern?.task;
+    if (slabs !== undefined) addFigures(recent, slabs, promptTokens + outputTokens);
     this.#onChange('progress');
   }
+}
+
+function addFigures(recent: Kept['recent'], slabs: ResidencyFigures, tokens: number): void {
+  recent.tokens = REMEMBERED * recent.tokens + tokens;
+  recent.routed = REMEMBERED * recent.routed + slabs.routed;
+  recent.hits = REMEMBERED * recent.hits + slabs.hits;
+  recent.waitMs = REMEMBERED * recent.waitMs + slabs.waitMs;
+  if (slabs.bytesRead !== undefined) recent.bytesRead = REMEMBERED * (recent.bytesRead ?? 0) + slabs.bytesRead;
 }

@@ -19,6 +19,7 @@ export interface ModelHost {
   /** What the runtime itself accounts for: weights, KV cache and compute buffers, bytes. */
   readonly accountedBytes: number;
   readonly residency?: LoadedModel['residency'];
+  readonly patterns?: LoadedModel['patterns'];
   generate(
     input: GenerateInput,
     sampling: Sampling,

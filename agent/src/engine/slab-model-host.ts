@@ -78,6 +78,10 @@ export class SlabModelHost implements ModelHost {
     return this.#parts.residency;
   }
 
+  get patterns(): LoadedModel['patterns'] {
+    return this.#parts.tasks?.patterns;
+  }
+
   setSlabsPerToken(slabs: number | undefined): void {
     this.#parts.slabModel.slabsPerToken = slabs;
   }

@@ -5,6 +5,8 @@ import {
   LEAST_SIMILARITY,
   type NearestPattern,
   nearestPattern,
+  type PatternLikeness,
+  patternLikeness,
   type ServedTask,
   type ServedTasks,
 } from '../slabs/task-patterns.js';
@@ -44,6 +46,10 @@ export class SlabTasks {
   /** Whether answers are computed with the slabs of their task only. */
   get masks(): boolean {
     return this.#served.tasks.some(({ keep }) => keep !== undefined);
+  }
+
+  get patterns(): PatternLikeness {
+    return patternLikeness(this.#served.tasks);
   }
 
   get budgetBytes(): number {

@@ -2,6 +2,8 @@ import type { JobId, VariantId } from '@fleetgate/shared/ids';
 import type { Job } from '@fleetgate/shared/protocol/job';
 import type { UnixMs } from '@fleetgate/shared/units/quantity';
 
+import { nextToStart, type Waiting } from './start-order.js';
+
 export interface QueuedJob {
   readonly job: Job;
   readonly arrivedAt: UnixMs;
@@ -16,10 +18,13 @@ export type Admission =
 /** Ids remembered against duplicates: many times what the queue holds, a few hundred kB at most. */
 const REMEMBERED = 4096;
 
-/** Bounded admission: first come, first served. Decides only; time is given. */
+/**
+ * Bounded admission: first come, first served, but for jobs of one variant that share slabs with what runs. Decides only;
+ * time is given.
+ */
 export class JobQueue {
   readonly #capacity: number;
-  readonly #waiting: QueuedJob[] = [];
+  readonly #waiting: (QueuedJob & Waiting)[] = [];
   /** In order of arrival, so that the first is the oldest. */
   readonly #seen = new Set<JobId>();
 
@@ -36,7 +41,7 @@ export class JobQueue {
   offer(job: Job, now: UnixMs, busy: boolean): Admission {
     if (!this.notice(job.jobId)) return { kind: 'duplicate' };
     if (busy && this.#waiting.length >= this.#capacity) return { kind: 'full', capacity: this.#capacity };
-    const queued = { job, arrivedAt: now };
+    const queued = { job, arrivedAt: now, passed: 0 };
     this.#waiting.push(queued);
     return { kind: 'accepted', queued, position: this.#waiting.length - 1 };
   }
@@ -48,13 +53,22 @@ export class JobQueue {
     return isNew;
   }
 
-  /** The one that `take` would give. */
+  /** The oldest: `take` gives one of its variant. */
   get first(): QueuedJob | undefined {
     return this.#waiting[0];
   }
 
-  take(): QueuedJob | undefined {
-    return this.#waiting.shift();
+  /**
+   * The oldest, or in its place another one of its variant of which `sharing` (slabs in common with what is in memory, 0..1)
+   * says more; see `nextToStart`. Mixed answers keep their place: other devices wait for them.
+   */
+  take(sharing: (job: Job) => number = () => 0): QueuedJob | undefined {
+    const { first } = this;
+    if (first === undefined || first.job.kind === 'mix') return this.#waiting.shift();
+    const { variantId } = first.job;
+    const isAlike = (job: Job): boolean => job.variantId === variantId && job.kind !== 'mix';
+    const next = nextToStart(this.#waiting, ({ job }) => (isAlike(job) ? sharing(job) : -1));
+    return next === undefined ? undefined : this.remove(next.job.jobId);
   }
 
   /** Takes a waiting job out; undefined when it does not wait (any more). */

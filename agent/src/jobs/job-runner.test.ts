@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 
 import { ManualClock } from '@fleetgate/shared/clock';
 import { FleetError } from '@fleetgate/shared/errors';
-import { jobId, variantId } from '@fleetgate/shared/ids';
+import { classId, jobId, variantId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { type Job, type JobOut, jobOutSchema } from '@fleetgate/shared/protocol/job';
 import { bytes, joules, milliseconds } from '@fleetgate/shared/units/quantity';
@@ -13,6 +13,7 @@ import { JobOutbox } from './job-outbox.js';
 import { JobQueue } from './job-queue.js';
 import { JobRunner, type JobRunnerOptions } from './job-runner.js';
 import { JobStream } from './job-stream.js';
+import { MOST_PASSED } from './start-order.js';
 
 const MATH = variantId('math-q8_0');
 const SAMPLING = { maxTokens: 100, temperature: 0, topP: 1, stop: [] };
@@ -62,6 +63,64 @@ describe('JobQueue', () => {
     expect(queue.take()?.job.jobId).toBe('1');
     expect(queue.take()).toBeUndefined();
   });
+
+  it('starts what shares most of one variant, and passes no job over more often than the bound', () => {
+    const classes = [undefined, 'code', 'math', 'law'].map((name) => (name === undefined ? name : classId(name)));
+    const arrivals = fc.array(
+      fc.record({
+        of: fc.constantFrom(...classes),
+        variant: fc.constantFrom(MATH, variantId('moe')),
+        mix: fc.boolean(),
+      }),
+      { maxLength: 40 },
+    );
+    fc.assert(
+      fc.property(
+        arrivals,
+        fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 40, maxLength: 40 }),
+        (jobs, bursts) => {
+          const queue = new JobQueue(64);
+          const now = new ManualClock().now();
+          const [waiting, passed] = [[] as Job[], new Map<string, number>()];
+          let last: string | undefined;
+          const offered = jobs.map(({ of, variant, mix }, i): Job => {
+            const job = { ...aJob(String(i), { variantId: variant }), ...(of === undefined ? {} : { classId: of }) };
+            const { jobId: id, timeoutMs, classId: ofClass } = job;
+            const input = { kind: 'complete' as const, prompt: 'a' };
+            const base = {
+              v: 1 as const,
+              jobId: id,
+              variantId: variant,
+              timeoutMs,
+              ...(ofClass && { classId: ofClass }),
+            };
+            return mix ? { ...base, kind: 'mix', input, topK: 4, maxTokens: 2, stop: [] } : job;
+          });
+          for (const burst of [...bursts, ...bursts]) {
+            for (const job of offered.splice(0, burst)) {
+              queue.offer(job, now, true);
+              waiting.push(job);
+            }
+            const sharing = ({ classId: of }: Job): number => (of !== undefined && of === last ? 1 : 0);
+            const [first] = waiting;
+            const taken = queue.take(sharing)?.job;
+            if (taken === undefined) continue;
+            const at = waiting.indexOf(taken);
+            expect(taken.variantId).toBe(first?.variantId);
+            if (at > 0) expect([taken.kind, sharing(taken)]).toEqual(['complete', 1]);
+            for (const over of waiting.slice(0, at)) {
+              const times = (passed.get(over.jobId) ?? 0) + 1;
+              passed.set(over.jobId, times);
+              expect(times).toBeLessThanOrEqual(MOST_PASSED);
+            }
+            waiting.splice(at, 1);
+            last = taken.classId ?? last;
+          }
+          expect(waiting).toEqual([]);
+        },
+      ),
+    );
+  });
 });
 
 describe('JobRunner', () => {
@@ -88,6 +147,20 @@ describe('JobRunner', () => {
     const third = last('3');
     expect(third).toMatchObject({ kind: 'done' });
     expect(third?.kind === 'done' ? third.usage.queueMs : 0).toBeGreaterThanOrEqual(100);
+  });
+
+  it('starts the job that shares slabs with the one before it, of the same variant only', async () => {
+    const { clock, runner, outs } = await aRunner({ capacity: 8, sharing: (_, one, other) => (one === other ? 1 : 0) });
+    const ended: string[] = [];
+    const classes = ['law', 'code', 'law', undefined, 'code', 'law'];
+    for (const [i, of] of classes.entries()) {
+      runner.accept(aJob(String(i), of === undefined ? {} : { classId: classId(of) }));
+    }
+    for (let i = 0; i < 300 && ended.length < classes.length; i++) {
+      await pass(clock, 5);
+      for (const [id, out] of outs) if (out.at(-1)?.kind === 'done' && !ended.includes(id)) ended.push(id);
+    }
+    expect(ended).toEqual(['0', '2', '5', '1', '4', '3']);
   });
 
   it('scores', async () => {

@@ -1,5 +1,5 @@
 import { FleetError } from '@fleetgate/shared/errors';
-import type { JobId, VariantId } from '@fleetgate/shared/ids';
+import type { ClassId, JobId, VariantId } from '@fleetgate/shared/ids';
 import type { Job, JobOut } from '@fleetgate/shared/protocol/job';
 import { toMessageError } from '@fleetgate/shared/protocol/version';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
@@ -19,6 +19,8 @@ export interface JobRunnerOptions extends Omit<JobSurroundings, 'turns'> {
   /** Jobs that may wait besides. */
   readonly capacity: number;
   readonly emit: (jobId: JobId, out: JobOut) => void;
+  /** Of the slabs that a prompt of one class uses, the share that one of the other class has in memory; 0..1. */
+  readonly sharing?: (variantId: VariantId, one: ClassId, other: ClassId) => number;
 }
 
 /** Runs jobs on the engine: a bounded queue, `concurrency` at once, exactly one end for each. */
@@ -28,6 +30,8 @@ export class JobRunner {
   /** Waiting and running. */
   readonly #jobs = new Map<JobId, ActiveJob>();
   readonly #running = new Set<ActiveJob>();
+  /** Class of the job that was last started of each variant. */
+  readonly #lastClass = new Map<VariantId, ClassId>();
   readonly #turns = new Slots<string>(['the engine']);
   readonly #idleWaiters = new Set<() => void>();
   #outputTokens = 0;
@@ -138,9 +142,11 @@ export class JobRunner {
     for (;;) {
       const queued = this.#queue.first;
       if (queued === undefined || !this.#mayStart(queued.job)) return;
-      this.#queue.take();
-      const active = this.#jobs.get(queued.job.jobId);
+      const next = this.#queue.take((job) => this.#sharing(job));
+      const active = next === undefined ? undefined : this.#jobs.get(next.job.jobId);
       if (active === undefined) continue;
+      const { variantId, classId } = active.job;
+      if (classId !== undefined) this.#lastClass.set(variantId, classId);
       this.#running.add(active);
       void active.run().finally(() => {
         this.#running.delete(active);
@@ -152,6 +158,15 @@ export class JobRunner {
   #mayStart(job: Job): boolean {
     const running = [...this.#running].map((active) => active.job);
     return mayStart(job, running, this.#options.concurrency);
+  }
+
+  /** With what runs of its variant, else with what ran last: its slabs are still there. */
+  #sharing({ variantId, classId }: Job): number {
+    const { sharing } = this.#options;
+    if (sharing === undefined || classId === undefined) return 0;
+    const running = [...this.#running].flatMap(({ job }) => (job.variantId === variantId ? [job.classId] : []));
+    const there = (running.length > 0 ? running : [this.#lastClass.get(variantId)]).filter((one) => one !== undefined);
+    return there.reduce((sum, one) => sum + sharing(variantId, classId, one), 0) / Math.max(1, there.length);
   }
 
   #onEnd(jobId: JobId): void {

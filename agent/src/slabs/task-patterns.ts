@@ -77,6 +77,19 @@ export function servedTasks(
   };
 }
 
+/** How alike the patterns of tasks are, each with each: see `NearestPattern.similarity`. */
+export interface PatternLikeness {
+  readonly tasks: readonly string[];
+  readonly likeness: readonly (readonly number[])[];
+}
+
+export function patternLikeness(patterns: readonly TaskPattern[]): PatternLikeness {
+  return {
+    tasks: patterns.map(({ task }) => task),
+    likeness: patterns.map((one) => patterns.map((other) => likeness(one.importance, other.importance))),
+  };
+}
+
 function usesOf(importance: Importance, slabsPerToken: number): Float64Array {
   return Float64Array.from(importance.flatMap((layer) => layer.map((share) => share * slabsPerToken)));
 }

@@ -98,12 +98,13 @@ async function show(name: string, options: DevicesOptions): Promise<void> {
 
 function slabsText(slabs: DeviceView['variants'][number]['slabs']): string {
   if (slabs === undefined) return '';
-  const { strategy, slabsPerToken, hitRatio, readBytesPerToken, reason } = slabs;
+  const { strategy, slabsPerToken, hitRatio, readBytesPerToken, task, reason } = slabs;
   return [
     strategy,
     ...(slabsPerToken === undefined ? [] : [`${slabsPerToken} a token`]),
     ...(hitRatio === undefined ? [] : [`${(100 * hitRatio).toFixed(0)} % in memory`]),
     ...(readBytesPerToken === undefined ? [] : [`${showBytes(readBytesPerToken)} read a token`]),
+    ...(task === undefined ? [] : [`last prompt: ${task}`]),
     `(${reason})`,
   ].join(', ');
 }

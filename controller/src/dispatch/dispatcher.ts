@@ -209,7 +209,8 @@ export class Dispatcher {
     const left = milliseconds(config.requestTimeout - elapsed(request.receivedAt, now));
     const { accepted } = this.stats;
     const asked = asksHowSure(this.#parts, request, accepted) ? { ...request.prompt, logProbs: true } : request.prompt;
-    const job = jobOf(asked, jobId(`${request.id}-${attempt}`), variantId, left);
+    const classId = request.score?.abstained === undefined ? request.score?.classId : undefined;
+    const job = jobOf(asked, { jobId: jobId(`${request.id}-${attempt}`), variantId, timeout: left, classId });
     request.run = this.#runs.start(request, choice, predicted, job);
   }
 

@@ -1,4 +1,4 @@
-import type { JobId, RequestId, VariantId } from '@fleetgate/shared/ids';
+import type { ClassId, JobId, RequestId, VariantId } from '@fleetgate/shared/ids';
 import type { ChatMessage, Job, Sampling } from '@fleetgate/shared/protocol/job';
 import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
 import type { Joules, Milliseconds } from '@fleetgate/shared/units/quantity';
@@ -80,9 +80,19 @@ export function promptText(input: PromptInput): string {
     : input.prompt;
 }
 
+export interface JobFacts {
+  readonly jobId: JobId;
+  readonly variantId: VariantId;
+  readonly timeout: Milliseconds;
+  /** Undefined where the gate does not know it. */
+  readonly classId: ClassId | undefined;
+}
+
 /** The prompt as a job for an agent. */
-export function jobOf(prompt: Prompt, jobId: JobId, variantId: VariantId, timeout: Milliseconds): Job {
-  const base = { v: PROTOCOL_VERSION, jobId, variantId, timeoutMs: Math.max(1, Math.floor(timeout)) } as const;
+export function jobOf(prompt: Prompt, { jobId, variantId, timeout, classId }: JobFacts): Job {
+  const timeoutMs = Math.max(1, Math.floor(timeout));
+  const ofClass = classId === undefined ? {} : { classId };
+  const base = { v: PROTOCOL_VERSION, jobId, variantId, timeoutMs, ...ofClass } as const;
   const { input, sampling } = prompt;
   const logProbs = prompt.logProbs === true ? { logProbs: true } : {};
   switch (input.kind) {

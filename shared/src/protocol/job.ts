@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { jobIdSchema, variantIdSchema } from '../ids.js';
+import { classIdSchema, jobIdSchema, variantIdSchema } from '../ids.js';
 import { powerSourceSchema } from './twin.js';
 import { messageErrorSchema, versionSchema } from './version.js';
 
@@ -39,6 +39,8 @@ const jobBase = {
   variantId: variantIdSchema,
   /** Time the job may take from its arrival at the agent, queueing included. Relative: device clocks drift. */
   timeoutMs: z.number().int().positive(),
+  /** Class of the prompt, where the gate knows it: jobs of one class share slabs of a mixture of experts. */
+  classId: classIdSchema.optional(),
 };
 
 /** Asks for `meanLogProb`. */

@@ -51,6 +51,8 @@ export const slabReportSchema = z.object({
   /** Over recent answers, a token: bytes read from storage, and time that evaluation stood still for them. */
   readBytesPerToken: z.number().nonnegative().optional(),
   waitMsPerToken: z.number().nonnegative().optional(),
+  /** Task of the model's profile that the last prompt was taken to be of. */
+  task: z.string().max(200).optional(),
 });
 export type SlabReport = z.infer<typeof slabReportSchema>;
 
