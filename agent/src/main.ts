@@ -37,8 +37,6 @@ import { memoryBudget } from './twin/memory-budget.js';
 
 /** An engine child that says nothing for this long hangs: a batch of prefill on the slowest board takes seconds. */
 const ENGINE_WATCHDOG = milliseconds(60_000);
-/** ggml's threads spin at barriers: two evaluations that share cores are slower than one after the other. */
-const LLAMA_CONCURRENCY = 1;
 /** A server behind HTTP batches by itself. */
 const HTTP_CONCURRENCY = 4;
 /** Jobs that wait: more would wait longer than a person does. */
@@ -107,6 +105,7 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
     random,
     log,
   });
+  const sequences = config.engine.kind === 'http' ? HTTP_CONCURRENCY : config.engine.sequences;
   const agent = new Agent({
     board,
     host,
@@ -116,12 +115,12 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
     sensors: boardSensors(board, { root: '/', run: runCommand, clock }, log),
     buffer: new DiskOfflineBuffer(telemetryFolder, log),
     memoryBudget: memoryBudget(board, host.memoryBytes),
-    concurrency: config.engine.kind === 'http' ? HTTP_CONCURRENCY : LLAMA_CONCURRENCY,
+    concurrency: sequences,
     queueCapacity: QUEUE_CAPACITY,
     agentVersion: version,
     kept: readMeasurements(measurementFile, conditions, log),
     keep: (kept) => writeMeasurements(measurementFile, conditions, kept),
-    estimateMemory: (path, { contextTokens, serving }) => estimateServed(path, contextTokens, serving),
+    estimateMemory: (path, { contextTokens, serving }) => estimateServed(path, { contextTokens, sequences, serving }),
     clock,
     log,
   });
@@ -177,9 +176,15 @@ async function identify(
   return identity;
 }
 
-async function estimateServed(path: string, contextTokens: number, serving: Serving | undefined): Promise<number> {
+interface Served {
+  readonly contextTokens: number;
+  readonly sequences: number;
+  readonly serving: Serving | undefined;
+}
+
+async function estimateServed(path: string, { contextTokens, sequences, serving }: Served): Promise<number> {
   const header = await readGguf(path);
-  const whole = estimateMemory(header, contextTokens, LLAMA_CONCURRENCY, path);
+  const whole = estimateMemory(header, contextTokens, sequences, path);
   return servedMemory(whole, slabsBytesOf(header), serving);
 }
 
@@ -190,8 +195,8 @@ function threadsOf(config: AgentConfig, board: BoardProfile, cores: number): num
 
 function createEngine({ engine }: AgentConfig, threads: number, log: Logger, clock: Clock): Engine {
   if (engine.kind === 'llama') {
-    const { gpu } = engine;
-    const options = { threads, sequences: LLAMA_CONCURRENCY, gpu, watchdog: ENGINE_WATCHDOG, log, clock };
+    const { gpu, sequences } = engine;
+    const options = { threads, sequences, gpu, watchdog: ENGINE_WATCHDOG, log, clock };
     const slabs = createLlamaEngine({ ...options, hosts: 'slabs' });
     return new ModelEngine({ ordinary: createLlamaEngine(options), slabs }, log);
   }

@@ -16,6 +16,7 @@ interface AgentOptions {
   readonly engineUrl?: string;
   readonly engineModel: Readonly<Record<string, string>>;
   readonly threads?: number;
+  readonly sequences?: number;
   readonly gpu: string;
   readonly logLevel: string;
   readonly json?: boolean;
@@ -35,6 +36,7 @@ export function registerAgent(program: Command): void {
     .option('--engine-url <url>', 'with --engine http: an OpenAI-compatible server, for example http://127.0.0.1:8081')
     .option('--engine-model <variant=model>', 'with --engine http: name of a variant there; repeatable', addModel, {})
     .option('--threads <n>', 'threads of the llama engine (default: by the board)', positiveInteger)
+    .option('--sequences <n>', 'answers of a variant that the llama engine batches (default: 1)', positiveInteger)
     .addOption(new Option('--gpu <use>', 'GPU of the llama engine').choices(['off', 'auto']).default('off'))
     .addOption(
       new Option('--log-level <level>', 'least that is logged, as JSON lines on standard error')
@@ -70,7 +72,8 @@ function engineOf(options: AgentOptions, apiKey: string | undefined): object {
     return { kind: 'http', baseUrl: options.engineUrl, models: options.engineModel, ...key };
   }
   const threads = options.threads === undefined ? {} : { threads: options.threads };
-  return { kind: 'llama', gpu: options.gpu, ...threads };
+  const sequences = options.sequences === undefined ? {} : { sequences: options.sequences };
+  return { kind: 'llama', gpu: options.gpu, ...threads, ...sequences };
 }
 
 async function serve(config: AgentConfig, form: 'json' | 'text'): Promise<void> {

@@ -13,6 +13,8 @@ const engineSchema = z.discriminatedUnion('kind', [
     kind: z.literal('llama'),
     /** Unset: the board's, at most the cores that are there. */
     threads: z.number().int().min(1).max(256).optional(),
+    /** Answers of one variant at once, evaluated as one batch; each has a KV cache. */
+    sequences: z.number().int().min(1).max(16).default(1),
     gpu: z.enum(['off', 'auto']).default('off'),
   }),
   z.object({

@@ -200,11 +200,14 @@ export function describeEngine(name: string, open: () => Promise<EngineUnderTest
       expect(result.finishReason).toBe('cancelled');
     });
 
-    it('runs several jobs at once', async () => {
-      const alone = (await run({ maxTokens: 12 })).text;
-      const together = await Promise.all(Array.from({ length: 5 }, async () => run({ maxTokens: 12 })));
-      expect(together.map(({ result }) => result.outputTokens)).toEqual([12, 12, 12, 12, 12]);
-      expect(together.filter(({ text }) => text === alone).length).toBeGreaterThan(0);
+    it('gives to several jobs at once what it gives to each alone', async () => {
+      const inputs = ['', ' Why?', ' Tell me more.', ' Be brief.', ' In a word?'].map((more): GenerateInput => {
+        return { kind: 'chat', messages: [{ role: 'user', content: `${under.prompt}${more}` }] };
+      });
+      const alone: string[] = [];
+      for (const input of inputs) alone.push((await run({ maxTokens: 12 }, input)).text);
+      const together = await Promise.all(inputs.map(async (input) => run({ maxTokens: 12 }, input)));
+      expect(together.map(({ text }) => text)).toEqual(alone);
     });
 
     it('refuses a prompt that is longer than the context', async () => {
@@ -272,6 +275,36 @@ export function describeEngine(name: string, open: () => Promise<EngineUnderTest
       expect(await embed(prompt, AbortSignal.abort())).toBe('job.cancelled');
       expect(await embed(prompt)).toBeUndefined();
     });
+
+    it.each(['chat', 'complete'] as const)(
+      'tells how likely each token was, and what the likeliest were (%s)',
+      async (kind) => {
+        const { engine, model, prompt } = under;
+        let text = '';
+        const onText = (piece: string): void => void (text += piece);
+        const extras = { confidence: true, topLogProbs: 3 };
+        const sampling = { ...GREEDY, maxTokens: 12 };
+        const input = kind === 'chat' ? chat() : { kind, prompt };
+        const told = await engine.generate(model.variantId, input, sampling, onText, never, extras);
+        const { choices = [] } = told;
+        expect(choices).toHaveLength(told.outputTokens);
+        const said = choices.map((choice) => choice.text).join('');
+        expect(said.trim()).toBe(text.trim());
+        // Greedy: each is the likeliest.
+        for (const { text: word, logProb, top } of choices) {
+          expect(top.length).toBeGreaterThan(0);
+          expect(top.length).toBeLessThanOrEqual(3);
+          expect(top[0]?.text).toBe(word);
+          expect(top[0]?.logProb).toBeCloseTo(logProb, 3);
+          expect(top.map((one) => one.logProb)).toEqual(top.map((one) => one.logProb).toSorted((a, b) => b - a));
+          expect(top.reduce((sum, one) => sum + Math.exp(one.logProb), 0)).toBeLessThanOrEqual(1.000_001);
+        }
+        const mean = choices.reduce((sum, { logProb }) => sum + logProb, 0) / choices.length;
+        expect(told.meanLogProb).toBeCloseTo(mean, 4);
+        const more = engine.generate(model.variantId, input, GREEDY, () => {}, never, { topLogProbs: 21 });
+        expect(await codeOf(more)).toBe('request.invalid');
+      },
+    );
 
     it('mixes, or says that it cannot', async () => {
       if (under.scores) expect((await mix()).result.outputTokens).toBeGreaterThan(10);

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { variantId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 
-import type { Engine, EngineModel } from './engine.js';
+import type { Engine, EngineModel, GenerateExtras, GenerateInput } from './engine.js';
 import { describeEngine } from './engine-contract.js';
 import { createHttpEngine } from './http-engine.js';
 import { HttpTestServer } from './http-test-server.js';
@@ -71,6 +71,28 @@ describe('HttpEngine', () => {
     await engine.load(MODEL, never);
     const prompt = 'Grüße aus 東京 🗼👩‍👩‍👧 "quoted" \\ done';
     expect((await answer(prompt)).text).toBe(prompt);
+  });
+
+  it('asks for grammars and log-probabilities in the server’s own words', async () => {
+    await engine.load(MODEL, never);
+    const ask = async (input: GenerateInput, extras: GenerateExtras): Promise<unknown> => {
+      await engine.generate(MODEL.variantId, input, SAMPLING, () => {}, never, extras);
+      return server.bodies.at(-1);
+    };
+    const chat: GenerateInput = { kind: 'chat', messages: [{ role: 'user', content: 'a b' }] };
+    const raw: GenerateInput = { kind: 'complete', prompt: 'a b' };
+    const schema = { type: 'object' };
+    expect(await ask(chat, { grammar: { kind: 'json-schema', schema } })).toMatchObject({
+      response_format: { type: 'json_schema', json_schema: { strict: true, schema } },
+    });
+    expect(await ask(raw, { grammar: { kind: 'gbnf', text: 'root ::= "a"' } })).toMatchObject({
+      grammar: 'root ::= "a"',
+    });
+    expect(await ask(chat, { topLogProbs: 5 })).toMatchObject({ logprobs: true, top_logprobs: 5 });
+    expect(await ask(raw, { topLogProbs: 5 })).toMatchObject({ logprobs: 5 });
+    const plain = await ask(chat, {});
+    for (const field of ['response_format', 'grammar', 'logprobs', 'top_logprobs'])
+      expect(plain).not.toHaveProperty(field);
   });
 
   it('takes counts and times from the server', async () => {

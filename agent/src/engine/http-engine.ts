@@ -20,6 +20,7 @@ import type {
 import { unitVector } from './embedding.js';
 import { EngineStatus } from './engine-status.js';
 import { HttpOpenAiServer } from './http-openai-server.js';
+import { checkTopLogProbs } from './llama-grammar.js';
 import { StreamedAnswer } from './streamed-answer.js';
 
 export interface HttpEngineOptions {
@@ -108,13 +109,14 @@ class HttpEngine implements Engine {
     const unloaded = new AbortController();
     const ended = AbortSignal.any([signal, unloaded.signal]);
     resident.jobs.add(unloaded);
+    checkTopLogProbs(extras.topLogProbs);
     const answer = new StreamedAnswer([...sampling.stop, ...resident.model.stop], input.kind, onText);
     try {
       const body = { ...this.#bodyOf(variant, input, sampling, resident.model), ...extrasOf(input, extras) };
       await this.#server.stream(pathOf(input), body, ended, answer);
-      return answer.result(undefined);
+      return answer.result(undefined, extras);
     } catch (error) {
-      if (ended.aborted) return answer.result('cancelled');
+      if (ended.aborted) return answer.result('cancelled', extras);
       throw error;
     } finally {
       resident.jobs.delete(unloaded);

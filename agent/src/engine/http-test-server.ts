@@ -21,6 +21,9 @@ interface Body {
   readonly max_tokens: number;
   readonly stop?: readonly string[];
   readonly logprobs?: boolean | number;
+  readonly top_logprobs?: number;
+  readonly grammar?: string;
+  readonly response_format?: unknown;
 }
 
 const CONTEXT_WORDS = 320;
@@ -102,7 +105,7 @@ export class HttpTestServer {
     const said = words.slice(0, body.max_tokens);
     for (const [i, word] of said.entries()) {
       if (fault?.afterTokens === i) return this.#misbehave(response, fault.kind);
-      await this.#send(response, { ...piece(body, word), ...logprobs(body, -0.1 * (i + 1)) });
+      await this.#send(response, { ...piece(body, word), ...logprobs(body, word, -0.1 * (i + 1)) });
       await new Promise(setImmediate);
     }
     const reason = said.length < words.length ? 'length' : 'stop';
@@ -147,9 +150,15 @@ function piece(body: Body, word: string): object {
 }
 
 /** As servers give them where they are asked: chats in another form than completions. */
-function logprobs(body: Body, logprob: number): object {
-  if (body.logprobs === true) return { logprobs: { content: [{ token: 'x', logprob }] } };
-  return body.logprobs === 1 ? { logprobs: { token_logprobs: [logprob] } } : {};
+function logprobs(body: Body, token: string, logprob: number): object {
+  const likely = [token, '?', '!'].map((text, i) => ({ token: text, logprob: logprob - 5 * i }));
+  if (body.logprobs === true) {
+    const top = body.top_logprobs === undefined ? {} : { top_logprobs: likely.slice(0, body.top_logprobs) };
+    return { logprobs: { content: [{ token, logprob, ...top }] } };
+  }
+  if (typeof body.logprobs !== 'number') return {};
+  const top = Object.fromEntries(likely.slice(0, body.logprobs).map((one) => [one.token, one.logprob]));
+  return { logprobs: { tokens: [token], token_logprobs: [logprob], top_logprobs: [top] } };
 }
 
 /** Not in the order of the texts, and not of length 1: both are allowed. */

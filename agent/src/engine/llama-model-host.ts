@@ -25,10 +25,10 @@ import type {
 } from './engine.js';
 import { LlamaEmbeddings } from './llama-embeddings.js';
 import { cancelled } from './llama-failure.js';
-import { badGrammar, grammarText } from './llama-grammar.js';
+import { badGrammar, checkTopLogProbs, grammarText } from './llama-grammar.js';
 import type { LlamaModels, SharedModel } from './llama-models.js';
 import { LlamaPrompts } from './llama-prompts.js';
-import { checkDetail, meanLogProb, scoredDocument } from './llama-score.js';
+import { checkDetail, scoredDocument, toldOfAnswer } from './llama-score.js';
 import { CHUNK, documentBits, nextTokens, sum } from './llama-token-bits.js';
 import { mixAnswer, MixText } from './mix-answer.js';
 import type { ModelHost } from './model-host.js';
@@ -116,11 +116,7 @@ export class LlamaModelHost implements ModelHost {
   ): Promise<GenerateResult> {
     const { tokens, stop } = this.#prompts.tokensOf(input);
     this.#checkFits(tokens.length);
-    if (extras.topLogProbs !== undefined) {
-      throw new FleetError('engine.unavailable', 'this engine does not tell the likeliest tokens', {
-        retryable: false,
-      });
-    }
+    checkTopLogProbs(extras.topLogProbs);
     const grammar = extras.grammar === undefined ? undefined : await this.#grammar(extras.grammar);
     return this.#withSequence(tokens, signal, async (sequence, reusedTokens) => {
       if (sequence === undefined) return cancelledBeforeStart();
@@ -154,10 +150,8 @@ export class LlamaModelHost implements ModelHost {
         }
       }
       if (finishReason !== 'cancelled') answer.flush(text.flush());
-      const told =
-        extras.confidence !== true
-          ? undefined
-          : await meanLogProb(sequence, { prompt: tokens, output }, this.#onProgress, signal);
+      const textOf = (token: Token): string => this.#llamaModel.detokenize([token], false);
+      const told = await toldOfAnswer(sequence, { prompt: tokens, output }, extras, textOf, this.#onProgress, signal);
       const endedAt = performance.now();
       return {
         finishReason,
@@ -166,7 +160,7 @@ export class LlamaModelHost implements ModelHost {
         outputTokens: output.length,
         prefill: milliseconds((firstAt ?? endedAt) - startedAt),
         decode: milliseconds(endedAt - (firstAt ?? endedAt)),
-        ...(told === undefined ? {} : { meanLogProb: told }),
+        ...told,
       };
     });
   }

@@ -4,7 +4,8 @@ import { FleetError } from '@fleetgate/shared/errors';
 import { MOST_DETAILED_TOKENS } from '@fleetgate/shared/protocol/job';
 
 import type { LlamaPrompts } from './llama-prompts.js';
-import { documentBits, sum } from './llama-token-bits.js';
+import type { GenerateExtras, GenerateResult } from './engine.js';
+import { documentTokens, sum } from './llama-token-bits.js';
 
 export interface ScoredDocument {
   /** The chat prompt, the completion and its closing end token, cut to the context. */
@@ -44,19 +45,33 @@ export function checkDetail(scoredTokens: number): void {
 }
 
 /**
- * How sure the model was of the answer it has just given in `sequence`, by evaluating it once more as a whole: the
- * runtime's own figure is of the distribution that was drawn from, and costs as much. Undefined without an answer, or when
- * aborted.
+ * What the model held of the tokens of the answer that it has just given in `sequence`, by evaluating it once more as a
+ * whole: the runtime's own figures are of the distribution that was drawn from, and cost as much. Nothing without an answer,
+ * or when aborted.
  */
-export async function meanLogProb(
+export async function toldOfAnswer(
   sequence: LlamaContextSequence,
   { prompt, output }: { readonly prompt: readonly Token[]; readonly output: readonly Token[] },
+  { confidence, topLogProbs }: GenerateExtras,
+  textOf: (token: Token) => string,
   onProgress: () => void,
   signal: AbortSignal,
-): Promise<number | undefined> {
+): Promise<Pick<GenerateResult, 'meanLogProb' | 'choices'>> {
+  if (confidence !== true && topLogProbs === undefined) return {};
   const first = prompt.length - 1;
   await sequence.eraseContextTokenRanges([{ start: first, end: sequence.nextTokenIndex }]);
   const document = [...prompt, ...output];
-  const bits = await documentBits(sequence, document, { from: first, first }, onProgress, signal);
-  return bits === undefined || bits.length === 0 ? undefined : Math.min(0, (-sum(bits) * Math.LN2) / bits.length);
+  const span = { from: first, first, top: topLogProbs ?? 1 };
+  const tokens = await documentTokens(sequence, document, span, onProgress, signal);
+  if (tokens === undefined) return {};
+  const mean = Math.min(0, sum(tokens.map(({ logProb }) => logProb)) / tokens.length);
+  const choices = tokens.map(({ logProb, top }, i) => ({
+    text: textOf(document[prompt.length + i] ?? (0 as Token)),
+    logProb: Math.min(0, logProb),
+    top: top.map((one) => ({ text: textOf(one.token), logProb: one.logProb })),
+  }));
+  return {
+    ...(confidence !== true || tokens.length === 0 ? {} : { meanLogProb: mean }),
+    ...(topLogProbs === undefined ? {} : { choices }),
+  };
 }

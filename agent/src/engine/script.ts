@@ -1,6 +1,6 @@
 import type { NextTokens } from '@fleetgate/shared/mixture/next-token';
 
-import type { GenerateInput } from './engine.js';
+import type { GenerateInput, TokenChoice } from './engine.js';
 
 /** Token of a scripted answer that ends it; the words of the script are 1, 2, 3, ... */
 export const END_TOKEN = 0;
@@ -21,6 +21,15 @@ export function offered(step: number, words: number, sureness: number, topK: num
           [1 - sureness, sureness],
         ];
   return { ids, logProbs: probs.map((p) => Math.log(p)), restProb: 0 };
+}
+
+/** Words of a script as tokens of an answer, each `sureness` sure, or else the end. */
+export function choicesOf(script: readonly string[], sureness: number, topLogProbs: number): readonly TokenChoice[] {
+  return script.map((text, step) => {
+    const { ids, logProbs } = offered(step, script.length, sureness, Math.max(2, topLogProbs));
+    const top = ids.map((id, i) => ({ text: id === END_TOKEN ? '' : text, logProb: logProbs[i] ?? -Infinity }));
+    return { text, logProb: Math.log(sureness), top: top.slice(0, topLogProbs) };
+  });
 }
 
 export function promptOf(input: GenerateInput): string {

@@ -22,7 +22,8 @@ import type {
 import { checkEmbedded, unitVector } from './embedding.js';
 import { EngineStatus } from './engine-status.js';
 import { cancelled } from './llama-failure.js';
-import { END_TOKEN, lettersOf, offered, promptOf, words } from './script.js';
+import { checkTopLogProbs } from './llama-grammar.js';
+import { choicesOf, END_TOKEN, lettersOf, offered, promptOf, words } from './script.js';
 import { orAborted, pause } from './waiting.js';
 
 export interface ScriptedEngineOptions {
@@ -122,9 +123,11 @@ export class ScriptedEngine implements Engine {
     signal: AbortSignal,
     extras: GenerateExtras = {},
   ): Promise<GenerateResult> {
-    if (extras.grammar !== undefined || extras.topLogProbs !== undefined) {
-      throw new FleetError('engine.unavailable', 'a script knows no grammar and no tokens', { retryable: false });
+    if (extras.grammar !== undefined) {
+      throw new FleetError('engine.unavailable', 'a script knows no grammar', { retryable: false });
     }
+    const { topLogProbs } = extras;
+    checkTopLogProbs(topLogProbs);
     const { model, promptTokens, script, room, failure, sureness } = this.#begin(variant, input, sampling.maxTokens);
     const answer = new AnswerText([...sampling.stop, ...model.stop], input.kind, onText);
     return this.#asJob(variant, signal, async (job) => {
@@ -149,6 +152,7 @@ export class ScriptedEngine implements Engine {
         prefill: milliseconds(firstAt - startedAt),
         decode: milliseconds(this.#options.clock.now() - firstAt),
         ...(extras.confidence !== true || sent === 0 ? {} : { meanLogProb: Math.log(sureness) }),
+        ...(topLogProbs === undefined ? {} : { choices: choicesOf(script.slice(0, sent), sureness, topLogProbs) }),
       };
     });
   }

@@ -75,34 +75,6 @@ describe('the slab-aware engine', () => {
     return { text, result };
   };
 
-  it('tells of every token how likely it was and what the likeliest were', async () => {
-    const input = { kind: 'chat' as const, messages: [{ role: 'user' as const, content: 'Tell me a story' }] };
-    const extras = { confidence: true, topLogProbs: 3 };
-    let text = '';
-    const sampling = { ...GREEDY, maxTokens: 20 };
-    const onText = (piece: string): void => void (text += piece);
-    const told = await slabs.generate(MOE.variantId, input, sampling, onText, never, extras);
-    const choices = told.choices ?? [];
-    expect(choices).toHaveLength(told.outputTokens);
-    expect(
-      choices
-        .map((choice) => choice.text)
-        .join('')
-        .trim(),
-    ).toBe(text.trim());
-    // Greedy: each is the likeliest.
-    for (const choice of choices) {
-      expect(choice.top).toHaveLength(3);
-      expect(choice.top[0]).toEqual({ text: choice.text, logProb: choice.logProb });
-      expect(choice.top.reduce((sum, { logProb }) => sum + Math.exp(logProb), 0)).toBeLessThanOrEqual(1.000_001);
-    }
-    const mean = choices.reduce((sum, { logProb }) => sum + logProb, 0) / choices.length;
-    expect(told.meanLogProb).toBeCloseTo(mean, 6);
-    await expect(
-      slabs.generate(MOE.variantId, input, GREEDY, () => {}, never, { topLogProbs: 21 }),
-    ).rejects.toMatchObject({ code: 'request.invalid' });
-  });
-
   it('answers, scores and is as sure as the ordinary one', async () => {
     for (const prompt of [PROMPT, OTHER]) {
       const [one, other] = [await answer(slabs, prompt), await answer(ordinary, prompt)];

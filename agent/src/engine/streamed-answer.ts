@@ -4,16 +4,19 @@ import { FleetError } from '@fleetgate/shared/errors';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { AnswerText } from './answer-text.js';
-import type { GenerateResult } from './engine.js';
+import type { GenerateExtras, GenerateResult, TokenChoice } from './engine.js';
 
 const LONGEST_ERROR_TEXT = 500;
 
 const errorSchema = z.object({ error: z.union([z.string(), z.object({ message: z.string() })]) });
 const count = z.number().nonnegative();
-/** Log-probabilities of the piece's tokens: `content` of chats, and of llama-server's completions; else `token_logprobs`. */
+const likelySchema = z.object({ token: z.string().default(''), logprob: z.number() });
+/** Log-probabilities of the piece's tokens: `content` of chats, and of llama-server's completions; else lists side by side. */
 const logprobsSchema = z.object({
-  content: z.array(z.object({ logprob: z.number() })).nullish(),
+  content: z.array(likelySchema.extend({ top_logprobs: z.array(likelySchema).nullish() })).nullish(),
+  tokens: z.array(z.string()).nullish(),
   token_logprobs: z.array(z.number().nullable()).nullish(),
+  top_logprobs: z.array(z.record(z.string(), z.number()).nullable()).nullish(),
 });
 const chunkSchema = z.object({
   choices: z
@@ -39,7 +42,7 @@ export class StreamedAnswer {
   #firstAt: number | undefined;
   #lastAt = this.#startedAt;
   #pieces = 0;
-  #logProb = { sum: 0, tokens: 0 };
+  readonly #choices: TokenChoice[] = [];
   #finishReason: 'stop' | 'length' | undefined;
   #usage: Chunk['usage'];
   #timings: Chunk['timings'];
@@ -65,10 +68,11 @@ export class StreamedAnswer {
   }
 
   /** Counts and times: the server's own where it gives them. `cancelled`: the answer was given up. */
-  result(cancelled: 'cancelled' | undefined): GenerateResult {
+  result(cancelled: 'cancelled' | undefined, { topLogProbs }: GenerateExtras): GenerateResult {
     if (cancelled === undefined) this.#answer.flush();
     const firstAt = this.#firstAt ?? this.#lastAt;
-    const { sum, tokens } = this.#logProb;
+    const sum = this.#choices.reduce((all, { logProb }) => all + logProb, 0);
+    const tokens = this.#choices.length;
     return {
       finishReason: cancelled ?? (this.#answer.stopped ? 'stop' : (this.#finishReason ?? 'stop')),
       promptTokens: this.#usage?.prompt_tokens ?? this.#timings?.prompt_n ?? 0,
@@ -76,6 +80,7 @@ export class StreamedAnswer {
       prefill: milliseconds(this.#timings?.prompt_ms ?? firstAt - this.#startedAt),
       decode: milliseconds(this.#timings?.predicted_ms ?? this.#lastAt - firstAt),
       ...(tokens === 0 ? {} : { meanLogProb: Math.min(0, sum / tokens) }),
+      ...(topLogProbs === undefined || tokens === 0 ? {} : { choices: this.#choices }),
     };
   }
 
@@ -83,12 +88,7 @@ export class StreamedAnswer {
     this.#usage = chunk.usage ?? this.#usage;
     this.#timings = chunk.timings ?? this.#timings;
     const choice = chunk.choices[0];
-    const { content, token_logprobs } = choice?.logprobs ?? {};
-    for (const logProb of content?.map(({ logprob }) => logprob) ?? token_logprobs ?? []) {
-      if (logProb === null) continue;
-      this.#logProb.sum += logProb;
-      this.#logProb.tokens++;
-    }
+    this.#choices.push(...choicesOf(choice?.logprobs ?? {}));
     const text = choice?.delta?.content ?? choice?.text ?? '';
     if (text !== '') {
       this.#lastAt = performance.now();
@@ -100,6 +100,21 @@ export class StreamedAnswer {
     const reason = choice?.finish_reason;
     if (reason !== undefined && reason !== null) this.#finishReason = reason === 'length' ? 'length' : 'stop';
   }
+}
+
+function choicesOf({ content, tokens, token_logprobs, top_logprobs }: z.infer<typeof logprobsSchema>): TokenChoice[] {
+  if (content !== undefined && content !== null) {
+    return content.map(({ token, logprob, top_logprobs: top }) => ({
+      text: token,
+      logProb: logprob,
+      top: (top ?? []).map((one) => ({ text: one.token, logProb: one.logprob })),
+    }));
+  }
+  return (token_logprobs ?? []).flatMap((logProb, i) => {
+    const top = Object.entries(top_logprobs?.[i] ?? {}).map(([text, value]) => ({ text, logProb: value }));
+    const ranked = top.toSorted((a, b) => b.logProb - a.logProb);
+    return logProb === null ? [] : [{ text: tokens?.[i] ?? '', logProb, top: ranked }];
+  });
 }
 
 /** A fault of one answer, not of the server as a whole. */

@@ -157,7 +157,8 @@ export class JobRunner {
 
   #mayStart(job: Job): boolean {
     const running = [...this.#running].map((active) => active.job);
-    return mayStart(job, running, this.#options.concurrency);
+    const { concurrency, engine } = this.#options;
+    return mayStart(job, running, { concurrency, ofOneVariant: engine.kind === 'llama' });
   }
 
   /** With what runs of its variant, else with what ran last: its slabs are still there. */
