@@ -61,6 +61,21 @@ describe('fleetgate gguf embed', () => {
     expect(await evaluate(embedded, embedded)).toEqual(await evaluate(MOE, profile));
   });
 
+  it('evaluates each text by the task that its prompt is like, as a task mask serves it', async () => {
+    const text = join(EXPERTS, 'data', 'medical.valid.jsonl');
+    const evaluate = (...more: readonly string[]) =>
+      json<{ bitsPerByte: number; taken: Record<string, number> }>(
+        ...['mask-eval', embedded, '--text', text, '--docs', '8', '--profile', embedded, '--keep', '4', ...more],
+      );
+    const nearest = await evaluate('--task', 'nearest');
+    expect(nearest.taken['medical']).toBeGreaterThanOrEqual(7);
+    expect(nearest.bitsPerByte).toBeCloseTo((await evaluate('--task', 'medical')).bitsPerByte, 1);
+    expect(nearest.bitsPerByte).toBeLessThan((await evaluate('--task', 'all')).bitsPerByte - 0.1);
+    const refused = ['mask-eval', embedded, '--text', text, '--profile', embedded, '--keep', '4', '--task', 'nearest'];
+    expect(await run(...refused, '--score', 'random')).toBe(2);
+    expect(told).toContain('--task nearest');
+  });
+
   it('is pruned with its profile, which is then the one of what is left', async () => {
     const out = join(root, 'pruned.gguf');
     const { kept } = await json<{ kept: number[][] }>(

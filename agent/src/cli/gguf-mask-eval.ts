@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 
 import type { KeepSets } from '../slabs/routing.js';
+import { evaluateNearest, nearestText } from './nearest-mask.js';
 import { keptBy, type KeepOptions, positiveInteger, withKeepOptions } from './slab-profile.js';
 import { type DocumentBits, type SlabDocument, SlabSession } from './slab-session.js';
 import { readTexts } from './slab-texts.js';
@@ -14,12 +15,18 @@ interface MaskEvalOptions extends KeepOptions {
   readonly json?: boolean;
 }
 
+/** In place of a task: of each text the one that its prompt is like, as a task mask has it. */
+const NEAREST = 'nearest';
+
 /** Adds `gguf mask-eval`: what pruning would cost, before a file is written. */
 export function registerGgufMaskEval(gguf: Command): void {
   withKeepOptions(
     gguf
       .command('mask-eval')
-      .description('bits per byte of texts with only some slabs in play (a mask at run time), or with all')
+      .description(
+        'bits per byte of texts with only some slabs in play (a mask at run time), or with all; with --task nearest with ' +
+          'those of the task that each prompt is like, as a task mask serves it',
+      )
       .argument('<file>'),
   )
     .requiredOption('--text <file>', '.jsonl of {prompt, completion}, or .txt')
@@ -35,9 +42,14 @@ async function maskEval(file: string, options: MaskEvalOptions): Promise<void> {
   const texts = await readTexts(options.text, options.docs);
   const session = await SlabSession.open(file, options);
   try {
+    session.slabsPerToken = options.k;
+    if (options.task === NEAREST) {
+      const result = await evaluateNearest(session, texts, options);
+      process.stdout.write(options.json === true ? `${JSON.stringify(result)}\n` : nearestText(file, result));
+      return;
+    }
     const kept = await keptBy(options, session);
     session.keep = kept;
-    session.slabsPerToken = options.k;
     const documents = session.documents(texts, options.docs);
     const { bits, tokens, bytes } = bitsOfAll(session, documents);
     const result = { bitsPerByte: bits / bytes, tokens, bytes, keep: options.keep ?? null, kept: kept ?? null };

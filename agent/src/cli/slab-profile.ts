@@ -41,8 +41,7 @@ export async function keptBy(options: KeepOptions, session: SlabSession): Promis
   if (keep === undefined || file === undefined || task === undefined) {
     throw new FleetError('usage.invalid', '--profile, --task and --keep are given together, or none of them');
   }
-  const profile = await readProfile(file);
-  checkProfile(profile, await profiledModel(session), file, 'usage.invalid');
+  const profile = await profileOf(session, file);
   const tasks = tasksNamed(profile, task);
   const npmi = protect === undefined ? [] : reasoningNpmi(tasks.flatMap((name) => profile.tasks[name] ?? []));
   const { slabsPerToken, groups } = session.layout;
@@ -52,6 +51,13 @@ export async function keptBy(options: KeepOptions, session: SlabSession): Promis
     groups,
     ...(protect === undefined ? {} : { isProtected: (layer, slab) => (npmi[layer]?.[slab] ?? 0) >= protect }),
   });
+}
+
+/** The profile of a model in a file. Throws `usage.invalid` for what is none, or the one of another model. */
+export async function profileOf(session: SlabSession, file: string): Promise<SlabProfile> {
+  const profile = await readProfile(file);
+  checkProfile(profile, await profiledModel(session), file, 'usage.invalid');
+  return profile;
 }
 
 /** What a profile of a model has to agree with. */

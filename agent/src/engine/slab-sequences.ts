@@ -1,3 +1,4 @@
+import { MOST_PROBED } from '../slabs/task-patterns.js';
 import { BatchLoop } from './batch-loop.js';
 import type { TakenPattern } from './engine.js';
 import { bitsOf } from './logits.js';
@@ -7,9 +8,6 @@ import { type Company, evaluateTogether, type SlabTasks } from './slab-tasks.js'
 
 /** Logits of one evaluation that are kept at once, bytes: a large vocabulary is scored in smaller pieces. */
 const MOST_LOGITS_BYTES = 32 * 1024 * 1024;
-/** Tokens at the end of a prompt that its task is told by: 16 are enough for 98 of 100 prompts of the bundled mixture. */
-const MOST_PROBED = 128;
-
 export interface SlabSequence {
   /** Below 0 for one that was asked for in vain: its caller was aborted. */
   readonly id: number;

@@ -124,6 +124,10 @@ const KNOWN = 1e150;
 /**
  * Lookahead eviction (Read-ME, Cai et al. 2024, section 4): where the queue makes the next evaluations known, slabs that
  * they use stay, the one of the farthest next use going first among them; all others go before, as `otherwise` has it.
+ *
+ * Read-ME knows them since its router stands before the model. Here a layer's router reads what the layers before it have
+ * computed, and an answer's tokens are not drawn yet: a queue tells which tasks come (`start-order.ts` uses that), not which
+ * slabs. So no answer is computed with this policy; it is for tokens that are evaluated again, and for reports.
  */
 export function lookahead(slabsPerLayer: number, known: RoutingTrace, otherwise: CachePolicy): CachePolicy {
   const scores = new Float64Array(otherwise.scores.length);

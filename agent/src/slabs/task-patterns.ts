@@ -24,6 +24,9 @@ export interface NearestPattern<P extends TaskPattern = TaskPattern> {
  */
 export const LEAST_SIMILARITY = 0.7;
 
+/** Tokens at the end of a prompt that its task is told by before a mask: 16 told 98 of 100 prompts of the bundled mixture. */
+export const MOST_PROBED = 128;
+
 /**
  * The stored pattern that is most like how the router chose on a query: task-adaptive expert retrieval (TAER; PreMoe,
  * arXiv 2505.17639). Layers of which the query says nothing are left out. Of equal ones the first; undefined without
