@@ -149,6 +149,13 @@ export function describeEngine(name: string, open: () => Promise<EngineUnderTest
       let deep: Record<string, unknown> = { type: 'string' };
       for (let level = 0; level < 200; level++) deep = { type: 'array', items: deep };
       expect(await codeOf(answered({ kind: 'json-schema', schema: deep }))).toBe('request.invalid');
+      const nested = `root ::= ${'('.repeat(20_000)}"a"${')'.repeat(20_000)}`;
+      expect(await codeOf(answered({ kind: 'gbnf', text: nested }))).toBe('request.invalid');
+      const brackets = `root ::= "${'('.repeat(20)}" [${'('.repeat(200)}] # ${'('.repeat(200)}`;
+      expect(await answered({ kind: 'gbnf', text: brackets })).toBe('('.repeat(21));
+      expect(await codeOf(answered({ kind: 'gbnf', text: 'root ::= (("a"{1,1000} "b"){1,1000} "c"){1,1000}' }))).toBe(
+        'request.invalid',
+      );
       expect((await run()).text.length).toBeGreaterThan(10);
     });
 

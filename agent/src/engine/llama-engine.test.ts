@@ -67,6 +67,19 @@ for (const expert of ['math', 'generalist', 'moe']) {
   });
 }
 
+it('ends an answer whose grammar takes for ever, and works on', async () => {
+  const engine = openEngine(1500);
+  await engine.load(MATH, never);
+  const twice = Array.from({ length: 30 }, (_, i) => `r${i} ::= r${i + 1} r${i + 1} | r${i + 1}`).join('\n');
+  const grammar = { kind: 'gbnf' as const, text: `root ::= r0\n${twice}\nr30 ::= "a"` };
+  const answer = engine.generate(MATH.variantId, chat(PROMPT), GREEDY, () => {}, never, { grammar });
+  await expect(answer).rejects.toMatchObject({ code: 'engine.timeout' });
+  await reached(engine, 'ready');
+  await engine.load(MATH, never);
+  const result = await engine.generate(MATH.variantId, chat(PROMPT), { ...GREEDY, maxTokens: 3 }, () => {}, never);
+  expect(result.outputTokens).toBe(3);
+});
+
 describe('adapters on one base', () => {
   const folder = mkdtempSync(join(tmpdir(), 'fleetgate-adapters-'));
   afterAll(() => rmSync(folder, { recursive: true }));

@@ -1,3 +1,5 @@
+import type { Llama } from 'node-llama-cpp';
+
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 
 import type { Grammar } from './engine.js';
@@ -13,17 +15,25 @@ export function checkTopLogProbs(count: number | undefined): void {
   throw new FleetError('request.invalid', `top log-probabilities: expected 0 to ${MOST_TOP_LOG_PROBS}, got ${count}`);
 }
 
+let opened: Promise<Llama> | undefined;
+
 /**
  * A grammar as llama.cpp reads it (GBNF, root rule `root`). Throws `request.invalid` for a schema that cannot be turned into
- * one, and for what is too large.
+ * one, and for what is too large. How often something may come is bounded by llama.cpp itself; what is so ambiguous that a
+ * token takes for ever is ended by the engine's watchdog.
  */
 export async function grammarText(grammar: Grammar): Promise<string> {
-  if (grammar.kind === 'gbnf') return checkedLength(grammar.text, 'grammar');
+  if (grammar.kind === 'gbnf') {
+    // llama.cpp reads groups by recursion: 20 000 of them end the process.
+    checkDepth('grammar', nestingOf(checkedLength(grammar.text, 'grammar')));
+    return grammar.text;
+  }
   // First: JSON.stringify overflows on what is nested too deep.
-  checkDepth(grammar.schema, 0);
+  checkDepth('schema', depthOf(grammar.schema, 0));
   checkedLength(JSON.stringify(grammar.schema), 'schema');
   const { getLlama, LlamaJsonSchemaGrammar, LlamaLogLevel } = await import('node-llama-cpp');
-  const llama = await getLlama({ gpu: false, build: 'never', skipDownload: true, logLevel: LlamaLogLevel.error });
+  opened ??= getLlama({ gpu: false, build: 'never', skipDownload: true, logLevel: LlamaLogLevel.error });
+  const llama = await opened;
   try {
     return new LlamaJsonSchemaGrammar(llama, grammar.schema as never).grammar;
   } catch (cause) {
@@ -45,10 +55,23 @@ function checkedLength(text: string, what: string): string {
   throw new FleetError('request.invalid', `${what}: ${text.length} characters, expected at most ${MOST_CHARACTERS}`);
 }
 
-function checkDepth(value: unknown, depth: number): void {
-  if (depth > MOST_DEPTH) {
-    throw new FleetError('request.invalid', `schema: nested deeper than ${MOST_DEPTH} levels, expected less`);
+function checkDepth(what: string, depth: number): void {
+  if (depth <= MOST_DEPTH) return;
+  throw new FleetError('request.invalid', `${what}: nested deeper than ${MOST_DEPTH} levels, expected less`);
+}
+
+/** Stops counting where it is too deep anyway. */
+function depthOf(value: unknown, depth: number): number {
+  if (depth > MOST_DEPTH || typeof value !== 'object' || value === null) return depth;
+  return Object.values(value).reduce<number>((most, inner) => Math.max(most, depthOf(inner, depth + 1)), depth);
+}
+
+/** How deep groups lie in one another; brackets in texts, classes of characters and comments are none. */
+function nestingOf(grammar: string): number {
+  let [depth, deepest] = [0, 0];
+  for (const [token] of grammar.matchAll(/"(?:\\[^]|[^"\\])*"?|\[(?:\\[^]|[^\]\\])*\]?|#[^\n]*|[()]/g)) {
+    if (token === '(') deepest = Math.max(deepest, ++depth);
+    else if (token === ')') depth--;
   }
-  if (typeof value !== 'object' || value === null) return;
-  for (const inner of Object.values(value)) checkDepth(inner, depth + 1);
+  return deepest;
 }
