@@ -10,6 +10,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   trace: async () => (await import('./gguf-trace.js')).registerGgufTrace,
   consistency: async () => (await import('./gguf-consistency.js')).registerGgufConsistency,
   profile: async () => (await import('./gguf-profile.js')).registerGgufProfile,
+  merge: async () => (await import('./gguf-merge.js')).registerGgufMerge,
   embed: async () => (await import('./gguf-embed.js')).registerGgufEmbed,
   'mask-eval': async () => (await import('./gguf-mask-eval.js')).registerGgufMaskEval,
   prune: async () => (await import('./gguf-prune.js')).registerGgufPrune,

@@ -87,12 +87,13 @@ export function padding(length: number, alignment: number): number {
 /** Header of the file, up to the first tensor's data: version 3, entries in the base's order, new ones after them. */
 export function encodeHeader(
   entries: readonly RawEntry[],
-  changes: ReadonlyMap<string, MetadataValue>,
+  changes: ReadonlyMap<string, MetadataValue | undefined>,
   tensors: readonly AssembledTensor[],
   alignment: number,
 ): Uint8Array {
-  const changed = new Map(changes).set('general.alignment', { uint32: alignment });
-  const kept = entries.filter(({ key }) => !changed.has(key));
+  const changed = new Map<string, MetadataValue>([['general.alignment', { uint32: alignment }]]);
+  for (const [key, value] of changes) if (value !== undefined && key !== 'general.alignment') changed.set(key, value);
+  const kept = entries.filter(({ key }) => !changed.has(key) && !changes.has(key));
   const parts: Uint8Array[] = [Buffer.from('GGUF'), u32(3), u64(tensors.length), u64(kept.length + changed.size)];
   for (const { key, bytes } of kept) parts.push(text(key), bytes);
   for (const [key, value] of changed) parts.push(text(key), encoded(value));

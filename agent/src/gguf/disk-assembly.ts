@@ -16,7 +16,8 @@ import {
 export interface Assembly {
   /** File that the metadata is taken of, and its header. */
   readonly base: { readonly path: string; readonly header: GgufHeader };
-  readonly changes: ReadonlyMap<string, MetadataValue>;
+  /** Values in place of the base's; undefined: none. */
+  readonly changes: ReadonlyMap<string, MetadataValue | undefined>;
   readonly tensors: readonly AssembledTensor[];
   readonly alignment: number;
   readonly output: string;

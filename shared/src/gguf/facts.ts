@@ -9,7 +9,7 @@ export function modelFacts(header: GgufHeader, where: string): ModelFacts {
   const parts = read.optionalCount('split.count') ?? 1;
   if (parts > 1) {
     throw new FleetError('gguf.unsupported', `${where}: the model is split over ${parts} files`, {
-      hint: 'join them with `llama-gguf-split --merge` and use the one file',
+      hint: 'write them as one with `fleetgate gguf merge`, and use that',
     });
   }
   const architecture = read.text('general.architecture');
