@@ -59,7 +59,8 @@ export async function openStorage(parent: string | undefined, sizeBytes: number)
   }
 }
 
-async function deviceOf(
+/** Device of a folder, and its read-ahead. */
+export async function deviceOf(
   folder: string,
 ): Promise<{ readonly device: string; readonly readAheadKb: number | undefined }> {
   const { dev } = await stat(folder, { bigint: true });

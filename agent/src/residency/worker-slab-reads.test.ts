@@ -2,7 +2,9 @@ import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
 
+import { processEntry } from '@fleetgate/shared/process-entry';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -110,6 +112,40 @@ describe('SlabReads', () => {
     const failure = { code: 'artefact.unavailable', retryable: true };
     expect(() => reads.finish([1])).toThrow(expect.objectContaining(failure));
     expect(told).toEqual([libc.pageBytes]);
+    reads.close();
+  });
+
+  it('waits for storage that is slow, as long as it gets on', async () => {
+    const [ring, native] = ['./read-ring.js', '../native/linux-libc.js'].map(
+      (file) => pathToFileURL(processEntry(import.meta.url, file)).href,
+    );
+    const slow = `
+      import { parentPort, workerData } from 'node:worker_threads';
+      import { serveRing } from ${JSON.stringify(ring)};
+      import { openLibc } from ${JSON.stringify(native)};
+      const libc = await openLibc();
+      const cell = new Int32Array(new SharedArrayBuffer(4));
+      parentPort.postMessage('ready');
+      serveRing(workerData.ring, ({ address, bytes, offset }) => {
+        Atomics.wait(cell, 0, 0, 500);
+        return libc.read(workerData.fd, address, bytes, offset);
+      });`;
+    const told: number[] = [];
+    const reads = await readers({
+      threads: 1,
+      stallMs: 1200,
+      entry: new URL(`data:text/javascript,${encodeURIComponent(slow)}`),
+      onWaiting: ({ bytesLeft }) => told.push(bytesLeft),
+    });
+    libc.drop(at, FILE_BYTES);
+    reads.start(1, [{ address: at, bytes: FILE_BYTES, offset: 0 }]);
+    reads.publish();
+    reads.finish([1]);
+    expect([reads.bytesRead, reads.takeFailures().size]).toEqual([FILE_BYTES, 0]);
+    expect(told[0]).toBeGreaterThan(0);
+    const out = Buffer.alloc(FILE_BYTES);
+    libc.copy(out, at, FILE_BYTES);
+    expect(out.equals(content)).toBe(true);
     reads.close();
   });
 
