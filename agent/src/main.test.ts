@@ -5,17 +5,18 @@ import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { systemClock } from '@fleetgate/shared/clock';
+import { type Clock, systemClock } from '@fleetgate/shared/clock';
 import { FleetError } from '@fleetgate/shared/errors';
 import { jobId, variantId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 import type { Desired, DesiredVariant } from '@fleetgate/shared/protocol/twin';
-import { milliseconds } from '@fleetgate/shared/units/quantity';
+import { milliseconds, type UnixMs } from '@fleetgate/shared/units/quantity';
 
 import { FakeController, TOKEN } from '../../test/support/fake-controller.ts';
 import { parseAgentConfig } from './config/config.js';
 import { ScriptedEngine } from './engine/scripted-engine.js';
 import { runAgent, type RunningAgent } from './main.js';
+import { FixedSensors } from './sensors/sensors.js';
 
 const NAME = 'pi-1';
 const SAMPLING = { maxTokens: 64, temperature: 0, topP: 1, stop: [] };
@@ -93,6 +94,32 @@ function chat(id: string, text: string, overrides: object = {}) {
     ...overrides,
   };
 }
+
+describe('an agent that gets hot', () => {
+  it('uses fewer slabs a token as far as its variants allow, says so, and comes back', async () => {
+    const sensors = new FixedSensors({ temperatureC: 45 });
+    let shiftMs = 0;
+    const clock: Clock = { ...systemClock, now: () => (systemClock.now() + shiftMs) as UnixMs };
+    const agent = await runAgent(configOf(), { log: silentLogger, engine, sensors, clock });
+    agents.push(agent);
+    await agent.ready;
+    const elastic = { ...variant('moe-q8_0'), serving: { slabsPerToken: 2, leastSlabsPerToken: 1 } };
+    await controller.desire(NAME, desired(1, [elastic, variant('math-q8_0')]));
+    await settledAt(1);
+    const [moe, math] = [variantId('moe-q8_0'), variantId('math-q8_0')];
+    expect(engine.slabsPerToken(moe)).toBeUndefined();
+    sensors.reading = { temperatureC: 95 };
+    const report = await controller.until(() => controller.reports.find((one) => one.governor !== undefined), 'strain');
+    expect(report.governor).toMatchObject({ strain: 1, reason: expect.stringMatching(/95 °C/) });
+    expect([engine.slabsPerToken(moe), engine.slabsPerToken(math)]).toEqual([1, undefined]);
+    const told = await controller.until(() => controller.events.find(({ code }) => code === 'governor.slabs'), 'event');
+    expect(told.message).toMatch(/moe-q8_0: 1 slabs per token, for 95 °C/);
+    sensors.reading = { temperatureC: 45 };
+    // It is believed to be cooler only after half a minute: each message that comes is seconds later.
+    await controller.until(() => ((shiftMs += 5000), engine.slabsPerToken(moe) !== 1), 'ease');
+    expect(controller.lastReport()?.settled).toBe(true);
+  });
+});
 
 describe('an agent from enrolment to an answered prompt', () => {
   it('enrols, measures, serves, answers and says goodbye', async () => {

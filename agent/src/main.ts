@@ -31,6 +31,7 @@ import { detectBoard } from './sensors/detect-board.js';
 import { readBoardFacts } from './sensors/linux-board-facts.js';
 import { describeHost } from './sensors/linux-host.js';
 import { runCommand } from './sensors/process-command.js';
+import type { Sensors } from './sensors/sensors.js';
 import { DiskOfflineBuffer } from './telemetry/disk-offline-buffer.js';
 import { readMeasurements, writeMeasurements } from './twin/disk-measurements.js';
 import { memoryBudget } from './twin/memory-budget.js';
@@ -59,6 +60,8 @@ export interface AgentSurroundings {
   readonly random?: Random;
   /** In place of the configured engine; the agent closes it. */
   readonly engine?: Engine;
+  /** In place of the board's own. */
+  readonly sensors?: Sensors;
 }
 
 /**
@@ -112,7 +115,7 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
     engine,
     artefacts,
     link,
-    sensors: boardSensors(board, { root: '/', run: runCommand, clock }, log),
+    sensors: around.sensors ?? boardSensors(board, { root: '/', run: runCommand, clock }, log),
     buffer: new DiskOfflineBuffer(telemetryFolder, log),
     memoryBudget: memoryBudget(board, host.memoryBytes),
     concurrency: sequences,
