@@ -17,20 +17,34 @@ import { FleetError, messageOf } from './errors.js';
 /** Locks that this process holds. One that has our id and is not among them was left by an earlier process of that id. */
 const held = new Set<string>();
 
+/** How a folder is spoken of. */
+export interface FolderWords {
+  readonly what: string;
+  /** That names it. */
+  readonly option: string;
+}
+
+const DATA_DIR: FolderWords = { what: 'data directory', option: '--data' };
+
 /**
  * Makes `path` the caller's own folder: created if missing, checked for writing, locked against any other caller.
  *
  * Returns the function that gives the lock back. Throws `data-dir.not-writable` or `data-dir.in-use`. A lock whose
  * process is gone (kill -9) is taken over.
  */
-export function claimDataDir(path: string): () => void {
+export function claimDataDir(path: string, { what, option }: FolderWords = DATA_DIR): () => void {
+  const notWritable = (cause: unknown): FleetError =>
+    new FleetError('data-dir.not-writable', `${what} ${path} cannot be written: ${messageOf(cause)}`, {
+      hint: `choose a directory you may write to with ${option}`,
+      cause,
+    });
   let lock: string;
   try {
     makeFolder(path);
     accessSync(path, constants.W_OK | constants.R_OK);
     lock = join(realpathSync(path), 'lock');
   } catch (cause) {
-    throw notWritable(path, cause);
+    throw notWritable(cause);
   }
   for (let attempt = 0; attempt < 3; attempt++) {
     try {
@@ -39,17 +53,17 @@ export function claimDataDir(path: string): () => void {
       closeSync(file);
       return hold(lock);
     } catch (cause) {
-      if (!isCode(cause, 'EEXIST')) throw notWritable(path, cause);
+      if (!isCode(cause, 'EEXIST')) throw notWritable(cause);
       const owner = Number(readLock(lock));
       if (owner === process.pid ? held.has(lock) : isAlive(owner)) {
-        throw new FleetError('data-dir.in-use', `data directory ${path} is in use by process ${owner}`, {
-          hint: 'stop that process, or choose another directory with --data',
+        throw new FleetError('data-dir.in-use', `${what} ${path} is in use by process ${owner}`, {
+          hint: `stop that process, or choose another directory with ${option}`,
         });
       }
       rmSync(lock, { force: true });
     }
   }
-  throw new FleetError('data-dir.in-use', `data directory ${path} is being claimed by another process`, {
+  throw new FleetError('data-dir.in-use', `${what} ${path} is being claimed by another process`, {
     retryable: true,
   });
 }
@@ -75,13 +89,6 @@ function makeFolder(path: string): void {
   } catch (error) {
     if (!isCode(error, 'EEXIST')) throw error;
   }
-}
-
-function notWritable(path: string, cause: unknown): FleetError {
-  return new FleetError('data-dir.not-writable', `data directory ${path} cannot be written: ${messageOf(cause)}`, {
-    hint: 'choose a directory you may write to with --data',
-    cause,
-  });
 }
 
 function readLock(path: string): string {

@@ -121,6 +121,7 @@ describe('fleetgate gguf variants', () => {
       told += String(text);
       if (told.includes('all: 4 of 10')) break;
     }
+    await expect(variants('killed', '--budget-evals', '10')).rejects.toMatchObject({ code: 'data-dir.in-use' });
     child.kill('SIGKILL');
     await once(child, 'exit');
     expect(existsSync(join(folder, 'killed', 'variants.json'))).toBe(false);

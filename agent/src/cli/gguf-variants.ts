@@ -1,10 +1,10 @@
-import { mkdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 
 import { loadBoard } from '@fleetgate/firmware-configs/load-board';
 import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
 import { type VariantCatalogue, variantCatalogueSchema } from '@fleetgate/shared/catalogue/variant-catalogue';
 import { check } from '@fleetgate/shared/check';
+import { claimDataDir } from '@fleetgate/shared/disk-data-dir';
 import { writeTextFile } from '@fleetgate/shared/disk-json';
 import { FleetError } from '@fleetgate/shared/errors';
 import { type Command, Option } from 'commander';
@@ -91,7 +91,23 @@ async function findVariants(file: string, options: VariantOptions): Promise<void
   const board = await loadBoard(options.board);
   const texts = await readTaskTexts(options.texts);
   const out = resolve(options.out);
-  await mkdir(out, { recursive: true });
+  const release = claimDataDir(out, { what: 'folder', option: '--out' });
+  try {
+    await searchInto(out, file, options, board, texts);
+  } finally {
+    release();
+  }
+  // The model in each type is needed to go on, not to use what was built.
+  tell(`types-* and ${LOG} in ${out} are only needed to go on with --resume`);
+}
+
+async function searchInto(
+  out: string,
+  file: string,
+  options: VariantOptions,
+  board: BoardProfile,
+  texts: readonly TaskTexts[],
+): Promise<void> {
   await onWorkbench(file, { threads: options.threads, work: out, keepsTypes: true }, async (bench) => {
     const types = options.types.split(',').map(targetType);
     const { keep: keepCounts, layerGroups } = options;
@@ -127,8 +143,6 @@ async function findVariants(file: string, options: VariantOptions): Promise<void
       options.json === true ? `${JSON.stringify(catalogue)}\n` : catalogueTable(catalogue, join(out, CATALOGUE)),
     );
   });
-  // The model in each type is needed to go on, not to use what was built.
-  tell(`types-* and ${LOG} in ${out} are only needed to go on with --resume`);
 }
 
 /** How the router chooses on the texts; undefined where no slab can go. */
