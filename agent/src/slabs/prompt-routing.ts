@@ -6,7 +6,8 @@ type Shape = Pick<SlabLayout, 'slabsPerLayer' | 'slabsPerToken'> & { readonly la
 
 /**
  * How the router chose for the tokens of one sequence, position by position: what a prompt that begins like the one before
- * it does not evaluate again is still known. Takes `6 x layers x slabsPerToken` bytes a token.
+ * it does not evaluate again is still known. Of several layers the last one is left out: of a prompt it is computed for the
+ * last token only. Takes `6 x layers x slabsPerToken` bytes a token.
  */
 export class PromptRouting {
   readonly #shape: Shape;
@@ -28,6 +29,7 @@ export class PromptRouting {
   routed({ layer, tokens, slabsPerToken, slabs, probabilities }: RoutedLayer, from: number): void {
     const { slabsPerLayer } = this.#shape;
     if (probabilities === undefined || slabsPerToken !== this.#shape.slabsPerToken) return;
+    if (layer > 0 && layer === this.#shape.layers - 1) return;
     for (let t = 0; t < tokens; t++) {
       const at = this.#at(from + t, layer);
       for (let i = 0; i < slabsPerToken; i++) {

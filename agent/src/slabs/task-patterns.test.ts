@@ -39,6 +39,26 @@ describe('PromptRouting', () => {
     );
   });
 
+  it('knows of every layer but the last what was chosen', () => {
+    const routing = new PromptRouting(SHAPE, 8);
+    put(
+      routing,
+      [
+        [
+          [2, 0],
+          [3, 2],
+          [1, 2],
+        ],
+      ],
+      0,
+    );
+    expect(routing.importance).toEqual([
+      [0.125, 0, 0.5, 0],
+      [0, 0, 0.5, 0.125],
+      [0, 0, 0, 0],
+    ]);
+  });
+
   it('takes no notice of tokens with another number of slabs, or without probabilities', () => {
     const routing = new PromptRouting(SHAPE, 8);
     const slabs = Int32Array.of(1, 2);
