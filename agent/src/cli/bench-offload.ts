@@ -49,7 +49,8 @@ const SHAPE = { slabsPerLayer: 64, slabsPerToken: 4, embedding: 1024, slabWidth:
 const LAYER_BYTES = 163_700_000;
 /** llama.cpp's own default (`n_ubatch`). */
 const STOCK_BATCH_TOKENS = 512;
-const BATCH_TOKENS = 1024;
+/** As the slab-aware engine does. */
+const BATCH_TOKENS = 512;
 /** Measured for this shape: what an evaluation's buffers take, per token of a batch; a context's cache, per token. */
 const BUFFER_BYTES = 60_000;
 const CONTEXT_TOKEN_BYTES = 1024;

@@ -22,6 +22,8 @@ import { SlabVocabulary } from './slab-vocabulary.js';
 
 /** Tokens of one evaluation at most: between two of them a call can be aborted and is seen to get on. */
 const BATCH_TOKENS = 256;
+/** The same where slabs are on storage: each batch reads most of the model. As many as `estimateMemory` has buffers for. */
+const OFFLOADED_BATCH_TOKENS = 512;
 /** Between two signs of life of an evaluation that waits for storage. */
 const SIGN_PERIOD_MS = 1000;
 
@@ -44,7 +46,8 @@ export async function openSlabHost(
   const layout = slabLayout(header, model.path);
   const whole = estimateMemory(header, model.contextTokens, sequences, model.path);
   const weights = header.tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  const wishTokens = Math.min(BATCH_TOKENS, model.contextTokens);
+  const batchTokens = isOffloaded(model, layout) ? OFFLOADED_BATCH_TOKENS : BATCH_TOKENS;
+  const wishTokens = Math.min(batchTokens, model.contextTokens);
   const choice = await choose(model, layout, whole - weights, wishTokens);
   const isByTask = choice.strategy !== 'none' || model.serving?.taskMask !== undefined;
   const tasks = layout === undefined || !isByTask ? undefined : await openTasks(header, layout, model);
@@ -88,6 +91,10 @@ export async function openSlabHost(
     slabModel.close();
     throw error;
   }
+}
+
+function isOffloaded({ serving }: EngineModel, layout: SlabLayout | undefined): boolean {
+  return (serving?.slabBudgetBytes ?? Infinity) < (layout?.slabsBytes ?? 0);
 }
 
 async function choose(
