@@ -11,6 +11,14 @@ export interface Draw {
 /** Tokens this far below the best have 1e-9 of its probability: looked at only when the nucleus needs them. */
 const NEGLIGIBLE = 20;
 
+/** Logits of one evaluation that are kept at once, bytes: a large vocabulary is scored in smaller pieces. */
+const MOST_LOGITS_BYTES = 32 * 1024 * 1024;
+
+/** Of how many tokens of one evaluation the logits are kept. */
+export function mostOutputs(vocabulary: number): number {
+  return Math.max(1, Math.floor(MOST_LOGITS_BYTES / (4 * Math.max(1, vocabulary))));
+}
+
 /** The token with the largest logit; of several, the first. */
 export function likeliest(logits: Float32Array): number {
   let best = 0;

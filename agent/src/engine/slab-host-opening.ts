@@ -1,6 +1,7 @@
 import { FleetError } from '@fleetgate/shared/errors';
 import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
-import { estimateMemory } from '@fleetgate/shared/gguf/facts';
+import { ESTIMATED_BATCH_TOKENS, estimateMemory, evaluationBytes } from '@fleetgate/shared/gguf/facts';
+import type { GgufHeader } from '@fleetgate/shared/gguf/header';
 import { servedMemory } from '@fleetgate/shared/catalogue/serving';
 
 import { type SlabLayout, slabLayout } from '../gguf/slab-layout.js';
@@ -13,6 +14,7 @@ import type { ChildOptions } from './child-message.js';
 import type { EngineModel } from './engine.js';
 import type { SignsOfLife } from './engine-child.js';
 import { cancelled } from './llama-failure.js';
+import { mostOutputs } from './logits.js';
 import { checkCanary, canaryOf } from './slab-canary.js';
 import { SlabModel } from './slab-model.js';
 import { SlabModelHost } from './slab-model-host.js';
@@ -22,8 +24,8 @@ import { SlabVocabulary } from './slab-vocabulary.js';
 
 /** Tokens of one evaluation at most: between two of them a call can be aborted and is seen to get on. */
 const BATCH_TOKENS = 256;
-/** The same where slabs are on storage: each batch reads most of the model. As many as `estimateMemory` has buffers for. */
-const OFFLOADED_BATCH_TOKENS = 512;
+/** The same where slabs are on storage, most first: each batch reads most of the model. */
+const OFFLOADED_BATCH_TOKENS = [1024, ESTIMATED_BATCH_TOKENS];
 /** Between two signs of life of an evaluation that waits for storage. */
 const SIGN_PERIOD_MS = 1000;
 
@@ -46,7 +48,8 @@ export async function openSlabHost(
   const layout = slabLayout(header, model.path);
   const whole = estimateMemory(header, model.contextTokens, sequences, model.path);
   const weights = header.tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  const batchTokens = isOffloaded(model, layout) ? OFFLOADED_BATCH_TOKENS : BATCH_TOKENS;
+  const outputs = outputsOf(header);
+  const batchTokens = isOffloaded(model, layout) ? offloadedBatchTokens(header, outputs, model) : BATCH_TOKENS;
   const wishTokens = Math.min(batchTokens, model.contextTokens);
   const choice = await choose(model, layout, whole - weights, wishTokens);
   const isByTask = choice.strategy !== 'none' || model.serving?.taskMask !== undefined;
@@ -61,6 +64,7 @@ export async function openSlabHost(
     sequences,
     threads,
     batchTokens: choice.batchTokens,
+    mostOutputs: Math.min(choice.batchTokens, outputs),
     slabsPerToken: model.serving?.slabsPerToken,
   });
   try {
@@ -91,6 +95,19 @@ export async function openSlabHost(
     slabModel.close();
     throw error;
   }
+}
+
+function outputsOf(header: GgufHeader): number {
+  const vocabulary = header.metadata.get('tokenizer.ggml.tokens')?.value;
+  return mostOutputs(typeof vocabulary === 'object' ? vocabulary.length : 1);
+}
+
+/** As many as have room in the buffers that `estimateMemory` counts: logits of few tokens leave it to more of them. */
+function offloadedBatchTokens(header: GgufHeader, outputs: number, { path }: EngineModel): number {
+  const bytesOf = (tokens: number, most: number): number =>
+    evaluationBytes(header, { tokens, outputs: Math.min(tokens, most) }, path);
+  const counted = bytesOf(ESTIMATED_BATCH_TOKENS, Infinity);
+  return OFFLOADED_BATCH_TOKENS.find((tokens) => bytesOf(tokens, outputs) <= counted) ?? ESTIMATED_BATCH_TOKENS;
 }
 
 function isOffloaded({ serving }: EngineModel, layout: SlabLayout | undefined): boolean {

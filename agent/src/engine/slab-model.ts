@@ -27,6 +27,8 @@ export interface SlabModelOptions {
   readonly threads: number;
   /** Tokens of one evaluation at most. */
   readonly batchTokens: number;
+  /** Of those, how many may have logits: a large vocabulary takes much memory for each. Default: all. */
+  readonly mostOutputs?: number;
   /** Active slabs per token in place of the file's; saves their computation as well. */
   readonly slabsPerToken?: number | undefined;
 }
@@ -103,6 +105,7 @@ export class SlabModel {
     // llama.cpp wants room for one output of each sequence, whatever is ever evaluated at once.
     params.n_batch = params.n_ubatch = Math.max(batchTokens, sequences);
     params.n_seq_max = sequences;
+    if (options.mostOutputs !== undefined) params.n_outputs_max = Math.max(sequences, options.mostOutputs);
     params.n_threads = params.n_threads_batch = threads;
     params.no_perf = true;
     // One buffer a sequence: what others hold must not change the order of a sum.

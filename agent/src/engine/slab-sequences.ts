@@ -1,13 +1,11 @@
 import { MOST_PROBED } from '../slabs/task-patterns.js';
 import { BatchLoop } from './batch-loop.js';
 import type { TakenPattern } from './engine.js';
-import { bitsOf } from './logits.js';
+import { bitsOf, mostOutputs } from './logits.js';
 import { commonBeginning, SequencePool } from './sequence-pool.js';
 import type { SlabModel } from './slab-model.js';
 import { type Company, evaluateTogether, type SlabTasks } from './slab-tasks.js';
 
-/** Logits of one evaluation that are kept at once, bytes: a large vocabulary is scored in smaller pieces. */
-const MOST_LOGITS_BYTES = 32 * 1024 * 1024;
 export interface SlabSequence {
   /** Below 0 for one that was asked for in vain: its caller was aborted. */
   readonly id: number;
@@ -43,7 +41,7 @@ export class SlabSequences {
     this.#loop = new BatchLoop(
       {
         batchTokens: model.batchTokens,
-        mostOutputs: Math.max(1, Math.floor(MOST_LOGITS_BYTES / (4 * model.vocabulary))),
+        mostOutputs: mostOutputs(model.vocabulary),
         evaluate: (tokens, company) => evaluateTogether(model, tokens, company),
         forget: (sequence, from) => model.forget(sequence, from),
       },

@@ -41,7 +41,7 @@ export function slabsBytesOf(header: GgufHeader): number {
 }
 
 /** Tokens that llama.cpp evaluates at once (`n_ubatch`), which its compute buffers are sized for. */
-const BATCH_TOKENS = 512;
+export const ESTIMATED_BATCH_TOKENS = 512;
 /** Vocabulary, graph and allocator overhead of one resident model: measured 4 to 9 MB on the bundled experts. */
 const FIXED_BYTES = 8 * 1024 * 1024;
 
@@ -50,10 +50,9 @@ const FIXED_BYTES = 8 * 1024 * 1024;
  *
  *     weights + KV cache + compute buffers + 8 MiB
  *     KV cache = 2 bytes (f16) * contextTokens * sequences * sum over layers of kvHeads * (keyLength + valueLength)
- *     compute  = 4 bytes (f32) * min(512, contextTokens) * (vocabulary + 8 * embedding + 3 * feedForward)
+ *     compute  = evaluationBytes of a batch of min(512, contextTokens) tokens, all with logits
  *
- * The compute term is an allowance for llama.cpp's graph of one batch (logits, residual stream, attention, gated FFN)
- * with flash attention; sliding windows and recurrent layers are not taken off, so it errs high for those.
+ * Sliding windows and recurrent layers are not taken off, so it errs high for those.
  */
 export function estimateMemory(header: GgufHeader, contextTokens: number, sequences: number, where: string): Bytes {
   const read = new Metadata(header, where);
@@ -68,13 +67,33 @@ export function estimateMemory(header: GgufHeader, contextTokens: number, sequen
   const weights = header.tensors.reduce((sum, tensor) => sum + tensor.byteLength, 0);
   const kvWidth = kvHeads.reduce((sum, count) => sum + count * (keyLength + valueLength), 0);
   const cache = 2 * contextTokens * sequences * kvWidth;
-  const vocabulary = read.arrayLength('tokenizer.ggml.tokens') ?? 0;
-  const feedForward = Math.max(0, ...(read.perLayer(`${architecture}.feed_forward_length`, layers) ?? []));
-  const compute = 4 * Math.min(BATCH_TOKENS, contextTokens) * (vocabulary + 8 * embedding + 3 * feedForward);
+  const tokens = Math.min(ESTIMATED_BATCH_TOKENS, contextTokens);
+  const compute = evaluationBytes(header, { tokens, outputs: tokens }, where);
   const total = weights + cache + compute + FIXED_BYTES;
   if (!Number.isSafeInteger(Math.ceil(total)))
     throw read.fault(`its sizes give an absurd memory need of ${total} bytes`);
   return bytes(Math.ceil(total));
+}
+
+/**
+ * Buffers of one evaluation of `tokens` tokens, of which `outputs` have logits:
+ *
+ *     4 bytes (f32) * (tokens * (8 * embedding + 3 * feedForward) + outputs * vocabulary)
+ *
+ * An allowance for llama.cpp's graph of one batch (logits, residual stream, attention, gated FFN) with flash attention.
+ */
+export function evaluationBytes(
+  header: GgufHeader,
+  { tokens, outputs }: { readonly tokens: number; readonly outputs: number },
+  where: string,
+): number {
+  const read = new Metadata(header, where);
+  const architecture = read.text('general.architecture');
+  const layers = read.count(`${architecture}.block_count`);
+  const embedding = read.count(`${architecture}.embedding_length`);
+  const vocabulary = read.arrayLength('tokenizer.ggml.tokens') ?? 0;
+  const feedForward = Math.max(0, ...(read.perLayer(`${architecture}.feed_forward_length`, layers) ?? []));
+  return 4 * (tokens * (8 * embedding + 3 * feedForward) + outputs * vocabulary);
 }
 
 function commonestType(header: GgufHeader): string {
