@@ -10,7 +10,7 @@ import { silentLogger } from '@fleetgate/shared/logger';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import type { Engine, EngineModel } from '../engine/engine.js';
+import type { Engine, EngineModel, LoadedModel } from '../engine/engine.js';
 import { createLlamaEngine } from '../engine/llama-engine.js';
 import { runAgentCli } from './main.js';
 import { readTexts } from './slab-texts.js';
@@ -44,11 +44,15 @@ const open = (sequences = 2): Engine => {
   return made;
 };
 let loads = 0;
-const load = async (into: Engine, path: string, serving?: Serving): Promise<EngineModel> => {
+const load = async (
+  into: Engine,
+  path: string,
+  serving?: Serving,
+): Promise<EngineModel & Pick<LoadedModel, 'residency'>> => {
   const name = variantId(`moe-${loads++}`);
   const model = { variantId: name, path, contextTokens: 320, stop: [], ...(serving === undefined ? {} : { serving }) };
-  await into.load(model, never);
-  return model;
+  const { residency } = await into.load(model, never);
+  return { ...model, ...(residency === undefined ? {} : { residency }) };
 };
 const answer = async (from: Engine, { variantId: id }: EngineModel, prompt: string) => {
   let text = '';
@@ -99,6 +103,7 @@ describe('a model that knows the patterns of its tasks', () => {
 
   it('answers with a task mask as a file pruned to the slabs of the task', async () => {
     const masked = await load(engine, embedded, { taskMask: { keep: 4 } });
+    expect(masked.residency?.reason).toContain('answers use 4 slabs of each layer');
     let same = 0;
     for (const task of ['medical', 'math']) {
       const out = join(root, `${task}.gguf`);

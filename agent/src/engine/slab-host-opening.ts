@@ -80,10 +80,7 @@ export async function openSlabHost(
       slabModel,
       vocabulary: new SlabVocabulary(library, slabModel.vocab, header),
       sequences,
-      residency: {
-        strategy: choice.strategy,
-        reason: typeof tasks === 'string' ? `${reason}; its profile is not used: ${tasks}` : reason,
-      },
+      residency: { strategy: choice.strategy, reason: `${reason}${byTask(tasks, model)}` },
       tasks: layout === undefined || served === undefined ? undefined : slabTasks(served, layout, model),
       accountedBytes:
         choice.strategy === 'cache'
@@ -148,6 +145,13 @@ async function prepare(
   if (layout === undefined || strategy === 'none') return undefined;
   const seed = tasks === undefined ? {} : { frequencies: tasks.expected };
   return prepareSlabs({ path, layout, strategy, budgetBytes, populate, onWaiting, ...seed });
+}
+
+/** For people; empty where nothing is to be said. */
+function byTask(tasks: ServedTasks | string | undefined, { serving }: EngineModel): string {
+  if (typeof tasks === 'string') return `; its profile is not used: ${tasks}`;
+  const { taskMask } = serving ?? {};
+  return taskMask === undefined ? '' : `; answers use ${taskMask.keep} slabs of each layer, those of their task`;
 }
 
 function slabTasks(served: ServedTasks, layout: SlabLayout, { contextTokens, serving }: EngineModel): SlabTasks {

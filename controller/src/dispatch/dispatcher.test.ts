@@ -91,6 +91,7 @@ describe('Dispatcher', () => {
     const seen = reading(request);
     const job = await nth(link, 0);
     expect(job.device).toBe('a');
+    expect(job.job.classId).toBe('any');
     job.accepted();
     clock.advance(50);
     job.tokens('four', 2);
