@@ -110,6 +110,26 @@ describe('residency', () => {
     expect(residency.figures().routed).toBe(0);
   });
 
+  it.each(['cache', 'hint'] as const)(
+    'reads ahead what it is told to expect with %s, within a bound',
+    async (strategy) => {
+      const { model, residency } = await resident({ strategy, budgetBytes: budget(20) });
+      const expected = new Float64Array(64);
+      for (const slab of [3, 17, 40]) expected[slab] = 1;
+      residency.figures();
+      residency.expect?.(expected, budget(2));
+      // They are there, or on their way, when they are asked for.
+      residency.begin(1);
+      residency.ensure({ layer: 0, tokens: 1, slabsPerToken: 1, slabs: Int32Array.of(3) });
+      residency.ensure({ layer: 1, tokens: 1, slabsPerToken: 1, slabs: Int32Array.of(1) });
+      const { bytesRead = 0, routed } = residency.figures();
+      expect(routed).toBe(2);
+      if (strategy === 'cache') expect(bytesRead).toBeGreaterThan(budget(1));
+      expect(bytesRead).toBeLessThanOrEqual(budget(2));
+      expect(answers(model)).toEqual(plainLogits);
+    },
+  );
+
   it('loads a file with holes in the slabs’ places, made once', async () => {
     const first = await prepareSlabs({ path: file, layout, strategy: 'cache', budgetBytes: budget(20) });
     expect(first.wholeLoad).toBeUndefined();

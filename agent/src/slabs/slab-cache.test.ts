@@ -89,6 +89,32 @@ describe('SlabCache', () => {
     expect(cache.request([8, 9])).toEqual({ evicted: [2, 3], missing: [8, 9] });
   });
 
+  it('evicts what is worth least after it was told what to expect', () => {
+    const frequencies = fc.array(fc.double({ min: 0, max: 2, noNaN: true }), { minLength: ALL, maxLength: ALL });
+    fc.assert(
+      fc.property(traces, frequencies, (trace, expected) => {
+        const policy = decayedFrequency(ALL);
+        const cache = new SlabCache(SHAPE, policy);
+        for (const layers of trace) {
+          cache.begin(1);
+          for (const [layer, slabs] of layers.entries()) {
+            cache.routed({ layer, tokens: 1, slabsPerToken: PER_TOKEN, slabs });
+            const wanted = [...slabs].map((slab) => layer * SLABS + slab);
+            cache.request(wanted);
+            cache.release(wanted);
+          }
+        }
+        cache.expect(expected);
+        const all = Array.from({ length: ALL }, (_, slab) => slab);
+        const absent = all.find((slab) => !cache.isResident(slab));
+        if (absent === undefined) return;
+        const there = all.filter((slab) => cache.isResident(slab)).map((slab) => policy.scores[slab] ?? 0);
+        const [evicted] = cache.request([absent])?.evicted ?? [];
+        if (evicted !== undefined) expect(policy.scores[evicted]).toBe(Math.min(...there));
+      }),
+    );
+  });
+
   it('takes room from the layers that a streaming batch has passed before it takes from those to come', () => {
     const cache = new SlabCache({ ...SHAPE, capacityBytes: 30 }, fixedWorth(ALL, [9, 9, 9]));
     cache.request([0, SLABS, 2 * SLABS]);
