@@ -94,6 +94,7 @@ export class Agent {
       capacity: parts.queueCapacity,
       serves: (variantId) => this.#twin.serves(variantId),
       energy: this.#meter,
+      readBytesPerS: () => this.#readBytesPerS,
       emit: (jobId, out) => this.#outbox.push(jobId, out),
       sharing: (variantId, one, other) => engine.sharing(variantId, one, other),
       clock,

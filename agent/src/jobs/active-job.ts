@@ -2,7 +2,7 @@ import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError } from '@fleetgate/shared/errors';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
-import type { Job, JobUsage } from '@fleetgate/shared/protocol/job';
+import type { Job, JobUsage, SlabUsage } from '@fleetgate/shared/protocol/job';
 import { toMessageError } from '@fleetgate/shared/protocol/version';
 import { milliseconds, type UnixMs } from '@fleetgate/shared/units/quantity';
 
@@ -23,6 +23,8 @@ export interface JobSurroundings {
   readonly energy: JobEnergy;
   /** Mixed answers use the engine one at a time: evaluations side by side would spin against each other. */
   readonly turns: Slots<string>;
+  /** How fast the device's storage was measured to read; undefined: not yet. */
+  readonly readBytesPerS?: () => number | undefined;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -33,7 +35,10 @@ export interface JobListener {
   onEnd(): void;
 }
 
-type TokenCounts = Pick<JobUsage, 'promptTokens' | 'reusedTokens' | 'outputTokens' | 'prefillMs' | 'decodeMs'>;
+type TokenCounts = Pick<
+  JobUsage,
+  'promptTokens' | 'reusedTokens' | 'outputTokens' | 'prefillMs' | 'decodeMs' | 'slabs'
+>;
 
 /** One accepted job, waiting or running: says its messages and ends exactly once, whatever happens. */
 export class ActiveJob {
@@ -176,12 +181,14 @@ export class ActiveJob {
 
   #endDone({ finishReason, meanLogProb, ...counts }: GenerateResult): void {
     const { promptTokens, reusedTokens, outputTokens, prefill, decode } = counts;
+    const slabs = counts.slabs && slabUsage(counts.slabs, this.#around.readBytesPerS?.());
     const usage = this.#usage({
       promptTokens,
       ...(reusedTokens === undefined ? {} : { reusedTokens }),
       outputTokens,
       prefillMs: prefill,
       decodeMs: decode,
+      ...(slabs === undefined ? {} : { slabs }),
     });
     if (this.#stopped !== undefined) this.#end({ usage });
     // The engine ended it by itself.
@@ -230,6 +237,19 @@ export class ActiveJob {
     return { ...counts, energyJ: Math.max(0, used.energy), energySource: used.source, queueMs };
   }
 }
+
+function slabUsage(
+  { routed, hits, bytesRead, waitMs }: NonNullable<GenerateResult['slabs']>,
+  readBytesPerS: number | undefined,
+): SlabUsage | undefined {
+  if (routed === 0) return undefined;
+  const read = bytesRead === undefined ? {} : { readBytes: bytesRead };
+  const isKnown = bytesRead !== undefined && readBytesPerS !== undefined;
+  const floor = isKnown ? { floorMs: rounded((1000 * bytesRead) / readBytesPerS) } : {};
+  return { hitRatio: rounded(hits / routed), ...read, waitMs: rounded(waitMs), ...floor };
+}
+
+const rounded = (value: number): number => Number(value.toPrecision(4));
 
 function unloaded(variantId: VariantId): FleetError {
   return new FleetError('job.rejected', `variant ${variantId} was unloaded`, { retryable: true });

@@ -124,6 +124,24 @@ describe('JobQueue', () => {
 });
 
 describe('JobRunner', () => {
+  it('says what slabs on storage meant for a job, and what storage takes at least', async () => {
+    const { engine, runner, clock, last } = await aRunner({ readBytesPerS: () => 1e6 });
+    const generate = engine.generate.bind(engine);
+    const slabs = { routed: 40, hits: 30, bytesRead: 50_000, waitMs: 70.0001 };
+    engine.generate = async (...call) => ({ ...(await generate(...call)), slabs });
+    runner.accept(aJob('slow'));
+    await pass(clock, 200);
+    expect(last('slow')).toMatchObject({
+      kind: 'done',
+      usage: { slabs: { hitRatio: 0.75, readBytes: 50_000, waitMs: 70, floorMs: 50 } },
+    });
+    engine.generate = async (...call) => ({ ...(await generate(...call)), slabs: { ...slabs, routed: 0 } });
+    runner.accept(aJob('none'));
+    await pass(clock, 200);
+    expect(last('none')).toMatchObject({ kind: 'done' });
+    expect(last('none')).not.toHaveProperty('usage.slabs');
+  });
+
   it('runs a job to its end, with its usage', async () => {
     const { clock, runner, outs, last } = await aRunner();
     runner.accept(aJob('1'));

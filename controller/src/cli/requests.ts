@@ -2,7 +2,7 @@ import type { ListBody, RequestView } from '@fleetgate/shared/api/operations';
 import { type Command, InvalidArgumentError } from 'commander';
 
 import { ApiClient, type ConnectOptions, withConnection } from './api-client.js';
-import { printJson, printLine, printTable, showAge, showNumber, styled } from './output.js';
+import { printJson, printLine, printTable, showAge, showBytes, showNumber, styled } from './output.js';
 
 interface RequestsOptions extends ConnectOptions {
   readonly json?: boolean;
@@ -59,6 +59,15 @@ async function show(id: string, options: RequestsOptions): Promise<void> {
       `actual     ${showNumber(actual.latencyMs, 'ms', 0)} (first token ${showNumber(actual.ttftMs, 'ms', 0)}), ` +
         `${showNumber(actual.energyJ, 'J', 2)} ${actual.energySource}, ` +
         `${actual.promptTokens} + ${actual.outputTokens} tokens`,
+    );
+  }
+  if (actual?.slabs !== undefined) {
+    const { hitRatio, readBytes, waitMs, floorMs } = actual.slabs;
+    const tokens = Math.max(1, actual.promptTokens + actual.outputTokens);
+    const read = readBytes === undefined ? '' : `, ${showBytes(readBytes / tokens)} a token read from storage`;
+    const floor = floorMs === undefined ? '' : ` (reading takes ${showNumber(floorMs, 'ms', 0)} at least)`;
+    printLine(
+      `slabs      ${Math.round(100 * hitRatio)} % in memory${read}, ${showNumber(waitMs, 'ms', 0)} waited${floor}`,
     );
   }
   if (error !== null) printLine(`${styled('red', error.code)}  ${error.message}`);

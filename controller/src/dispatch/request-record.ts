@@ -96,6 +96,7 @@ export function actualCost(
     ttftMs: firstTokenAt === undefined ? null : elapsed(receivedAt, firstTokenAt),
     energySource: usage.energySource,
     engine: { queueMs: usage.queueMs, prefillMs: usage.prefillMs, decodeMs: usage.decodeMs },
+    ...(usage.slabs === undefined ? {} : { slabs: usage.slabs }),
   };
 }
 

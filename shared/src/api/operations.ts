@@ -3,6 +3,7 @@
  * read. Types only: the controller makes these, so nothing has to be parsed.
  */
 import type { Expert, Variant } from '../catalogue/expert.js';
+import type { SlabUsage } from '../protocol/job.js';
 import type { DeviceEvent, Metric } from '../protocol/telemetry.js';
 import type { Measurement, PowerSource, Residency, SlabReport } from '../protocol/twin.js';
 
@@ -264,6 +265,8 @@ export interface RequestView {
         readonly energySource: PowerSource;
         /** Of the last attempt, as its device says: waiting, reading the prompt, writing the answer. */
         readonly engine?: { readonly queueMs: number; readonly prefillMs: number; readonly decodeMs: number };
+        /** Of the last attempt, of a mixture of experts whose slabs lie on storage. */
+        readonly slabs?: SlabUsage;
       })
     | null;
   readonly finishReason: string | null;

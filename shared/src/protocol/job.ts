@@ -91,6 +91,19 @@ export type Job = z.infer<typeof jobSchema>;
 /** What an agent needs of a job that it cannot read, to refuse it. */
 export const jobNameSchema = z.object({ jobId: jobIdSchema });
 
+/** What keeping slabs of a mixture of experts on storage meant for a job. */
+export const slabUsageSchema = z.object({
+  /** Share of the slabs routed to that were in memory. */
+  hitRatio: z.number().min(0).max(1),
+  /** Read from storage; absent where the system reads by itself. */
+  readBytes: z.number().nonnegative().optional(),
+  /** Time that evaluation stood still for storage. */
+  waitMs: z.number().nonnegative(),
+  /** Time that storage takes for `readBytes` at the rate that the device measured. */
+  floorMs: z.number().nonnegative().optional(),
+});
+export type SlabUsage = z.infer<typeof slabUsageSchema>;
+
 export const jobUsageSchema = z.object({
   promptTokens: z.number().int().nonnegative(),
   /** Of the prompt, tokens not evaluated for this job: an earlier one had left what they give. Absent: none. */
@@ -102,6 +115,8 @@ export const jobUsageSchema = z.object({
   queueMs: z.number().nonnegative(),
   prefillMs: z.number().nonnegative(),
   decodeMs: z.number().nonnegative(),
+  /** Absent where all slabs are in memory, or there are none. */
+  slabs: slabUsageSchema.optional(),
 });
 export type JobUsage = z.infer<typeof jobUsageSchema>;
 
