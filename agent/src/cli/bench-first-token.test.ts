@@ -23,7 +23,8 @@ describe('fleetgate bench first-token', () => {
   it('tells what a prompt reads before its first token, cold and by what memory was used for', async () => {
     const options = ['--texts', join(EXPERTS, 'data'), '--tasks', '2', '--before', '1', '--resident', '50'];
     expect(await runAgentCli(['bench', 'first-token', modelOf('moe'), ...options, '--json'])).toBe(0);
-    const { rows } = JSON.parse(printed) as {
+    const { rows, answers } = JSON.parse(printed) as {
+      answers: { tokens: number; bytesRead: number };
       rows: { task: string; situation: string; bytesRead: number; reusedTokens: number; loadMs?: number }[];
     };
     expect(rows.map(({ task, situation }) => `${task} ${situation}`)).toEqual(
@@ -31,6 +32,8 @@ describe('fleetgate bench first-token', () => {
         ['cold', 'its task', 'another task', 'again'].map((one) => `${task} ${one}`),
       ),
     );
+    expect(answers.tokens).toBeGreaterThan(48);
+    expect(answers.bytesRead).toBeGreaterThan(0);
     for (const { situation, bytesRead, reusedTokens, loadMs } of rows) {
       expect(loadMs !== undefined).toBe(situation === 'cold');
       if (situation === 'cold') expect(bytesRead).toBeGreaterThan(0);

@@ -19,6 +19,7 @@ interface Options {
   readonly resident: number;
   readonly tasks: number;
   readonly before: number;
+  readonly taskMask?: number;
   readonly contextTokens: number;
   readonly threads: number;
   readonly json?: boolean;
@@ -56,6 +57,7 @@ export function registerBenchFirstToken(bench: Command): void {
     .option('--resident <percent>', 'slabs in memory', percent, 40)
     .option('--tasks <n>', 'tasks whose prompts are measured', positiveInteger, 6)
     .option('--before <n>', 'answers that fill memory before a prompt', positiveInteger, 4)
+    .option('--task-mask <n>', 'slabs of each layer that answers use, those of their task', positiveInteger)
     .option('--context-tokens <n>', 'tokens of prompt and answer', positiveInteger, 320)
     .option('--threads <n>', 'threads', positiveInteger, 1)
     .option('--json', 'print one JSON document')
@@ -67,22 +69,39 @@ async function firstToken(file: string, options: Options): Promise<void> {
   const layout = slabLayout(await readGguf(path), path);
   if (layout === undefined) throw new FleetError('usage.invalid', `${file} is a dense model, expected a mixture`);
   const slabBudgetBytes = Math.floor((options.resident / 100) * layout.slabsBytes);
-  const { contextTokens } = options;
-  const model = { variantId: variantId('mixture'), path, contextTokens, stop: [], serving: { slabBudgetBytes } };
+  const { contextTokens, taskMask: keep } = options;
+  const serving = { slabBudgetBytes, ...(keep === undefined ? {} : { taskMask: { keep } }) };
+  const model = { variantId: variantId('mixture'), path, contextTokens, stop: [], serving };
   const prompts = await promptsOf(options);
   const rows: FirstToken[] = [];
+  const answers: AnswerReads[] = [];
   for (const [i, { task, asked, before }] of prompts.entries()) {
     const other = prompts[(i + 1) % prompts.length]?.before ?? [];
     const engine = open(options);
     try {
-      rows.push(...(await measure(engine, model, { task, asked, before, other })));
+      const measured = await measure(engine, model, { task, asked, before, other });
+      rows.push(...measured.rows);
+      answers.push(measured.answers);
     } finally {
       await engine.close();
     }
     process.stderr.write(`${task}\n`);
   }
-  const result = { file, resident: options.resident / 100, rows };
-  process.stdout.write(options.json === true ? `${JSON.stringify(result)}\n` : textOf(rows));
+  const result = { file, resident: options.resident / 100, taskMask: keep ?? null, rows, answers: summed(answers) };
+  process.stdout.write(options.json === true ? `${JSON.stringify(result)}\n` : textOf(result));
+}
+
+/** Of whole answers in between, prompts included. */
+interface AnswerReads {
+  readonly tokens: number;
+  readonly bytesRead: number;
+}
+
+function summed(answers: readonly AnswerReads[]): AnswerReads {
+  return {
+    tokens: answers.reduce((sum, { tokens }) => sum + tokens, 0),
+    bytesRead: answers.reduce((sum, { bytesRead }) => sum + bytesRead, 0),
+  };
 }
 
 interface Prompts {
@@ -111,7 +130,7 @@ async function measure(
   engine: Engine,
   model: EngineModel,
   { task, asked, before, other }: Prompts & { readonly other: readonly string[] },
-): Promise<readonly FirstToken[]> {
+): Promise<{ readonly rows: readonly FirstToken[]; readonly answers: AnswerReads }> {
   const signal = AbortSignal.timeout(600_000);
   const answer = (prompt: string, sampling: typeof ONE) =>
     engine.generate(
@@ -121,8 +140,12 @@ async function measure(
       () => {},
       signal,
     );
+  const answers: AnswerReads[] = [];
   const fill = async (prompts: readonly string[]): Promise<void> => {
-    for (const prompt of prompts) await answer(prompt, SOME);
+    for (const prompt of prompts) {
+      const { promptTokens, outputTokens, slabs } = await answer(prompt, SOME);
+      answers.push({ tokens: promptTokens + outputTokens, bytesRead: slabs?.bytesRead ?? 0 });
+    }
   };
   const startedAt = performance.now();
   await engine.load(model, signal);
@@ -138,13 +161,14 @@ async function measure(
   rows.push(await first('its task'));
   await fill(other);
   rows.push(await first('another task'), await first('again'));
-  return rows;
+  return { rows, answers: summed(answers) };
 }
 
-function textOf(rows: readonly FirstToken[]): string {
+function textOf({ rows, answers }: { readonly rows: readonly FirstToken[]; readonly answers: AnswerReads }): string {
   const mean = (values: readonly number[]): number =>
     values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
-  return SITUATIONS.map((situation) => {
+  const perToken = answers.bytesRead / Math.max(1, answers.tokens) / 1e6;
+  const lines = SITUATIONS.map((situation) => {
     const of = rows.filter((row) => row.situation === situation);
     const load =
       situation === 'cold' ? `, after ${mean(of.map((row) => row.loadMs ?? 0)).toFixed(0)} ms of loading` : '';
@@ -152,7 +176,8 @@ function textOf(rows: readonly FirstToken[]): string {
       `${situation}: ${mean(of.map((row) => row.firstTokenMs)).toFixed(1)} ms to the first token, ` +
       `${(mean(of.map((row) => row.bytesRead ?? 0)) / 1e6).toFixed(2)} MB read${load}\n`
     );
-  }).join('');
+  });
+  return `${lines.join('')}answers in between: ${perToken.toFixed(3)} MB read a token\n`;
 }
 
 function percent(text: string): number {

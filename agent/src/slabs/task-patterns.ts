@@ -24,7 +24,10 @@ export interface NearestPattern<P extends TaskPattern = TaskPattern> {
  */
 export const LEAST_SIMILARITY = 0.7;
 
-/** Tokens at the end of a prompt that its task is told by before a mask: 16 told 98 of 100 prompts of the bundled mixture. */
+/**
+ * Tokens at the end of a prompt that its task is told by before a mask. On the bundled mixture the last 128 told 99 of 100
+ * prompts right, 48 97, 32 95 and 16 80: without what is before them they are read out of context.
+ */
 export const MOST_PROBED = 128;
 
 /**
