@@ -6,7 +6,7 @@ import { setFlagsFromString } from 'node:v8';
 
 const AGENT_COMMANDS = new Set(['agent', 'doctor', 'outcomes', 'gguf']);
 const argv = process.argv.slice(2);
-const AGENT_BENCHES = new Set(['offload', 'batching', 'first-token']);
+const AGENT_BENCHES = new Set(['offload', 'batching', 'engine', 'first-token']);
 const onDevice = AGENT_COMMANDS.has(argv[0] ?? '') || (argv[0] === 'bench' && AGENT_BENCHES.has(argv[1] ?? ''));
 const entry = new URL(onDevice ? '../../agent/dist/cli/main.js' : '../dist/cli/main.js', import.meta.url);
 

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 
 import { registerBenchBatching } from './bench-batching.js';
+import { registerBenchEngine } from './bench-engine.js';
 import { registerBenchFirstToken } from './bench-first-token.js';
 import { registerBenchOffload } from './bench-offload.js';
 
@@ -9,5 +10,6 @@ export function registerBench(program: Command): void {
   const bench = program.command('bench').description('benchmarks of this device');
   registerBenchOffload(bench);
   registerBenchBatching(bench);
+  registerBenchEngine(bench);
   registerBenchFirstToken(bench);
 }

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 
 import { writeSynth } from '../gguf/disk-synth.js';
 import { SYNTH_ARCHITECTURES } from '../gguf/synth-architectures.js';
@@ -28,10 +28,12 @@ const HEAD_WIDTH = 64;
 export function registerGgufSynth(gguf: Command): void {
   gguf
     .command('synth')
-    .description('write a mixture of experts with random weights and life-like routing, for benchmarks and tests')
+    .description(
+      'write a mixture of experts (or a dense model) with random weights and life-like routing, for benchmarks and tests',
+    )
     .requiredOption('--layers <n>', 'layers', positiveInteger)
-    .requiredOption('--experts <n>', 'slabs of each layer', positiveInteger)
-    .requiredOption('--top-k <n>', 'slabs that a token uses', positiveInteger)
+    .requiredOption('--experts <n>', 'slabs of each layer; 0 for a dense model (--arch llama)', wholeNumber)
+    .requiredOption('--top-k <n>', 'slabs that a token uses; 0 for a dense model', wholeNumber)
     .requiredOption('--embd <n>', 'width of the embedding', positiveInteger)
     .requiredOption('--ff <n>', 'width of a slab', positiveInteger)
     .option('--heads <n>', `attention heads (default: one for ${HEAD_WIDTH} of the width)`, positiveInteger)
@@ -43,6 +45,12 @@ export function registerGgufSynth(gguf: Command): void {
     .requiredOption('--out <file>', 'file to write (.gguf)')
     .option('--json', 'print a summary as JSON')
     .action(synth);
+}
+
+function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError('expected a whole number of 0 or more');
+  return value;
 }
 
 async function synth(options: SynthCommandOptions): Promise<void> {
@@ -68,7 +76,7 @@ async function synth(options: SynthCommandOptions): Promise<void> {
     process.stdout.write(
       options.json === true
         ? `${JSON.stringify({ file, bytes, architecture: arch, layers, slabsPerLayer: experts, slabsPerToken: topK })}\n`
-        : `${file}: ${arch}, ${layers} layers of ${experts} slabs, ${topK} a token, ${(bytes / 1e6).toFixed(1)} MB\n`,
+        : `${file}: ${arch}, ${layers} ${experts === 0 ? 'dense layers' : `layers of ${experts} slabs, ${topK} a token`}, ${(bytes / 1e6).toFixed(1)} MB\n`,
     );
   } finally {
     process.off('SIGINT', interrupt);

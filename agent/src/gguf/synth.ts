@@ -8,6 +8,7 @@ import { SYNTH_ARCHITECTURES, type SynthArchitecture } from './synth-architectur
 export interface SynthOptions {
   readonly architecture: string;
   readonly layers: number;
+  /** 0: a dense model (of the `llama` architecture only). */
   readonly slabsPerLayer: number;
   readonly slabsPerToken: number;
   readonly embedding: number;
@@ -49,7 +50,7 @@ const ROPE_WIDTH = 16;
 const FLOAT32 = typeOf(0);
 
 /**
- * A mixture of experts with random weights that llama.cpp loads: for benchmarks and tests of mechanics; its text means
+ * A mixture of experts (or a dense model) with random weights that llama.cpp loads: for benchmarks and tests of mechanics; its text means
  * nothing. Tokens have topics, and the router prefers some slabs for all tokens and some for a topic's, so that the choices
  * of a text repeat about as those of trained mixtures do (`topicTokens` writes such texts). Throws `usage.invalid`.
  */
@@ -101,6 +102,10 @@ function architectureOf(options: SynthOptions): SynthArchitecture {
   if (embedding % heads !== 0 || (embedding / heads) % 2 !== 0) {
     throw fault(`--heads ${heads}: expected a divisor of --embd ${embedding} that leaves an even width`);
   }
+  if ((slabsPerLayer === 0) !== (slabsPerToken === 0))
+    throw fault('--experts 0 and --top-k 0: expected both or neither');
+  if (slabsPerLayer === 0 && architecture !== 'llama')
+    throw fault(`--experts 0: expected --arch llama, got ${architecture}`);
   if (arch.groups === true && slabsPerLayer % 4 !== 0) throw fault('--experts: expected a multiple of its 4 groups');
   return arch;
 }
@@ -127,9 +132,13 @@ function metadataOf(options: SynthOptions, arch: SynthArchitecture): ReadonlyMap
     [`${architecture}.rope.freq_base`, { float32: 10_000 }],
     [`${architecture}.attention.layer_norm_rms_epsilon`, { float32: 1e-6 }],
     count('vocab_size', SYNTH_VOCABULARY),
-    count('expert_count', slabsPerLayer),
-    count('expert_used_count', slabsPerToken),
-    count('expert_feed_forward_length', slabWidth),
+    ...(slabsPerLayer === 0
+      ? []
+      : [
+          count('expert_count', slabsPerLayer),
+          count('expert_used_count', slabsPerToken),
+          count('expert_feed_forward_length', slabWidth),
+        ]),
     ...(arch.sharedKey === 'count' ? [count('expert_shared_count', SHARED_EXPERTS)] : []),
     ...(arch.sharedKey === 'width' ? [count('expert_shared_feed_forward_length', slabWidth)] : []),
     ...(arch.leadingDense === true ? [count('leading_dense_block_count', 1)] : []),
@@ -212,7 +221,7 @@ function tensorsOf(options: SynthOptions, arch: SynthArchitecture): readonly Syn
     noise('output.weight', 0.02, embedding, SYNTH_VOCABULARY),
   ];
   for (let layer = 0; layer < layers; layer++) {
-    const isDense = arch.leadingDense === true && layer === 0;
+    const isDense = options.slabsPerLayer === 0 || (arch.leadingDense === true && layer === 0);
     tensors.push(
       plain(`blk.${layer}.attn_norm.weight`, 'ones', embedding),
       ...(normBias

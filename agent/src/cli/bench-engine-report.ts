@@ -1,0 +1,193 @@
+import type { Answered } from './bench-engine-process.js';
+import type { FirstTokens, Turn } from './bench-engine-run.js';
+
+const OURS = ['models', 'slabs'] as const;
+export const ENGINE_NAMES = { models: 'ordinary', slabs: 'slab-aware' } as const;
+/** What the ordinary engine may lose against the library by itself. */
+const WANTED = 0.97;
+
+export interface SpeedFigure {
+  readonly model: string;
+  readonly engine: string;
+  readonly what: 'decode' | 'prefill';
+  /** Medians of the turns, tokens a second. */
+  readonly ours: number;
+  readonly direct: number;
+  /** ours / direct, the median of the turns' ratios; and the lowest and highest. */
+  readonly ratio: number;
+  readonly spread: readonly [lowest: number, highest: number];
+  /** CPU time a token over all turns, ms: of the process that computes and of its caller. */
+  readonly oursCpuMs: number;
+  readonly directCpuMs: number;
+  /** Of the turns, how many had the library's own text, to the letter. */
+  readonly sameTexts: number;
+  readonly turns: number;
+  readonly wanted?: number;
+}
+
+export interface FirstTokenFigure {
+  readonly model: string;
+  readonly engine: string;
+  readonly promptTokens: number;
+  readonly coldMs: number;
+  readonly coldParts: { readonly startMs: number; readonly loadMs: number; readonly firstMs: number };
+  readonly warmMs: number;
+  readonly prefixMs: number;
+  readonly reusedTokens: number;
+}
+
+export interface EngineReport {
+  readonly speeds: readonly SpeedFigure[];
+  readonly firstTokens: readonly FirstTokenFigure[];
+  readonly emptyChildBytes: { readonly ordinary: number | null; readonly slabAware: number | null };
+  readonly notes: readonly string[];
+}
+
+/** Each engine against the library, in decoding and in reading prompts. Pure. */
+export function speedFigures(model: string, turns: readonly Turn[]): readonly SpeedFigure[] {
+  return OURS.flatMap((engine) =>
+    (['decode', 'prefill'] as const).map((what): SpeedFigure => {
+      const ratios = turns.map((turn) => rate(turn[engine], what) / rate(turn.direct, what)).toSorted(ascending);
+      const { name, wanted } = { name: ENGINE_NAMES[engine], wanted: engine === 'models' ? WANTED : undefined };
+      return {
+        model,
+        engine: name,
+        what,
+        ours: median(turns.map((turn) => rate(turn[engine], what))),
+        direct: median(turns.map((turn) => rate(turn.direct, what))),
+        ratio: median(ratios),
+        spread: [ratios[0] ?? NaN, ratios.at(-1) ?? NaN],
+        oursCpuMs: cpu(
+          turns.map((turn) => turn[engine]),
+          what,
+        ),
+        directCpuMs: cpu(
+          turns.map(({ direct }) => direct),
+          what,
+        ),
+        sameTexts: turns.filter((turn) => turn[engine].text === turn.direct.text).length,
+        turns: turns.length,
+        ...(wanted === undefined ? {} : { wanted }),
+      };
+    }),
+  );
+}
+
+/** Medians of how soon a text begins. Pure. */
+export function firstTokenFigure(
+  model: string,
+  engine: keyof typeof ENGINE_NAMES,
+  { cold, warm, prefix }: FirstTokens,
+): FirstTokenFigure {
+  return {
+    model,
+    engine: ENGINE_NAMES[engine],
+    promptTokens: median(warm.map(({ promptTokens }) => promptTokens)),
+    coldMs: median(cold.map(({ startMs, loadMs, firstMs }) => startMs + loadMs + firstMs)),
+    coldParts: {
+      startMs: median(cold.map(({ startMs }) => startMs)),
+      loadMs: median(cold.map(({ loadMs }) => loadMs)),
+      firstMs: median(cold.map(({ firstMs }) => firstMs)),
+    },
+    warmMs: median(warm.map(({ firstMs }) => firstMs)),
+    prefixMs: median(prefix.map(({ firstMs }) => firstMs)),
+    reusedTokens: median(prefix.map(({ reusedTokens }) => reusedTokens)),
+  };
+}
+
+/** For people. */
+export function reportText({ speeds, firstTokens, emptyChildBytes, notes }: EngineReport): string {
+  const speedRows = speeds.map((one) => [
+    one.model,
+    one.engine,
+    one.what,
+    number(one.ours),
+    number(one.direct),
+    one.ratio.toFixed(3),
+    `${one.spread[0].toFixed(2)}-${one.spread[1].toFixed(2)}`,
+    one.wanted === undefined ? '' : `${one.ratio >= one.wanted ? 'met' : 'missed'} ${one.wanted}`,
+    `${one.oursCpuMs.toFixed(3)} / ${one.directCpuMs.toFixed(3)}`,
+    `${one.sameTexts}/${one.turns}`,
+  ]);
+  const firstRows = firstTokens.map((one) => [
+    one.model,
+    one.engine,
+    String(one.promptTokens),
+    number(one.coldMs),
+    `${number(one.coldParts.startMs)} + ${number(one.coldParts.loadMs)} + ${number(one.coldParts.firstMs)}`,
+    number(one.warmMs),
+    `${(one.coldMs / one.warmMs).toFixed(1)}x`,
+    number(one.prefixMs),
+    `${(one.warmMs / one.prefixMs).toFixed(1)}x`,
+    String(one.reusedTokens),
+  ]);
+  const empty = Object.entries(emptyChildBytes).map(
+    ([engine, bytes]) => `${engine} ${bytes === null ? '?' : (bytes / 1e6).toFixed(1)} MB`,
+  );
+  return [
+    'tokens a second through the Engine port (child process, text to the caller), and of llama.cpp’s library by itself',
+    ...table([
+      ['model', 'engine', '', 'ours', 'library', 'ratio', 'turns', 'bar', 'CPU ms/token', 'same text'],
+      ...speedRows,
+    ]),
+    '',
+    'ms from the call to the first text, medians; cold: process not started, file not in memory',
+    ...table([
+      [
+        'model',
+        'engine',
+        'prompt',
+        'cold',
+        'start + load + prompt',
+        'warm',
+        'cold/warm',
+        'prefix',
+        'warm/prefix',
+        'reused',
+      ],
+      ...firstRows,
+    ]),
+    '',
+    `an engine’s process without a model, resident: ${empty.join(', ')}`,
+    ...notes.map((note) => `note: ${note}`),
+    '',
+  ].join('\n');
+}
+
+/** Tokens a second. */
+function rate({ promptTokens, decoded, firstMs, totalMs }: Answered, what: SpeedFigure['what']): number {
+  return what === 'prefill' ? (1000 * promptTokens) / firstMs : (1000 * decoded) / (totalMs - firstMs);
+}
+
+/** CPU time a token, ms, over all of them. */
+function cpu(answers: readonly Answered[], what: SpeedFigure['what']): number {
+  const sum = (of: (answer: Answered) => number): number => answers.reduce((all, answer) => all + of(answer), 0);
+  return what === 'prefill'
+    ? sum(({ firstCpuMs }) => firstCpuMs) / sum(({ promptTokens }) => promptTokens)
+    : sum(({ totalCpuMs, firstCpuMs }) => totalCpuMs - firstCpuMs) / sum(({ decoded }) => decoded);
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted(ascending);
+  const middle = sorted.length / 2;
+  const [low, high] = [sorted[Math.ceil(middle) - 1], sorted[Math.floor(middle)]];
+  return low === undefined || high === undefined ? NaN : (low + high) / 2;
+}
+
+function ascending(a: number, b: number): number {
+  return a - b;
+}
+
+function number(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value.toFixed(1);
+}
+
+function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows.reduce<number[]>((most, row) => row.map((cell, i) => Math.max(most[i] ?? 0, cell.length)), []);
+  return rows.map((row) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+}
