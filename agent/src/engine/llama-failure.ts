@@ -25,6 +25,16 @@ export function loadError(model: EngineModel, error: unknown, detail: string, si
   });
 }
 
+/** Refuses a prompt that leaves no room for a token of its answer. */
+export function checkFits({ variantId, contextTokens }: EngineModel, promptTokens: number): void {
+  if (promptTokens < contextTokens) return;
+  throw new FleetError(
+    'request.invalid',
+    `the prompt has ${promptTokens} tokens, but ${variantId} holds ${contextTokens} with its answer`,
+    { hint: 'shorten the prompt, or ask a model with a longer context' },
+  );
+}
+
 /**
  * Refuses a model that the machine (or this process's memory group) cannot hold, before anything is allocated: the
  * system hands out more memory than there is and kills when it is used.

@@ -6,7 +6,7 @@ import type {
   Token,
 } from 'node-llama-cpp';
 
-import { FleetError, messageOf } from '@fleetgate/shared/errors';
+import { messageOf } from '@fleetgate/shared/errors';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
@@ -24,7 +24,7 @@ import type {
   ScoreResult,
 } from './engine.js';
 import { LlamaEmbeddings } from './llama-embeddings.js';
-import { cancelled } from './llama-failure.js';
+import { cancelled, checkFits } from './llama-failure.js';
 import { badGrammar, checkTopLogProbs, grammarText } from './llama-grammar.js';
 import type { LlamaModels, SharedModel } from './llama-models.js';
 import { LlamaPrompts } from './llama-prompts.js';
@@ -115,7 +115,7 @@ export class LlamaModelHost implements ModelHost {
     extras: GenerateExtras = {},
   ): Promise<GenerateResult> {
     const { tokens, stop } = this.#prompts.tokensOf(input);
-    this.#checkFits(tokens.length);
+    checkFits(this.model, tokens.length);
     checkTopLogProbs(extras.topLogProbs);
     const grammar = extras.grammar === undefined ? undefined : await this.#grammar(extras.grammar);
     return this.#withSequence(tokens, signal, async (sequence, reusedTokens) => {
@@ -173,7 +173,7 @@ export class LlamaModelHost implements ModelHost {
   ): Promise<MixResult> {
     const prompt = this.#prompts.tokensOf(input);
     const { tokens } = prompt;
-    this.#checkFits(tokens.length);
+    checkFits(this.model, tokens.length);
     return this.#withSequence([], signal, async (sequence) => {
       const startedAt = performance.now();
       const bits = sequence && (await this.#bitsOf(sequence, tokens, 0, signal));
@@ -200,7 +200,7 @@ export class LlamaModelHost implements ModelHost {
     const document = scoredDocument(this.#llamaModel, this.#prompts, this.model.contextTokens, text);
     const { tokens, promptTokens, bytes } = document;
     const scoredTokens = tokens.length - promptTokens;
-    if (scoredTokens < 1) this.#checkFits(promptTokens);
+    if (scoredTokens < 1) checkFits(this.model, promptTokens);
     if (detail !== undefined) checkDetail(scoredTokens);
     return this.#withSequence([], signal, async (sequence) => {
       const startedAt = performance.now();
@@ -250,16 +250,6 @@ export class LlamaModelHost implements ModelHost {
       this.#onProgress();
     }
     return !signal.aborted;
-  }
-
-  #checkFits(promptTokens: number): void {
-    if (promptTokens < this.model.contextTokens) return;
-    throw new FleetError(
-      'request.invalid',
-      `the prompt has ${promptTokens} tokens, but ${this.model.variantId} holds ${this.model.contextTokens} ` +
-        'with its answer',
-      { hint: 'shorten the prompt, or ask a model with a longer context' },
-    );
   }
 
   /**

@@ -1,4 +1,3 @@
-import { FleetError } from '@fleetgate/shared/errors';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { SeededRandom } from '@fleetgate/shared/random';
 import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
@@ -19,7 +18,7 @@ import type {
   MixStep,
   ScoreResult,
 } from './engine.js';
-import { cancelled } from './llama-failure.js';
+import { cancelled, checkFits } from './llama-failure.js';
 import { checkTopLogProbs, grammarText } from './llama-grammar.js';
 import { checkDetail } from './llama-score.js';
 import { topTokens } from './logits.js';
@@ -99,7 +98,7 @@ export class SlabModelHost implements ModelHost {
     extras: GenerateExtras = {},
   ): Promise<GenerateResult> {
     const prompt = this.#prompts.tokensOf(input);
-    this.#checkFits(prompt.tokens.length);
+    checkFits(this.model, prompt.tokens.length);
     const answer = new AnswerText([...sampling.stop, ...this.model.stop, ...prompt.stop], input.kind, onText);
     checkTopLogProbs(extras.topLogProbs);
     const grammar = extras.grammar === undefined ? undefined : await this.#grammar(extras.grammar);
@@ -187,7 +186,7 @@ export class SlabModelHost implements ModelHost {
   ): Promise<MixResult> {
     const prompt = this.#prompts.tokensOf(input);
     const { tokens } = prompt;
-    this.#checkFits(tokens.length);
+    checkFits(this.model, tokens.length);
     const { vocabulary } = this.#parts;
     return this.#sequences.using([], signal, async (sequence) => {
       const startedAt = performance.now();
@@ -217,7 +216,7 @@ export class SlabModelHost implements ModelHost {
     const end = vocabulary.endToken;
     const document = [...before, ...answer, ...(end === undefined ? [] : [end])].slice(0, this.model.contextTokens);
     const scoredTokens = document.length - before.length;
-    if (scoredTokens < 1) this.#checkFits(before.length);
+    if (scoredTokens < 1) checkFits(this.model, before.length);
     if (detail !== undefined) checkDetail(scoredTokens);
     const isWhole = document.length >= before.length + answer.length;
     const left = isWhole ? text : vocabulary.detokenise(document.slice(before.length)).replace(/\uFFFD$/, '');
@@ -266,16 +265,6 @@ export class SlabModelHost implements ModelHost {
 
   #text(before: readonly number[]): TokenText<number> {
     return new TokenText<number>((tokens) => this.#parts.vocabulary.detokenise(tokens), before);
-  }
-
-  #checkFits(promptTokens: number): void {
-    if (promptTokens < this.model.contextTokens) return;
-    throw new FleetError(
-      'request.invalid',
-      `the prompt has ${promptTokens} tokens, but ${this.model.variantId} holds ${this.model.contextTokens} ` +
-        'with its answer',
-      { hint: 'shorten the prompt, or ask a model with a longer context' },
-    );
   }
 }
 
