@@ -1,15 +1,14 @@
 import { join } from 'node:path';
 import { release } from 'node:os';
-import { fileURLToPath } from 'node:url';
 
 import { FleetError } from '@fleetgate/shared/errors';
 import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
-import { SeededRandom } from '@fleetgate/shared/random';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 
-import { writeSyntheticMoe } from '../gguf/disk-synthetic-moe.js';
+import { writeSynth } from '../gguf/disk-synth.js';
 import { type SlabLayout, slabBytesOf, slabLayout } from '../gguf/slab-layout.js';
-import { topicStream } from '../gguf/synthetic-moe.js';
+import { synthModel } from '../gguf/synth.js';
+import { topicText } from '../gguf/synth-topics.js';
 import { chooseResidency, kernelVersion, type ResidencyFacts } from '../residency/residency-choice.js';
 import { frequenciesOf } from '../slabs/cache-simulation.js';
 import type { PrefetchRule } from '../slabs/prefetch.js';
@@ -38,13 +37,11 @@ interface Model {
   readonly path: string;
   readonly copy: string;
   readonly layout: SlabLayout;
-  readonly vocabulary: number;
   /** Uses per token of each slab in another text than the one that is measured. */
   readonly frequencies: readonly number[];
 }
 
-const BUNDLED_MOE = fileURLToPath(new URL('../../../experts/moe/moe-q8_0.gguf', import.meta.url));
-const SHAPE = { slabsPerLayer: 64, slabsPerToken: 4, embedding: 1024, slabWidth: 768 };
+const SHAPE = { slabsPerLayer: 64, slabsPerToken: 4, embedding: 1024, slabWidth: 768, heads: 16 };
 /** Of such a layer: 64 slabs of 2.5 MB, and attention. */
 const LAYER_BYTES = 163_700_000;
 /** llama.cpp's own default (`n_ubatch`). */
@@ -162,23 +159,17 @@ async function makeModel(
   withCopy: boolean,
   signal: AbortSignal,
 ): Promise<Model> {
-  const shape = { ...SHAPE, layers: Math.max(2, Math.round(size / LAYER_BYTES)) };
+  const layers = Math.max(2, Math.round(size / LAYER_BYTES));
+  const synthetic = synthModel({ ...SHAPE, architecture: 'qwen3moe', layers, type: 'q8_0', seed: SEED });
   const path = join(storage.folder, 'model.gguf');
   tell('making the model');
-  const made = await writeSyntheticMoe(path, BUNDLED_MOE, shape, SEED, signal);
+  await writeSynth(synthetic, SEED, path, signal);
   const copy = withCopy ? join(storage.folder, 'copy.gguf') : path;
-  if (withCopy) await writeSyntheticMoe(copy, BUNDLED_MOE, shape, SEED, signal);
+  if (withCopy) await writeSynth(synthetic, SEED, copy, signal);
   const layout = slabLayout(await readGguf(path), path);
   if (layout === undefined) throw new FleetError('internal.invariant', 'the model that was made has no slabs');
-  const { vocabulary } = made.shape;
-  const frequencies = await profile(
-    path,
-    layout,
-    storage,
-    topicStream(vocabulary, PROFILE_TOKENS, new SeededRandom(PROFILE_SEED)),
-    signal,
-  );
-  return { path, copy, layout, vocabulary, frequencies };
+  const frequencies = await profile(path, layout, storage, topicText(PROFILE_SEED, PROFILE_TOKENS), signal);
+  return { path, copy, layout, frequencies };
 }
 
 /** Uses of slabs in another text, as a task's profile would have them; without caps, and forgotten by the kernel after. */
@@ -215,12 +206,7 @@ interface Plan {
   readonly reason: string;
 }
 
-function plan(
-  cap: string,
-  options: Options,
-  { path, copy, layout, vocabulary, frequencies }: Model,
-  storage: BenchStorage,
-): Plan {
+function plan(cap: string, options: Options, { path, copy, layout, frequencies }: Model, storage: BenchStorage): Plan {
   const fits = cap === FITS;
   const weights = layout.slabsBytes + layout.otherBytes;
   const counts = options.storage.map((speed) =>
@@ -248,7 +234,7 @@ function plan(
   };
   const choice = chooseResidency(facts, BATCH_TOKENS);
   if (choice.strategy === 'refused') throw new FleetError('usage.invalid', `cap ${cap} %: ${choice.reason}`);
-  const tokens = topicStream(vocabulary, decoded + options.prompt, new SeededRandom(SEED));
+  const tokens = topicText(SEED, decoded + options.prompt);
   let at = 0;
   const take = (count: number): readonly number[] => tokens.slice(at, (at += count));
   const variant = fits ? choice.strategy : (options.strategy ?? choice.strategy);

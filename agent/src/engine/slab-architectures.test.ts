@@ -10,7 +10,8 @@ import { writeSynth } from '../gguf/disk-synth.js';
 import { pruning } from '../gguf/prune.js';
 import { type SlabLayout, slabLayout } from '../gguf/slab-layout.js';
 import { SYNTH_ARCHITECTURES } from '../gguf/synth-architectures.js';
-import { synthModel, topicTokens } from '../gguf/synth.js';
+import { synthModel } from '../gguf/synth.js';
+import { topicTokens } from '../gguf/synth-topics.js';
 import { type LlamaLibrary, openLlamaLibrary } from '../native/llama-library.js';
 import { SlabModel, type SlabModelOptions } from './slab-model.js';
 

@@ -12,7 +12,8 @@ import { encodeHeader, type MetadataValue } from './assembly.js';
 import { writeSynth } from './disk-synth.js';
 import { pruning } from './prune.js';
 import type { SlabLayout } from './slab-layout.js';
-import { SYNTH_TOPICS, synthModel, topicOf, topicTokens } from './synth.js';
+import { synthModel } from './synth.js';
+import { SYNTH_TOPICS, topicOf, topicText } from './synth-topics.js';
 
 const F16 = ggmlType(1);
 
@@ -61,12 +62,9 @@ function plainOf(value: MetadataValue): unknown {
   return typeof value === 'object' ? Object.values(value)[0] : value;
 }
 
-describe('topicTokens', () => {
+describe('topicText', () => {
   it('stays with a topic, comes back to it, and is the same for the same seed', () => {
-    const text = (seed: number): readonly number[] => {
-      const tokens = topicTokens(seed);
-      return Array.from({ length: 2000 }, () => tokens.next().value);
-    };
+    const text = (seed: number): readonly number[] => topicText(seed, 2000);
     expect(text(5)).toEqual(text(5));
     expect(text(5)).not.toEqual(text(6));
     const topics = text(5).map(topicOf);

@@ -1,9 +1,9 @@
 import { FleetError } from '@fleetgate/shared/errors';
 import { type GgmlType, ggmlType } from '@fleetgate/shared/gguf/ggml-type';
-import { type Random, SeededRandom } from '@fleetgate/shared/random';
 
 import type { MetadataValue } from './assembly.js';
 import { SYNTH_ARCHITECTURES, type SynthArchitecture } from './synth-architectures.js';
+import { SYNTH_VOCABULARY, synthVocabulary } from './synth-vocabulary.js';
 
 export interface SynthOptions {
   readonly architecture: string;
@@ -37,11 +37,6 @@ export interface SynthModel {
   readonly tensors: readonly SynthTensor[];
 }
 
-export const SYNTH_VOCABULARY = 2048;
-/** Tokens below have no topic: control tokens, bytes, letters. */
-const FIRST_TOPIC_TOKEN = 300;
-export const SYNTH_TOPICS = 12;
-const TOPICLESS_SHARE = 4;
 const CONTEXT_TOKENS = 4096;
 const SHARED_EXPERTS = 1;
 const LATENT_QUERY = 64;
@@ -52,40 +47,11 @@ const FLOAT32 = typeOf(0);
 /**
  * A mixture of experts (or a dense model) with random weights that llama.cpp loads: for benchmarks and tests of mechanics; its text means
  * nothing. Tokens have topics, and the router prefers some slabs for all tokens and some for a topic's, so that the choices
- * of a text repeat about as those of trained mixtures do (`topicTokens` writes such texts). Throws `usage.invalid`.
+ * of a text repeat about as those of trained mixtures do (`topicText` writes such texts). Throws `usage.invalid`.
  */
 export function synthModel(options: SynthOptions): SynthModel {
   const arch = architectureOf(options);
   return { metadata: metadataOf(options, arch), tensors: tensorsOf(options, arch) };
-}
-
-/** Topic of a token, 0 to 11; -1 for one that belongs to none. */
-export function topicOf(token: number): number {
-  if (token < FIRST_TOPIC_TOKEN) return -1;
-  return Math.max(-1, (((token * 2_654_435_761) >>> 8) % (SYNTH_TOPICS + TOPICLESS_SHARE)) - TOPICLESS_SHARE);
-}
-
-/** An endless text of tokens: it stays with a topic for some fifty tokens, a third of its tokens have none. */
-export function* topicTokens(seed: number): Generator<number, never> {
-  const random = new SeededRandom(seed);
-  const byTopic = Array.from({ length: SYNTH_TOPICS + 1 }, (): number[] => []);
-  for (let token = FIRST_TOPIC_TOKEN; token < SYNTH_VOCABULARY; token++) {
-    const topic = topicOf(token);
-    byTopic[topic < 0 ? SYNTH_TOPICS : topic]?.push(token);
-  }
-  const pick = (tokens: readonly number[]): number =>
-    // Zipf: the n-th token comes 1/n times as often as the first.
-    tokens[Math.min(tokens.length - 1, Math.floor(tokens.length ** random.uniform() - 1))] ?? FIRST_TOPIC_TOKEN;
-  let topic = seed % SYNTH_TOPICS;
-  for (;;) {
-    if (random.uniform() < 0.02) topic = Math.floor(random.uniform() * SYNTH_TOPICS);
-    yield random.uniform() < 0.35 ? pick(byTopic[SYNTH_TOPICS] ?? []) : pick(byTopic[topic] ?? []);
-  }
-}
-
-/** A standard normal number. */
-export function gaussian(random: Random): number {
-  return Math.sqrt(-2 * Math.log(random.uniform() + 1e-12)) * Math.cos(2 * Math.PI * random.uniform());
 }
 
 function architectureOf(options: SynthOptions): SynthArchitecture {
@@ -150,41 +116,9 @@ function metadataOf(options: SynthOptions, arch: SynthArchitecture): ReadonlyMap
       : []),
     ...Object.entries(arch.extra ?? {}).map(([key, value]) => [`${architecture}.${key}`, { float32: value }] as const),
     ...Object.entries(arch.extraCounts ?? {}).map(([key, value]) => count(key, value)),
-    ...vocabulary(),
+    ...synthVocabulary(),
   ];
   return new Map(entries);
-}
-
-/** A small one of sentence pieces: bytes, letters, pairs of letters. */
-function vocabulary(): readonly (readonly [string, MetadataValue])[] {
-  const tokens = ['<unk>', '<s>', '</s>'];
-  const types = [2, 3, 3];
-  const scores = [0, 0, 0];
-  const add = (token: string, score: number, type = 1): void => {
-    tokens.push(token);
-    types.push(type);
-    scores.push(score);
-  };
-  for (let byte = 0; byte < 256; byte++) add(`<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`, 0, 6);
-  for (let code = 33; code < 127; code++) add(String.fromCharCode(code), -2000);
-  add('\u2581', -2000);
-  const letters = Array.from({ length: 26 }, (_, i) => String.fromCharCode(97 + i));
-  let rank = 0;
-  for (const a of letters) add(`\u2581${a}`, -rank++);
-  for (const a of letters) for (const b of letters) add(a + b, -100 - rank++);
-  for (const a of letters) for (const b of letters) add(`\u2581${a}${b}`, -30 - rank++);
-  while (tokens.length < SYNTH_VOCABULARY) add(`zz${tokens.length}`, -5000);
-  return [
-    ['tokenizer.ggml.model', 'llama'],
-    ['tokenizer.ggml.pre', 'default'],
-    ['tokenizer.ggml.tokens', { texts: tokens }],
-    ['tokenizer.ggml.scores', { float32: scores }],
-    ['tokenizer.ggml.token_type', { int32: types }],
-    ['tokenizer.ggml.bos_token_id', { uint32: 1 }],
-    ['tokenizer.ggml.eos_token_id', { uint32: 2 }],
-    ['tokenizer.ggml.unknown_token_id', { uint32: 0 }],
-    ['tokenizer.ggml.add_bos_token', true],
-  ];
 }
 
 function kvHeads({ heads }: SynthOptions, arch: SynthArchitecture): number {
