@@ -4,7 +4,7 @@ import type { Job } from '@fleetgate/shared/protocol/job';
 import type { UnixMs } from '@fleetgate/shared/units/quantity';
 
 import { BatchLoop } from '../engine/batch-loop.js';
-import type { BatchToken } from '../engine/slab-model.js';
+import type { BatchToken } from '../engine/token-batch.js';
 import { JobQueue } from '../jobs/job-queue.js';
 import { decayedFrequency } from '../slabs/cache-policy.js';
 import { distinctSlabs } from '../slabs/cache-simulation.js';

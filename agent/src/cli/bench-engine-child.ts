@@ -7,7 +7,8 @@ import { messageOf } from '@fleetgate/shared/errors';
 
 import { Prompts } from '../engine/prompt-tokens.js';
 import { SlabVocabulary } from '../engine/slab-vocabulary.js';
-import { type Address, type Batch, type LlamaLibrary, openLlamaLibrary } from '../native/llama-library.js';
+import { type Address, type LlamaLibrary, openLlamaLibrary } from '../native/llama-library.js';
+import type { Batch } from '../native/llama-structs.js';
 
 export type DirectRequest =
   | { readonly kind: 'open'; readonly path: string; readonly contextTokens: number; readonly threads: number }

@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { BatchLoop } from './batch-loop.js';
-import type { BatchToken } from './slab-model.js';
+import type { BatchToken } from './token-batch.js';
 
 interface Evaluated {
   readonly group: string | undefined;

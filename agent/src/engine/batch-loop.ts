@@ -1,4 +1,4 @@
-import type { BatchToken } from './slab-model.js';
+import type { BatchToken } from './token-batch.js';
 
 /** What the loop drives: evaluates tokens of several sequences at once. */
 export interface Evaluator<G> {

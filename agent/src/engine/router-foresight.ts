@@ -1,10 +1,7 @@
+import type { GgmlTensors } from '../native/ggml-tensors.js';
 import type { Address, LlamaLibrary } from '../native/llama-library.js';
 
-/** Bytes of `struct ggml_tensor`, and where its parts lie (ggml 0.25.1: checked through the library's version). */
-const TENSOR_BYTES = 336;
-const SIZES_AT = 16;
-const SOURCES_AT = 152;
-const DATA_AT = 248;
+/** `GGML_TYPE_F32`. */
 const F32 = 0;
 
 interface Router {
@@ -14,28 +11,22 @@ interface Router {
   readonly width: number;
 }
 
-interface Matrix {
-  readonly type: number;
-  readonly columns: number;
-  readonly rows: number;
-  readonly data: Address;
-}
-
 /**
  * Tells how the routers of later layers would score what an earlier layer's router has seen: the state changes little from
  * one layer to the next, so that they choose much the same. For what may be wrong without harm only.
  */
 export class RouterForesight {
   readonly #library: LlamaLibrary;
-  readonly #struct = new DataView(new ArrayBuffer(TENSOR_BYTES));
+  readonly #tensors: GgmlTensors;
   /** By layer; undefined where its router is none that we can compute. */
   readonly #routers = new Map<number, Router | undefined>();
   /** Of the running evaluation, by layer: the tensor of the router's result. */
   readonly #results = new Map<number, Address>();
   #seen = new Float32Array();
 
-  constructor(library: LlamaLibrary) {
+  constructor(library: LlamaLibrary, tensors: GgmlTensors) {
     this.#library = library;
+    this.#tensors = tensors;
   }
 
   /** The graph has a router's result (`ffn_moe_logits`). */
@@ -52,7 +43,7 @@ export class RouterForesight {
     const result = this.#results.get(at);
     const router = this.#routers.get(of);
     if (result === undefined || router === undefined) return undefined;
-    const input = this.#sourceOf(result, 1);
+    const input = this.#tensors.source(result, 1);
     if (input === undefined || input.type !== F32 || input.columns !== router.width || input.rows !== 1)
       return undefined;
     if (this.#seen.length !== router.width) this.#seen = new Float32Array(router.width);
@@ -61,28 +52,11 @@ export class RouterForesight {
   }
 
   #routerOf(result: Address): Router | undefined {
-    const slabs = this.#matrix(result).columns;
-    const weights = this.#sourceOf(result, 0);
+    const slabs = this.#tensors.matrix(result).columns;
+    const weights = this.#tensors.source(result, 0);
     if (weights === undefined || weights.type !== F32 || weights.rows !== slabs) return undefined;
     const { columns: width, data } = weights;
     return { weights: this.#library.floats(data, slabs * width), slabs, width };
-  }
-
-  #sourceOf(result: Address, i: number): Matrix | undefined {
-    this.#library.copy(this.#struct, result, TENSOR_BYTES);
-    const source = Number(this.#struct.getBigUint64(SOURCES_AT + 8 * i, true));
-    return source === 0 ? undefined : this.#matrix(source);
-  }
-
-  #matrix(tensor: Address): Matrix {
-    this.#library.copy(this.#struct, tensor, TENSOR_BYTES);
-    const at = (offset: number): number => Number(this.#struct.getBigInt64(offset, true));
-    return {
-      type: this.#struct.getInt32(0, true),
-      columns: at(SIZES_AT),
-      rows: at(SIZES_AT + 8),
-      data: Number(this.#struct.getBigUint64(DATA_AT, true)),
-    };
   }
 }
 

@@ -10,7 +10,8 @@ import {
   type ServedTask,
   type ServedTasks,
 } from '../slabs/task-patterns.js';
-import type { BatchToken, SlabModel } from './slab-model.js';
+import type { SlabModel } from './slab-model.js';
+import type { BatchToken } from './token-batch.js';
 
 /** What tokens that are evaluated together have in common. */
 export interface Company {

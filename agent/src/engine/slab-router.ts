@@ -1,0 +1,184 @@
+import { FleetError } from '@fleetgate/shared/errors';
+
+import type { SlabLayout } from '../gguf/slab-layout.js';
+import { GgmlTensors } from '../native/ggml-tensors.js';
+import type { Address, LlamaLibrary } from '../native/llama-library.js';
+import type { SlabResidency } from '../residency/residency.js';
+import type { KeepSets, RoutedLayer } from '../slabs/routing.js';
+import { RouterForesight } from './router-foresight.js';
+import {
+  asProbabilities,
+  chosenSlabs,
+  dropSlabs,
+  moeTensor,
+  type MoeTensor,
+  repeatFirst,
+  type Stage,
+  StagePlan,
+} from './slab-observer.js';
+
+/** Sees the router's choice; with `probabilities` also what it was made from. */
+export interface RoutingListener {
+  readonly probabilities: boolean;
+  onRouted(routed: RoutedLayer): void;
+}
+
+/**
+ * Stands between a layer's routing and its computation, called by llama.cpp on the thread that evaluates: masks slabs, lowers
+ * their number, has them brought into memory, and tells who listens.
+ */
+export class SlabRouter {
+  readonly #library: LlamaLibrary;
+  readonly #tensors: GgmlTensors;
+  readonly #layout: SlabLayout | undefined;
+  readonly #indexOfLayer: ReadonlyMap<number, number>;
+  readonly #stages = new StagePlan();
+  readonly #probabilities = new Map<number, Address>();
+  readonly #routers: RouterForesight;
+  readonly #callback: { readonly pointer: unknown; release(): void };
+  #pending: { readonly tensor: MoeTensor; readonly stage: Stage } | undefined;
+  #routed: RoutedLayer | undefined;
+  #failure: unknown;
+  #keep: KeepSets | undefined;
+  /** Active slabs per token; undefined: as many as the model was loaded with. */
+  slabsPerToken: number | undefined;
+  residency: SlabResidency | undefined;
+  listener: RoutingListener | undefined;
+  /** Called before each layer's slabs are computed with. */
+  onLayer: (() => void) | undefined;
+
+  constructor(library: LlamaLibrary, layout: SlabLayout | undefined) {
+    this.#library = library;
+    this.#tensors = new GgmlTensors(library);
+    this.#routers = new RouterForesight(library, this.#tensors);
+    this.#layout = layout;
+    this.#indexOfLayer = new Map(layout?.layers.map(({ layer }, index) => [layer, index]));
+    this.#callback = library.evalCallback((tensor, ask) => this.#onTensor(tensor, ask));
+  }
+
+  /** For `cb_eval`, until `close`. */
+  get callback(): unknown {
+    return this.#callback.pointer;
+  }
+
+  /** Slabs that stay in play by layer; undefined: all. Fewer than a token uses in a layer are refused. */
+  set keep(keep: KeepSets | undefined) {
+    const least = this.#layout?.slabsPerToken ?? 0;
+    const short = keep?.findIndex((kept) => kept.length < least) ?? -1;
+    if (short >= 0 || (keep !== undefined && keep.length !== this.#layout?.layers.length)) {
+      throw new FleetError(
+        'request.invalid',
+        `a mask of ${keep?.length ?? 0} layers, the least with ${Math.min(...(keep ?? []).map((kept) => kept.length))} slabs; ` +
+          `expected ${this.#layout?.layers.length ?? 0} layers of ${least} or more`,
+      );
+    }
+    this.#keep = keep;
+  }
+
+  /** An evaluation begins. */
+  begin(tokens: number): void {
+    this.#failure = undefined;
+    this.#pending = undefined;
+    this.residency?.begin(tokens);
+  }
+
+  /** Throws what went wrong in a call from llama.cpp since `begin`: what was computed then is void. */
+  throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  close(): void {
+    this.#callback.release();
+  }
+
+  /** llama.cpp asks of every node of the graph whether to stop after it, and comes back when it is computed. */
+  #onTensor(tensor: Address, ask: boolean): boolean {
+    if (ask) return this.#ask(tensor);
+    const pending = this.#pending;
+    if (pending === undefined) return true;
+    try {
+      this.#run(tensor, pending);
+      return true;
+    } catch (error) {
+      // An exception must not cross C: the evaluation is broken off, and its result thrown away.
+      this.#failure = error;
+      return false;
+    }
+  }
+
+  #ask(tensor: Address): boolean {
+    const named = moeTensor(this.#library.tensorName(tensor));
+    if (named === undefined || this.#failure !== undefined) return false;
+    if (named.what === 'probs') this.#probabilities.set(named.layer, tensor);
+    if (named.what === 'logits' && this.residency?.strategy === 'cache') this.#routers.found(named.layer, tensor);
+    const stage = this.#stages.stageOf(named, {
+      keep: this.#keep,
+      slabsPerToken: this.slabsPerToken,
+      observes: this.residency !== undefined || this.listener !== undefined,
+    });
+    if (stage === undefined) return false;
+    this.#pending = { tensor: named, stage };
+    return true;
+  }
+
+  #run(tensor: Address, { tensor: { layer }, stage }: { readonly tensor: MoeTensor; readonly stage: Stage }): void {
+    const index = this.#indexOfLayer.get(layer);
+    if (index === undefined) throw new FleetError('internal.invariant', `layer ${layer} has no slabs in the file`);
+    switch (stage) {
+      case 'mask':
+        this.#mask(tensor, index);
+        return;
+      case 'chosen':
+        this.#choose(tensor, layer, index);
+        return;
+      case 'weights':
+        this.#weigh(tensor, layer);
+    }
+  }
+
+  #mask(tensor: Address, index: number): void {
+    const scores = this.#tensors.floats(tensor);
+    dropSlabs(scores, this.#layout?.slabsPerLayer ?? 1, this.#keep?.[index] ?? []);
+    this.#tensors.write(tensor, scores);
+  }
+
+  #choose(tensor: Address, layer: number, index: number): void {
+    const { columns: slabsPerToken, rows: tokens, stride } = this.#tensors.matrix(tensor);
+    if (tokens === 0) return;
+    let slabs = chosenSlabs(this.#tensors.ints(tensor), tokens, slabsPerToken, stride);
+    const active = Math.min(slabsPerToken, this.slabsPerToken ?? slabsPerToken);
+    if (active < slabsPerToken) {
+      slabs = repeatFirst({ layer, tokens, slabsPerToken, slabs }, active);
+      for (let t = 0; t < tokens; t++) {
+        this.#tensors.write(tensor, slabs.subarray(t * slabsPerToken, (t + 1) * slabsPerToken), t * stride);
+      }
+    }
+    this.#routed = this.#withProbabilities(layer, { layer: index, tokens, slabsPerToken, slabs });
+    const foresight = tokens > 1 ? undefined : () => this.#foresee(layer, index + 1);
+    this.residency?.ensure(this.#routed, foresight);
+    this.onLayer?.();
+    this.listener?.onRouted(this.#routed);
+  }
+
+  #foresee(layer: number, index: number): Float32Array | undefined {
+    const of = this.#layout?.layers[index]?.layer;
+    return of === undefined ? undefined : this.#routers.scores(layer, of);
+  }
+
+  #withProbabilities(layer: number, routed: RoutedLayer): RoutedLayer {
+    const isWanted = this.residency?.strategy === 'cache' || this.listener?.probabilities === true;
+    const scores = isWanted ? this.#probabilities.get(layer) : undefined;
+    if (scores === undefined) return routed;
+    const probabilities = asProbabilities(this.#tensors.floats(scores), this.#layout?.slabsPerLayer ?? 1);
+    return { ...routed, probabilities };
+  }
+
+  #weigh(tensor: Address, layer: number): void {
+    const weights = this.#tensors.floats(tensor);
+    const slabsPerToken = this.#routed?.slabsPerToken ?? 1;
+    const active = this.slabsPerToken ?? slabsPerToken;
+    const none = this.#stages.noWeight(layer);
+    for (let i = 0; i < weights.length; i++) if (i % slabsPerToken >= active) weights[i] = none;
+    this.#tensors.write(tensor, weights);
+  }
+}
