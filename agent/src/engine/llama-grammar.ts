@@ -1,4 +1,4 @@
-import type { Llama } from 'node-llama-cpp';
+import type { Llama, LlamaGrammarEvaluationState, LlamaModel } from 'node-llama-cpp';
 
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 
@@ -41,6 +41,17 @@ export async function grammarText(grammar: Grammar): Promise<string> {
       cause,
       hint: 'supported are objects, arrays, strings, numbers, booleans, null, enum, const, oneOf and $defs',
     });
+  }
+}
+
+/** A grammar for one answer of node-llama-cpp. Throws `request.invalid`. */
+export async function openGrammar(model: LlamaModel, grammar: Grammar): Promise<LlamaGrammarEvaluationState> {
+  const text = await grammarText(grammar);
+  const { LlamaGrammarEvaluationState: State } = await import('node-llama-cpp');
+  try {
+    return new State({ model, grammar: await model.llama.createGrammar({ grammar: text }) });
+  } catch (cause) {
+    throw badGrammar(messageOf(cause));
   }
 }
 

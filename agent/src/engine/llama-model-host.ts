@@ -1,12 +1,5 @@
-import type {
-  LlamaContext,
-  LlamaContextSequence,
-  LlamaGrammarEvaluationState,
-  LlamaModel,
-  Token,
-} from 'node-llama-cpp';
+import type { LlamaContext, LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp';
 
-import { messageOf } from '@fleetgate/shared/errors';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
@@ -17,7 +10,6 @@ import type {
   GenerateExtras,
   GenerateInput,
   GenerateResult,
-  Grammar,
   MixOptions,
   MixResult,
   MixStep,
@@ -25,14 +17,14 @@ import type {
 } from './engine.js';
 import { LlamaEmbeddings } from './llama-embeddings.js';
 import { cancelled, checkFits } from './llama-failure.js';
-import { badGrammar, checkTopLogProbs, grammarText } from './llama-grammar.js';
+import { checkTopLogProbs, openGrammar } from './llama-grammar.js';
 import type { LlamaModels, SharedModel } from './llama-models.js';
 import { LlamaPrompts } from './llama-prompts.js';
+import { LlamaSequences } from './llama-sequences.js';
 import { checkDetail, scoredDocument, toldOfAnswer } from './llama-score.js';
 import { CHUNK, documentBits, nextTokens, sum } from './llama-token-bits.js';
 import { mixAnswer, MixText } from './mix-answer.js';
-import type { ModelHost } from './model-host.js';
-import { commonBeginning, SequencePool } from './sequence-pool.js';
+import { type ModelHost, nothingAnswered } from './model-host.js';
 import { TokenText } from './token-text.js';
 
 type OnText = (text: string, tokens: number) => void;
@@ -46,7 +38,7 @@ export class LlamaModelHost implements ModelHost {
   readonly #prompts: LlamaPrompts;
   readonly #onProgress: () => void;
   readonly #embeddings: LlamaEmbeddings;
-  readonly #sequences: SequencePool<HostSequence>;
+  readonly #sequences: LlamaSequences;
 
   private constructor(
     model: EngineModel,
@@ -61,12 +53,7 @@ export class LlamaModelHost implements ModelHost {
     this.#context = context;
     this.#prompts = new LlamaPrompts(llamaModel);
     this.#onProgress = onProgress;
-    this.#sequences = new SequencePool(
-      Array.from({ length: context.totalSequences }, (): HostSequence => ({
-        sequence: context.getSequence(),
-        held: [],
-      })),
-    );
+    this.#sequences = new LlamaSequences(context);
   }
 
   /** `onProgress` is called with every step of the load, and later with every step of a call. */
@@ -117,14 +104,14 @@ export class LlamaModelHost implements ModelHost {
     const { tokens, stop } = this.#prompts.tokensOf(input);
     checkFits(this.model, tokens.length);
     checkTopLogProbs(extras.topLogProbs);
-    const grammar = extras.grammar === undefined ? undefined : await this.#grammar(extras.grammar);
-    return this.#withSequence(tokens, signal, async (sequence, reusedTokens) => {
-      if (sequence === undefined) return cancelledBeforeStart();
+    const grammar = extras.grammar === undefined ? undefined : await openGrammar(this.#llamaModel, extras.grammar);
+    return this.#sequences.using(tokens, signal, async (sequence, reusedTokens) => {
+      if (sequence === undefined) return nothingAnswered();
       const answer = new AnswerText([...sampling.stop, ...this.model.stop, ...stop], input.kind, onText);
       const text = this.#textAfter(tokens);
       const startedAt = performance.now();
       const last = Math.max(reusedTokens, tokens.length - CHUNK);
-      if (!(await this.#prefill(sequence, tokens.slice(reusedTokens, last), signal))) return cancelledBeforeStart();
+      if (!(await this.#prefill(sequence, tokens.slice(reusedTokens, last), signal))) return nothingAnswered();
       const room = Math.min(sampling.maxTokens, this.model.contextTokens - tokens.length);
       let firstAt: number | undefined;
       const output: Token[] = [];
@@ -174,10 +161,10 @@ export class LlamaModelHost implements ModelHost {
     const prompt = this.#prompts.tokensOf(input);
     const { tokens } = prompt;
     checkFits(this.model, tokens.length);
-    return this.#withSequence([], signal, async (sequence) => {
+    return this.#sequences.using([], signal, async (sequence) => {
       const startedAt = performance.now();
       const bits = sequence && (await this.#bitsOf(sequence, tokens, 0, signal));
-      if (sequence === undefined || bits === undefined) return { ...cancelledBeforeStart(), text: '' };
+      if (sequence === undefined || bits === undefined) return { ...nothingAnswered(), text: '' };
       return mixAnswer({
         nextOf: (token) => nextTokens(sequence, token, topK),
         endsAnswer: (token) => this.#llamaModel.isEogToken(token),
@@ -202,7 +189,7 @@ export class LlamaModelHost implements ModelHost {
     const scoredTokens = tokens.length - promptTokens;
     if (scoredTokens < 1) checkFits(this.model, promptTokens);
     if (detail !== undefined) checkDetail(scoredTokens);
-    return this.#withSequence([], signal, async (sequence) => {
+    return this.#sequences.using([], signal, async (sequence) => {
       const startedAt = performance.now();
       const first = detail === undefined ? promptTokens - 1 : 0;
       const bits = sequence && (await this.#bitsOf(sequence, tokens, first, signal));
@@ -223,17 +210,6 @@ export class LlamaModelHost implements ModelHost {
     return this.#embeddings.embed(this.#prompts, texts, this.#onProgress, signal);
   }
 
-  async #grammar(grammar: Grammar): Promise<LlamaGrammarEvaluationState> {
-    const text = await grammarText(grammar);
-    const { LlamaGrammarEvaluationState } = await import('node-llama-cpp');
-    try {
-      const read = await this.#llamaModel.llama.createGrammar({ grammar: text });
-      return new LlamaGrammarEvaluationState({ model: this.#llamaModel, grammar: read });
-    } catch (cause) {
-      throw badGrammar(messageOf(cause));
-    }
-  }
-
   #bitsOf(sequence: LlamaContextSequence, document: readonly Token[], first: number, signal: AbortSignal) {
     return documentBits(sequence, document, { from: 0, first }, this.#onProgress, signal);
   }
@@ -251,44 +227,4 @@ export class LlamaModelHost implements ModelHost {
     }
     return !signal.aborted;
   }
-
-  /**
-   * Runs on a sequence of its own, waiting for one in turn; with undefined when aborted meanwhile. Of the prompt, what the
-   * sequence holds from before is kept, all but the last token: that is evaluated again for what comes after it.
-   */
-  async #withSequence<T>(
-    prompt: readonly Token[],
-    signal: AbortSignal,
-    run: (sequence: LlamaContextSequence | undefined, reusedTokens: number) => Promise<T>,
-  ): Promise<T> {
-    const taken = await this.#sequences.acquire(prompt, signal);
-    if (taken === undefined) return run(undefined, 0);
-    const { sequence } = taken;
-    try {
-      const common = Math.min(commonBeginning(taken.held, prompt), Math.max(0, prompt.length - 1));
-      if (common === 0) await sequence.clearHistory();
-      else if (common < sequence.nextTokenIndex) {
-        await sequence.eraseContextTokenRanges([{ start: common, end: sequence.nextTokenIndex }]);
-      }
-      return await run(sequence, sequence.nextTokenIndex);
-    } finally {
-      taken.held = sequence.contextTokens;
-      this.#sequences.release(taken);
-    }
-  }
-}
-
-interface HostSequence {
-  readonly sequence: LlamaContextSequence;
-  held: readonly Token[];
-}
-
-function cancelledBeforeStart(): GenerateResult {
-  return {
-    finishReason: 'cancelled',
-    promptTokens: 0,
-    outputTokens: 0,
-    prefill: milliseconds(0),
-    decode: milliseconds(0),
-  };
 }

@@ -1,4 +1,5 @@
 import type { Sampling } from '@fleetgate/shared/protocol/job';
+import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type {
   EmbedResult,
@@ -39,4 +40,10 @@ export interface ModelHost {
   /** Active slabs per token from the next evaluation on; absent where the host cannot change them. */
   setSlabsPerToken?(slabs: number | undefined): void;
   dispose(): Promise<void>;
+}
+
+/** Of a call that was cancelled before it began. */
+export function nothingAnswered(): GenerateResult {
+  const none = milliseconds(0);
+  return { finishReason: 'cancelled', promptTokens: 0, outputTokens: 0, prefill: none, decode: none };
 }

@@ -1,10 +1,9 @@
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { SeededRandom } from '@fleetgate/shared/random';
-import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
+import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { LlamaLibrary } from '../native/llama-library.js';
 import { AnswerText } from './answer-text.js';
-import { checkEmbedded, unitVector } from './embedding.js';
 import type {
   EmbedResult,
   EngineModel,
@@ -23,12 +22,14 @@ import { checkTopLogProbs, grammarText } from './llama-grammar.js';
 import { checkDetail } from './llama-score.js';
 import { topTokens } from './logits.js';
 import { mixAnswer, MixText } from './mix-answer.js';
-import type { ModelHost } from './model-host.js';
+import { type ModelHost, nothingAnswered } from './model-host.js';
 import { Prompts } from './prompt-tokens.js';
 import type { SlabModel } from './slab-model.js';
 import type { SlabVocabulary } from './slab-vocabulary.js';
+import { SlabEmbeddings } from './slab-embeddings.js';
 import { SlabFigures } from './slab-figures.js';
 import { SlabGrammar } from './slab-grammar.js';
+import { slabDocument } from './slab-score.js';
 import { type SlabSequence, SlabSequences } from './slab-sequences.js';
 import type { SlabTasks } from './slab-tasks.js';
 import { TokenPicker } from './token-picker.js';
@@ -53,8 +54,7 @@ export class SlabModelHost implements ModelHost {
   readonly #prompts: Prompts<number>;
   readonly #sequences: SlabSequences;
   readonly #figures: SlabFigures;
-  /** Calls that want states. */
-  #embedding = 0;
+  readonly #embeddings: SlabEmbeddings;
   #grammarRoom: ReturnType<LlamaLibrary['fixedInts']> | undefined;
 
   constructor(parts: SlabModelHostParts) {
@@ -63,6 +63,7 @@ export class SlabModelHost implements ModelHost {
     this.#prompts = new Prompts(vocabulary);
     this.#sequences = new SlabSequences({ model: slabModel, sequences, tasks, onProgress });
     this.#figures = new SlabFigures(() => slabModel.residency);
+    this.#embeddings = new SlabEmbeddings(slabModel, this.#sequences, parts.model.contextTokens);
   }
 
   get model(): EngineModel {
@@ -138,7 +139,7 @@ export class SlabModelHost implements ModelHost {
       this.#sequences.next(sequence, prompt.slice(reusedTokens), signal, pick);
     const [first, hint] =
       mask === undefined ? await this.#sequences.observed(sequence, read) : [await read(), undefined];
-    if (first === undefined) return nothing();
+    if (first === undefined) return nothingAnswered();
     let token: number | undefined = first;
     const pattern = mask ?? hint;
     const firstAt = performance.now();
@@ -192,7 +193,7 @@ export class SlabModelHost implements ModelHost {
       const startedAt = performance.now();
       await this.#sequences.takeMask(sequence, tokens, signal);
       const bits = await this.#sequences.bits(sequence, tokens, 0, signal);
-      if (bits === undefined) return { ...nothing(), text: '' };
+      if (bits === undefined) return { ...nothingAnswered(), text: '' };
       return mixAnswer<number>({
         nextOf: (token) =>
           this.#sequences.next(sequence, [token], signal, () => topTokens(this.#sequences.logits, topK)),
@@ -208,59 +209,32 @@ export class SlabModelHost implements ModelHost {
   }
 
   async score(prompt: string, completion: string, signal: AbortSignal, detail?: 'tokens'): Promise<ScoreResult> {
-    const { vocabulary } = this.#parts;
-    const messages = [{ role: 'user' as const, content: prompt }];
-    const { tokens: before, endsWithSpace } = this.#prompts.tokensOf({ kind: 'chat', messages });
-    const text = `${endsWithSpace ? '' : ' '}${completion}`;
-    const answer = vocabulary.tokenise(text, 'plain');
-    const end = vocabulary.endToken;
-    const document = [...before, ...answer, ...(end === undefined ? [] : [end])].slice(0, this.model.contextTokens);
-    const scoredTokens = document.length - before.length;
-    if (scoredTokens < 1) checkFits(this.model, before.length);
+    const text = { prompt, completion };
+    const document = slabDocument(this.#parts.vocabulary, this.#prompts, this.model.contextTokens, text);
+    const { tokens, promptTokens, bytes } = document;
+    const scoredTokens = tokens.length - promptTokens;
+    if (scoredTokens < 1) checkFits(this.model, promptTokens);
     if (detail !== undefined) checkDetail(scoredTokens);
-    const isWhole = document.length >= before.length + answer.length;
-    const left = isWhole ? text : vocabulary.detokenise(document.slice(before.length)).replace(/\uFFFD$/, '');
     return this.#sequences.using([], signal, async (sequence) => {
       const startedAt = performance.now();
-      await this.#sequences.takeMask(sequence, before, signal);
-      const first = detail === undefined ? before.length - 1 : 0;
-      const bits = await this.#sequences.bits(sequence, document, first, signal);
+      await this.#sequences.takeMask(sequence, tokens.slice(0, promptTokens), signal);
+      const first = detail === undefined ? promptTokens - 1 : 0;
+      const bits = await this.#sequences.bits(sequence, tokens, first, signal);
       if (bits === undefined) throw cancelled('scoring');
-      const scored = bits.slice(before.length - 1 - first);
+      const scored = bits.slice(promptTokens - 1 - first);
       return {
         bits: sum(scored),
-        bytes: Buffer.byteLength(left),
-        promptTokens: before.length,
+        bytes,
+        promptTokens,
         scoredTokens,
-        duration: since(startedAt),
-        ...(detail === undefined ? {} : { promptBits: sum(bits.slice(0, before.length - 1)), tokenBits: scored }),
+        duration: milliseconds(performance.now() - startedAt),
+        ...(detail === undefined ? {} : { promptBits: sum(bits.slice(0, promptTokens - 1)), tokenBits: scored }),
       };
     });
   }
 
-  async embed(texts: readonly string[], signal: AbortSignal): Promise<EmbedResult> {
-    const { slabModel } = this.#parts;
-    const startedAt = performance.now();
-    const tokens = texts.map((prompt) => this.#prompts.tokensOf({ kind: 'complete', prompt }).tokens);
-    for (const [i, text] of tokens.entries()) checkEmbedded(text.length, this.model.contextTokens, i);
-    const vectors: (readonly number[])[] = [];
-    // What others evaluate in the same go has its state read too, which costs next to nothing.
-    this.#embedding++;
-    slabModel.keepsStates = true;
-    try {
-      for (const text of tokens) {
-        const vector = await this.#sequences.using([], signal, async (sequence) =>
-          this.#sequences.stateAfter(sequence, text, signal),
-        );
-        if (vector === undefined) throw cancelled('embedding');
-        vectors.push(unitVector(vector));
-      }
-    } finally {
-      this.#embedding--;
-      slabModel.keepsStates = this.#embedding > 0;
-    }
-    const promptTokens = tokens.reduce((all, text) => all + text.length, 0);
-    return { vectors, promptTokens, duration: since(startedAt) };
+  embed(texts: readonly string[], signal: AbortSignal): Promise<EmbedResult> {
+    return this.#embeddings.embed(this.#prompts, texts, signal);
   }
 
   #text(before: readonly number[]): TokenText<number> {
@@ -268,15 +242,6 @@ export class SlabModelHost implements ModelHost {
   }
 }
 
-function since(startedAt: number): Milliseconds {
-  return milliseconds(performance.now() - startedAt);
-}
-
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
-}
-
-function nothing(): GenerateResult {
-  const zero = milliseconds(0);
-  return { finishReason: 'cancelled', promptTokens: 0, outputTokens: 0, prefill: zero, decode: zero };
 }
