@@ -1,3 +1,4 @@
+import { servedMemory } from '@fleetgate/shared/catalogue/serving';
 import { FleetError } from '@fleetgate/shared/errors';
 import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 import { estimateMemory, modelFacts } from '@fleetgate/shared/gguf/facts';
@@ -90,8 +91,10 @@ export class LlamaEngine implements Engine {
     const laidOver = await adapterBytes(adapters, header, model.path);
     if (!this.#resident.has(model.variantId)) {
       const whole = estimateMemory(header, contextTokens, this.#options.sequences, model.path);
+      const served = this.#options.hosts === 'slabs' ? model.serving : undefined;
+      const need = servedMemory(whole, facts.slabsBytes ?? 0, served);
       const there = this.#holdsWeights(model) ? weightBytes(header) : 0;
-      checkMemory(bytes(Math.max(0, whole - there) + laidOver), model.variantId);
+      checkMemory(bytes(Math.max(0, need - there) + laidOver), model.variantId);
     }
     const child = await this.#supervisor.ready(signal);
     const loaded = await this.#calls.make(child, { kind: 'load', model: { ...model, contextTokens } }, signal);
