@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 import { systemClock } from '@fleetgate/shared/clock';
 import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
+import { estimateMemory } from '@fleetgate/shared/gguf/facts';
 import { variantId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
@@ -207,6 +208,22 @@ describe('the slab-aware engine with part of the slabs in memory', () => {
       expect(here.result.slabs?.bytesRead).toBeGreaterThan(0);
     }
     await engine.unload(model.variantId);
+  });
+
+  it('takes what memory could not hold whole, and refuses it with all slabs', async () => {
+    const engine = open('slabs');
+    engines.push(engine);
+    const model = await part(0.25, 'larger.gguf');
+    const need = estimateMemory(await readGguf(model.path), model.contextTokens, 2, model.path);
+    const available = vi.spyOn(process, 'availableMemory').mockReturnValue(need - SLABS / 2);
+    try {
+      const { serving: _, ...all } = model;
+      await expect(engine.load(all, never)).rejects.toMatchObject({ code: 'engine.out-of-memory' });
+      await engine.load(model, never);
+    } finally {
+      available.mockRestore();
+    }
+    expect((await answer(engine, model, PROMPT)).text).toBe((await answer(whole, modelOf('moe'), PROMPT)).text);
   });
 
   it('leaves slabs to the page cache where not even those of one token fit, and says so', async () => {
