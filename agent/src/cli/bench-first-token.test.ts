@@ -1,3 +1,4 @@
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -21,6 +22,7 @@ afterAll(() => {
 
 describe('fleetgate bench first-token', () => {
   it('tells what a prompt reads before its first token, cold and by what memory was used for', async () => {
+    const files = await readdir(join(EXPERTS, 'moe'));
     const options = ['--texts', join(EXPERTS, 'data'), '--tasks', '2', '--before', '1', '--resident', '50'];
     expect(await runAgentCli(['bench', 'first-token', modelOf('moe'), ...options, '--json'])).toBe(0);
     const { rows, answers } = JSON.parse(printed) as {
@@ -32,6 +34,8 @@ describe('fleetgate bench first-token', () => {
         ['cold', 'its task', 'another task', 'again'].map((one) => `${task} ${one}`),
       ),
     );
+    // What it needs while it runs does not stay beside the model.
+    expect(await readdir(join(EXPERTS, 'moe'))).toEqual(files);
     expect(answers.tokens).toBeGreaterThan(48);
     expect(answers.bytesRead).toBeGreaterThan(0);
     for (const { situation, bytesRead, reusedTokens, loadMs } of rows) {

@@ -1,4 +1,5 @@
-import { resolve } from 'node:path';
+import { rm } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 
 import { systemClock } from '@fleetgate/shared/clock';
 import { FleetError } from '@fleetgate/shared/errors';
@@ -11,6 +12,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import type { Engine, EngineModel } from '../engine/engine.js';
 import { createLlamaEngine } from '../engine/llama-engine.js';
 import { slabLayout } from '../gguf/slab-layout.js';
+import { skeletonsIn } from '../residency/disk-skeleton.js';
 import { positiveInteger } from './slab-profile.js';
 import { readTexts, taskFiles } from './slab-texts.js';
 
@@ -75,6 +77,7 @@ async function firstToken(file: string, options: Options): Promise<void> {
   const prompts = await promptsOf(options);
   const rows: FirstToken[] = [];
   const answers: AnswerReads[] = [];
+  const skeletons = new Set(await skeletonsIn(dirname(path), path));
   for (const [i, { task, asked, before }] of prompts.entries()) {
     const other = prompts[(i + 1) % prompts.length]?.before ?? [];
     const engine = open(options);
@@ -87,6 +90,7 @@ async function firstToken(file: string, options: Options): Promise<void> {
     }
     process.stderr.write(`${task}\n`);
   }
+  for (const made of await skeletonsIn(dirname(path), path)) if (!skeletons.has(made)) await rm(made, { force: true });
   const result = { file, resident: options.resident / 100, taskMask: keep ?? null, rows, answers: summed(answers) };
   process.stdout.write(options.json === true ? `${JSON.stringify(result)}\n` : textOf(result));
 }

@@ -18,6 +18,8 @@ const COPY_BYTES = 4 * 1024 * 1024;
 /** Of the holes, the share that a file system may allocate anyway before it counts as one without sparse files. */
 const ALLOCATED_SHARE = 0.1;
 const SUFFIX = '.skeleton';
+/** After the model's name and a point. */
+const SKELETON = /^[0-9a-f]{16}\.skeleton$/;
 
 /**
  * A file of the same length as the model, with holes where the slabs are: llama.cpp reads a file whole when it loads it, and
@@ -53,6 +55,14 @@ export async function prepareSkeleton(
       { cause },
     );
   }
+}
+
+/** Paths of a model's skeletons in a folder. */
+export async function skeletonsIn(folder: string, modelPath: string): Promise<readonly string[]> {
+  const names = await readdir(folder);
+  const ofModel = `${basename(modelPath)}.`;
+  const isOne = (name: string): boolean => name.startsWith(ofModel) && SKELETON.test(name.slice(ofModel.length));
+  return names.filter(isOne).map((name) => join(folder, name));
 }
 
 async function written(
@@ -100,7 +110,7 @@ async function removeOthers(folder: string, name: string): Promise<void> {
     if (!other.startsWith(`${name}.`)) continue;
     const rest = other.slice(name.length + 1);
     const part = /^[0-9a-f]{16}\.skeleton\.(\d+)\.part$/.exec(rest);
-    const isOld = /^[0-9a-f]{16}\.skeleton$/.test(rest) || (part !== null && !(await isAlive(Number(part[1]))));
+    const isOld = SKELETON.test(rest) || (part !== null && !(await isAlive(Number(part[1]))));
     if (isOld) await rm(join(folder, other), { force: true });
   }
 }
