@@ -1,0 +1,100 @@
+import { expect, it } from 'vitest';
+
+import type { GenerateInput } from './engine.js';
+import { type EngineCalls } from './engine-calls.fixture.js';
+
+/** What every engine must do of answers. */
+export function describeAnswers(calls: EngineCalls): void {
+  const { chat, run, codeOf } = calls;
+
+  it('streams a greedy answer, the same each time, and counts its tokens', async () => {
+    const first = await run();
+    const second = await run();
+    expect(first.text.length).toBeGreaterThan(10);
+    expect(second.text).toBe(first.text);
+    expect(first.tokens).toBeLessThanOrEqual(first.result.outputTokens);
+    expect(first.result.outputTokens).toBeGreaterThan(10);
+    expect(first.result.promptTokens).toBeGreaterThan(0);
+    expect(first.result.prefill).toBeGreaterThanOrEqual(0);
+    expect(first.result.decode).toBeGreaterThanOrEqual(0);
+    expect(first.text.startsWith(' ')).toBe(false);
+  });
+
+  it('answers the same when it has evaluated the beginning of a prompt before, and when it has not', async () => {
+    const longer: GenerateInput = {
+      kind: 'chat',
+      messages: [{ role: 'user', content: `${calls.under.prompt} Tell me.` }],
+    };
+    const first = await run({}, longer);
+    await run({}, { kind: 'complete', prompt: 'Something else altogether' });
+    await run();
+    const again = await run({}, longer);
+    const thrice = await run({}, longer);
+    expect([again.text, thrice.text]).toEqual([first.text, first.text]);
+    expect(thrice.result.reusedTokens ?? 0).toBeLessThan(thrice.result.promptTokens);
+    expect(thrice.result.promptTokens).toBe(first.result.promptTokens);
+  });
+
+  it('ends with length at the most tokens asked for', async () => {
+    const { result } = await run({ maxTokens: 3 });
+    expect(result.finishReason).toBe('length');
+    expect(result.outputTokens).toBe(3);
+  });
+
+  it('ends before a stop string, wherever it falls in the tokens', async () => {
+    const whole = (await run()).text;
+    for (const at of [3, 7, 12, 20]) {
+      const stop = whole.slice(at, at + 5);
+      const { text, result } = await run({ stop: [stop] });
+      expect(text).toBe(whole.slice(0, whole.indexOf(stop)));
+      expect(result.finishReason).toBe('stop');
+    }
+  });
+
+  it('completes a raw prompt', async () => {
+    const { result } = await run({ maxTokens: 5 }, { kind: 'complete', prompt: calls.under.prompt });
+    expect(result.outputTokens).toBeGreaterThan(0);
+  });
+
+  it('takes any Unicode prompt', async () => {
+    const content = 'Wie groß ist 東京 🗼? \u0000 \uD800 ok <|endoftext|> and some more words to say';
+    const { result } = await run(
+      { maxTokens: 8, temperature: 1, seed: 3 },
+      { kind: 'chat', messages: [{ role: 'user', content }] },
+    );
+    expect(result.promptTokens).toBeGreaterThan(0);
+  });
+
+  it('stops within a token or two of an abort, and works on', async () => {
+    const abort = new AbortController();
+    let piecesAfter = -1;
+    const { result } = await run({}, chat(), abort.signal, () => {
+      piecesAfter++;
+      abort.abort();
+    });
+    expect(result.finishReason).toBe('cancelled');
+    expect(piecesAfter).toBeLessThan(20);
+    expect((await run({ maxTokens: 2 })).result.finishReason).toBe('length');
+  });
+
+  it('does nothing for a call that was aborted before', async () => {
+    const { text, result } = await run({}, chat(), AbortSignal.abort());
+    expect(text).toBe('');
+    expect(result.finishReason).toBe('cancelled');
+  });
+
+  it('gives to several jobs at once what it gives to each alone', async () => {
+    const inputs = ['', ' Why?', ' Tell me more.', ' Be brief.', ' In a word?'].map((more): GenerateInput => {
+      return { kind: 'chat', messages: [{ role: 'user', content: `${calls.under.prompt}${more}` }] };
+    });
+    const alone: string[] = [];
+    for (const input of inputs) alone.push((await run({ maxTokens: 12 }, input)).text);
+    const together = await Promise.all(inputs.map(async (input) => run({ maxTokens: 12 }, input)));
+    expect(together.map(({ text }) => text)).toEqual(alone);
+  });
+
+  it('refuses a prompt that is longer than the context', async () => {
+    const prompt = `${calls.under.prompt} `.repeat(200);
+    expect(await codeOf(run({}, { kind: 'complete', prompt }))).toBe('request.invalid');
+  });
+}
