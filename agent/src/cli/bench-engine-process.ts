@@ -95,8 +95,8 @@ async function ask(child: ChildProcess, request: DirectRequest, signal: AbortSig
 
 export type EngineKind = 'models' | 'slabs';
 
-export function startEngine(hosts: EngineKind, threads: number, clock: Clock): LlamaEngine {
-  return createLlamaEngine({ threads, sequences: 1, gpu: 'off', hosts, watchdog: WATCHDOG, log: silentLogger, clock });
+export function startEngine(hosts: EngineKind, threads: number, clock: Clock, sequences = 1): LlamaEngine {
+  return createLlamaEngine({ threads, sequences, gpu: 'off', hosts, watchdog: WATCHDOG, log: silentLogger, clock });
 }
 
 export function modelOf({ path, contextTokens }: Loading): EngineModel {
@@ -154,7 +154,7 @@ export async function answerOf(
 }
 
 /** CPU time of a process and of ours so far, ms. */
-function spentOn(pid: number | undefined): number {
+export function spentOn(pid: number | undefined): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1000 + (pid === undefined ? 0 : threadsTime(pid));
 }

@@ -1,5 +1,6 @@
 import type { Answered } from './bench-engine-process.js';
 import type { FirstTokens, Turn } from './bench-engine-run.js';
+import type { TogetherFigure } from './bench-engine-together.js';
 
 const OURS = ['models', 'slabs'] as const;
 export const ENGINE_NAMES = { models: 'ordinary', slabs: 'slab-aware' } as const;
@@ -39,6 +40,7 @@ export interface FirstTokenFigure {
 export interface EngineReport {
   readonly speeds: readonly SpeedFigure[];
   readonly firstTokens: readonly FirstTokenFigure[];
+  readonly together: readonly TogetherFigure[];
   readonly emptyChildBytes: { readonly ordinary: number | null; readonly slabAware: number | null };
   readonly notes: readonly string[];
 }
@@ -53,9 +55,9 @@ export function speedFigures(model: string, turns: readonly Turn[]): readonly Sp
         model,
         engine: name,
         what,
-        ours: median(turns.map((turn) => rate(turn[engine], what))),
-        direct: median(turns.map((turn) => rate(turn.direct, what))),
-        ratio: median(ratios),
+        ours: medianOf(turns.map((turn) => rate(turn[engine], what))),
+        direct: medianOf(turns.map((turn) => rate(turn.direct, what))),
+        ratio: medianOf(ratios),
         spread: [ratios[0] ?? NaN, ratios.at(-1) ?? NaN],
         oursCpuMs: cpu(
           turns.map((turn) => turn[engine]),
@@ -82,21 +84,21 @@ export function firstTokenFigure(
   return {
     model,
     engine: ENGINE_NAMES[engine],
-    promptTokens: median(warm.map(({ promptTokens }) => promptTokens)),
-    coldMs: median(cold.map(({ startMs, loadMs, firstMs }) => startMs + loadMs + firstMs)),
+    promptTokens: medianOf(warm.map(({ promptTokens }) => promptTokens)),
+    coldMs: medianOf(cold.map(({ startMs, loadMs, firstMs }) => startMs + loadMs + firstMs)),
     coldParts: {
-      startMs: median(cold.map(({ startMs }) => startMs)),
-      loadMs: median(cold.map(({ loadMs }) => loadMs)),
-      firstMs: median(cold.map(({ firstMs }) => firstMs)),
+      startMs: medianOf(cold.map(({ startMs }) => startMs)),
+      loadMs: medianOf(cold.map(({ loadMs }) => loadMs)),
+      firstMs: medianOf(cold.map(({ firstMs }) => firstMs)),
     },
-    warmMs: median(warm.map(({ firstMs }) => firstMs)),
-    prefixMs: median(prefix.map(({ firstMs }) => firstMs)),
-    reusedTokens: median(prefix.map(({ reusedTokens }) => reusedTokens)),
+    warmMs: medianOf(warm.map(({ firstMs }) => firstMs)),
+    prefixMs: medianOf(prefix.map(({ firstMs }) => firstMs)),
+    reusedTokens: medianOf(prefix.map(({ reusedTokens }) => reusedTokens)),
   };
 }
 
 /** For people. */
-export function reportText({ speeds, firstTokens, emptyChildBytes, notes }: EngineReport): string {
+export function reportText({ speeds, firstTokens, together, emptyChildBytes, notes }: EngineReport): string {
   const speedRows = speeds.map((one) => [
     one.model,
     one.engine,
@@ -120,6 +122,14 @@ export function reportText({ speeds, firstTokens, emptyChildBytes, notes }: Engi
     number(one.prefixMs),
     `${(one.warmMs / one.prefixMs).toFixed(1)}x`,
     String(one.reusedTokens),
+  ]);
+  const togetherRows = together.map((one) => [
+    one.model,
+    one.engine,
+    String(one.atOnce),
+    number(one.tokensPerS),
+    one.cpuMs.toFixed(3),
+    `${one.sameTexts}/${one.answers}`,
   ]);
   const empty = Object.entries(emptyChildBytes).map(
     ([engine, bytes]) => `${engine} ${bytes === null ? '?' : (bytes / 1e6).toFixed(1)} MB`,
@@ -148,6 +158,9 @@ export function reportText({ speeds, firstTokens, emptyChildBytes, notes }: Engi
       ...firstRows,
     ]),
     '',
+    'several answers of one model at once, as one batch: tokens of all of them a second',
+    ...table([['model', 'engine', 'at once', 'tokens/s', 'CPU ms/token', 'same text'], ...togetherRows]),
+    '',
     `an engine’s process without a model, resident: ${empty.join(', ')}`,
     ...notes.map((note) => `note: ${note}`),
     '',
@@ -167,7 +180,7 @@ function cpu(answers: readonly Answered[], what: SpeedFigure['what']): number {
     : sum(({ totalCpuMs, firstCpuMs }) => totalCpuMs - firstCpuMs) / sum(({ decoded }) => decoded);
 }
 
-function median(values: readonly number[]): number {
+export function medianOf(values: readonly number[]): number {
   const sorted = values.toSorted(ascending);
   const middle = sorted.length / 2;
   const [low, high] = [sorted[Math.ceil(middle) - 1], sorted[Math.floor(middle)]];

@@ -149,7 +149,8 @@ export async function emptyChildren(clock: Clock): Promise<Readonly<Record<Engin
   return memory;
 }
 
-function textOf(words: number, random: Random): string {
+/** Common words, so many of them. */
+export function textOf(words: number, random: Random): string {
   const word = (): string => WORDS[Math.floor(WORDS.length * random.uniform())] ?? 'the';
   return Array.from({ length: Math.max(1, words) }, word).join(' ');
 }

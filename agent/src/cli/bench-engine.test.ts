@@ -6,6 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vites
 
 import type { Answered } from './bench-engine-process.js';
 import { type EngineReport, firstTokenFigure, reportText, speedFigures } from './bench-engine-report.js';
+import { togetherFigure, type TogetherTurn } from './bench-engine-together.js';
 import { runAgentCli } from './main.js';
 
 let root: string;
@@ -32,13 +33,15 @@ const answer = (firstMs: number, decodeMs: number, text = 'a'): Answered => ({
   ...{ firstCpuMs: 50, totalMs: firstMs + decodeMs, totalCpuMs: 70 },
 });
 
+const turnOf = (...texts: readonly string[]): TogetherTurn => ({ tokens: 20, ms: 100, cpuMs: 60, texts });
+
 describe('fleetgate bench engine', () => {
   it('measures both engines beside the library on a dense model that gguf synth makes', async () => {
     expect(await synth('--experts', '0', '--top-k', '0', '--arch', 'llama')).toBe(0);
     printed = '';
     const options = ['--turns', '1', '--tokens', '6', '--prompt', '9', '--json'];
     expect(await runAgentCli(['bench', 'engine', join(root, 'm.gguf'), ...options]), told).toBe(0);
-    const { speeds, firstTokens, emptyChildBytes } = JSON.parse(printed) as EngineReport;
+    const { speeds, firstTokens, together, emptyChildBytes } = JSON.parse(printed) as EngineReport;
     expect(speeds.map(({ engine, what }) => `${engine} ${what}`)).toEqual([
       'ordinary decode',
       'ordinary prefill',
@@ -54,6 +57,13 @@ describe('fleetgate bench engine', () => {
       ['ordinary', true],
       ['slab-aware', true],
     ]);
+    expect(together.map(({ engine, atOnce }) => [engine, atOnce])).toEqual(
+      ['ordinary', 'slab-aware'].flatMap((engine) => [1, 2, 4, 8].map((atOnce) => [engine, atOnce])),
+    );
+    for (const { tokensPerS, cpuMs, answers } of together) {
+      expect([tokensPerS > 0, cpuMs > 0, answers]).toEqual([true, true, 16]);
+    }
+    expect(together.filter(({ atOnce }) => atOnce === 1).every((one) => one.sameTexts === one.answers)).toBe(true);
     expect(emptyChildBytes.ordinary).toBeGreaterThan(20e6);
   }, 60_000);
 
@@ -74,10 +84,12 @@ describe('fleetgate bench engine', () => {
     const text = reportText({
       speeds: speedFigures('m', turns),
       firstTokens: [first],
+      together: [togetherFigure('m', 'slabs', 2, [turnOf('a', 'b')], [turnOf('a', 'c')])],
       emptyChildBytes: { ordinary: 90e6, slabAware: null },
       notes: ['so'],
     });
     expect(text).toMatch(/ordinary +decode +400 +500 +0\.800 +0\.80-1\.00 +missed 0\.97/);
+    expect(text).toMatch(/m +slab-aware +2 +200 +3\.000 +1\/2/);
     expect(text).toContain('ordinary 90.0 MB, slabAware ?');
   });
 

@@ -26,6 +26,7 @@ import {
   type Subject,
   type Surroundings,
 } from './bench-engine-run.js';
+import { measureTogether, type TogetherFigure } from './bench-engine-together.js';
 import { bytesOption, positiveInteger } from './variant-options.js';
 
 interface Options {
@@ -58,7 +59,7 @@ export function registerBenchEngine(bench: Command): void {
     .command('engine')
     .description(
       'tokens a second of the ordinary and the slab-aware engine against llama.cpp’s own library driven directly, taking ' +
-        'turns; time to the first text cold, warm and after a known beginning; memory without a model (Linux). Measures two ' +
+        'turns; time to the first text cold, warm and after a known beginning; several answers at once; memory without a model (Linux). Measures two ' +
         'bundled models and two that it makes and removes',
     )
     .argument('[files...]', 'GGUF files to measure instead')
@@ -107,11 +108,13 @@ async function measure(
   const empty = await emptyChildren(around.clock);
   const speeds: SpeedFigure[] = [];
   const firstTokens: FirstTokenFigure[] = [];
+  const together: TogetherFigure[] = [];
   for (const subject of subjects) {
     speeds.push(...speedFigures(subject.name, await measureSpeed(subject, around)));
     for (const hosts of ['models', 'slabs'] as const) {
       const measured = await measureFirstTokens(subject, hosts, around);
       firstTokens.push(firstTokenFigure(subject.name, hosts, measured));
+      together.push(...(await measureTogether(subject, hosts, around)));
     }
   }
   const notes = [
@@ -121,7 +124,7 @@ async function measure(
     'with slabs on storage and by task: bench first-token',
   ];
   const emptyChildBytes = { ordinary: empty.models ?? null, slabAware: empty.slabs ?? null };
-  return { speeds, firstTokens, emptyChildBytes, notes };
+  return { speeds, firstTokens, together, emptyChildBytes, notes };
 }
 
 function bundled({ turns, tokens, prompt, threads }: Options): readonly Subject[] {
