@@ -20,6 +20,8 @@ export interface SpeedFigure {
   /** CPU time a token over all turns, ms: of the process that computes and of its caller. */
   readonly oursCpuMs: number;
   readonly directCpuMs: number;
+  /** The library's CPU time a token over ours, the median of the turns': what other processes disturb less. */
+  readonly cpuRatio: number;
   /** Of the turns, how many had the library's own text, to the letter. */
   readonly sameTexts: number;
   readonly turns: number;
@@ -63,6 +65,7 @@ export function speedFigures(model: string, turns: readonly Turn[]): readonly Sp
           turns.map((turn) => turn[engine]),
           what,
         ),
+        cpuRatio: medianOf(turns.map((turn) => cpu([turn.direct], what) / cpu([turn[engine]], what))),
         directCpuMs: cpu(
           turns.map(({ direct }) => direct),
           what,
@@ -109,6 +112,7 @@ export function reportText({ speeds, firstTokens, together, emptyChildBytes, not
     `${one.spread[0].toFixed(2)}-${one.spread[1].toFixed(2)}`,
     one.wanted === undefined ? '' : `${one.ratio >= one.wanted ? 'met' : 'missed'} ${one.wanted}`,
     `${one.oursCpuMs.toFixed(3)} / ${one.directCpuMs.toFixed(3)}`,
+    one.cpuRatio.toFixed(3),
     `${one.sameTexts}/${one.turns}`,
   ]);
   const firstRows = firstTokens.map((one) => [
@@ -137,7 +141,7 @@ export function reportText({ speeds, firstTokens, together, emptyChildBytes, not
   return [
     'tokens a second through the Engine port (child process, text to the caller), and of llama.cpp’s library by itself',
     ...table([
-      ['model', 'engine', '', 'ours', 'library', 'ratio', 'turns', 'bar', 'CPU ms/token', 'same text'],
+      ['model', 'engine', '', 'ours', 'library', 'ratio', 'turns', 'bar', 'CPU ms/token', 'ratio', 'same text'],
       ...speedRows,
     ]),
     '',

@@ -72,7 +72,14 @@ describe('fleetgate bench engine', () => {
     const ours = [answer(10, 25), answer(100, 250), answer(20, 20)];
     const turns = direct.map((one, i) => ({ direct: one, models: ours[i] ?? one, slabs: one }));
     const [decode, prefill, ...slabs] = speedFigures('m', turns);
-    expect(decode).toMatchObject({ ratio: 0.8, spread: [0.8, 1], direct: 500, oursCpuMs: 2, directCpuMs: 2 });
+    expect(decode).toMatchObject({
+      ratio: 0.8,
+      spread: [0.8, 1],
+      direct: 500,
+      oursCpuMs: 2,
+      directCpuMs: 2,
+      cpuRatio: 1,
+    });
     expect(prefill).toMatchObject({ ratio: 1, spread: [0.5, 1], ours: 5000, oursCpuMs: 0.5 });
     expect(slabs.map(({ ratio, sameTexts, wanted }) => [ratio, sameTexts, wanted])).toEqual([
       [1, 3, undefined],

@@ -20,6 +20,8 @@ export interface ChildEvents {
 export type ChildHosts = 'models' | 'slabs';
 const CHILD_ENTRIES = { models: './llama-engine-child.js', slabs: './slab-engine-child.js' } as const;
 
+/** A nursery that does not grow: 12 MB less, for a collection every hundred tokens or so. */
+const LEAN = ['--max-semi-space-size=1'];
 /** Loading the runtime blocks the child for a while, longer on small boards. */
 const START_DEADLINE = milliseconds(60_000);
 /** From SIGTERM to SIGKILL. */
@@ -64,7 +66,7 @@ export class LlamaChildProcess {
     this.#settleStart = { resolve, reject };
     this.#child = fork(processEntry(import.meta.url, CHILD_ENTRIES[hosts]), [JSON.stringify(options)], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-      execArgv: [],
+      execArgv: LEAN,
     });
     const { promise: ended, resolve: end } = withResolvers<void>();
     this.#ended = ended;

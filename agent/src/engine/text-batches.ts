@@ -1,12 +1,12 @@
 import type { Clock } from '@fleetgate/shared/clock';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
-/** Between two messages: the agent holds text back for longer. Models slower than that have a message a token. */
-const GAP = milliseconds(10);
+/** Between two messages, as the agent has between its own. Models slower than that have a message a token. */
+const GAP = milliseconds(25);
 
 /**
  * Text of an answer on its way out of the engine's process: the first piece at once, then at most one message in a gap. A
- * message costs 0.1 ms on either side, as much as small models take for a token.
+ * message costs its two sides 0.1 ms each, and three times that where a model has just gone through the caches.
  */
 export class TextBatches {
   readonly #clock: Clock;

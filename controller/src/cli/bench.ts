@@ -39,6 +39,15 @@ interface BenchOptions extends BenchSolveOptions, BenchMoe2Options, BenchVoteOpt
   readonly json?: boolean;
 }
 
+/** They belong to the agent: `fleetgate` hands them over before this program starts. */
+const DEVICE_BENCHES = `
+Of this machine as a device, each with its own --help and without a fleet:
+  bench engine       our engines beside llama.cpp's library driven directly; time to the first text
+  bench offload      slabs kept by us beside stock llama.cpp's mapping, under memory caps
+  bench first-token  time to the first token of a mixture kept on storage
+  bench batching     what starting jobs by shared slabs saves
+`;
+
 /** `fleetgate bench`: figures of a running system, each beside its peer's or limit's from the same run. */
 export function registerBench(program: Command): void {
   const command = program
@@ -66,7 +75,8 @@ export function registerBench(program: Command): void {
       [],
     )
     .option('--remote', 'allow a controller on another machine; `budget` changes its budgets for some minutes')
-    .option('--json', 'print one JSON document');
+    .option('--json', 'print one JSON document')
+    .addHelpText('after', DEVICE_BENCHES);
   addBenchPredictorOptions(addBenchVoteOptions(addBenchMoe2Options(addBenchSolveOptions(command)))).action(
     (what: Bench | 'all', options: BenchOptions) => bench(what, options),
   );
