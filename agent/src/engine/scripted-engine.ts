@@ -19,29 +19,30 @@ import type {
   MixStep,
   ScoreResult,
 } from './engine.js';
-import { checkEmbedded, unitVector } from './embedding.js';
 import { EngineStatus } from './engine-status.js';
 import { cancelled } from './llama-failure.js';
 import { checkTopLogProbs } from './llama-grammar.js';
-import { choicesOf, END_TOKEN, lettersOf, offered, promptOf, words } from './script.js';
+import {
+  choicesOf,
+  END_TOKEN,
+  offered,
+  partOf,
+  promptOf,
+  type Script,
+  scriptedScore,
+  scriptedVectors,
+  wordOf,
+} from './script.js';
+import { ScriptedJobs } from './scripted-jobs.js';
 import { orAborted, pause } from './waiting.js';
 
-export interface ScriptedEngineOptions {
+export interface ScriptedEngineOptions extends Script {
   readonly clock: Clock;
-  /** The answer to a prompt, one element per token. Default: the prompt's own words. */
-  readonly answer?: (variant: VariantId, prompt: string) => readonly string[];
   readonly loadTime?: Milliseconds;
   readonly prefill?: Milliseconds;
   readonly perToken?: Milliseconds;
   readonly memory?: Bytes;
-  /** How sure it is of each of its tokens: a probability. Default: 0.9. */
-  readonly sureness?: (variant: VariantId, prompt: string) => number;
 }
-
-const SURENESS = 0.9;
-
-/** Runs at most so many tokens whatever the script says. */
-const LONGEST_ANSWER = 131_072;
 
 /**
  * A fake engine for tests: deterministic answers, delays by the given clock, failures on demand. No model is involved.
@@ -50,7 +51,7 @@ export class ScriptedEngine implements Engine {
   readonly kind = 'scripted';
   readonly #options: ScriptedEngineOptions;
   readonly #resident = new Map<VariantId, { model: EngineModel; loaded: LoadedModel }>();
-  readonly #jobs = new Map<AbortController, VariantId>();
+  readonly #jobs = new ScriptedJobs();
   readonly #status = new EngineStatus();
   readonly #slabsPerToken = new Map<VariantId, number | undefined>();
   #failLoad: FleetError | undefined;
@@ -75,7 +76,7 @@ export class ScriptedEngine implements Engine {
   crash(): void {
     const error = new FleetError('engine.crashed', 'the scripted engine crashed', { retryable: true });
     this.#resident.clear();
-    for (const job of this.#jobs.keys()) job.abort(error);
+    this.#jobs.failAll(error);
     this.#status.set({ state: 'restarting', reason: error.message });
   }
 
@@ -112,7 +113,7 @@ export class ScriptedEngine implements Engine {
 
   async unload(variant: VariantId): Promise<void> {
     this.#resident.delete(variant);
-    for (const [job, owner] of this.#jobs) if (owner === variant) job.abort();
+    this.#jobs.cancel(variant);
   }
 
   async generate(
@@ -130,7 +131,7 @@ export class ScriptedEngine implements Engine {
     checkTopLogProbs(topLogProbs);
     const { model, promptTokens, script, room, failure, sureness } = this.#begin(variant, input, sampling.maxTokens);
     const answer = new AnswerText([...sampling.stop, ...model.stop], input.kind, onText);
-    return this.#asJob(variant, signal, async (job) => {
+    return this.#jobs.during(variant, signal, async (job) => {
       const startedAt = this.#options.clock.now();
       await this.#wait(this.#options.prefill ?? milliseconds(0), job);
       const firstAt = this.#options.clock.now();
@@ -168,7 +169,7 @@ export class ScriptedEngine implements Engine {
     let text = '';
     const answer = new AnswerText([...stop, ...model.stop], input.kind, (piece) => (text += piece));
     const { prefill = milliseconds(0), perToken = milliseconds(0) } = this.#options;
-    return this.#asJob(variant, signal, async (job) => {
+    return this.#jobs.during(variant, signal, async (job) => {
       let sent = 0;
       const ended = (finishReason: GenerateResult['finishReason']): MixResult => {
         if (job.reason instanceof FleetError) throw job.reason;
@@ -186,10 +187,8 @@ export class ScriptedEngine implements Engine {
         const token = await orAborted(choose(offer), job);
         if (token === undefined) return ended('cancelled');
         if (token === END_TOKEN) return ended('stop');
-        const word = script[token - 1];
-        if (word === undefined) throw new FleetError('request.invalid', `there is no token ${token}`);
+        answer.push(wordOf(script, token));
         sent++;
-        answer.push(word);
         if (answer.stopped) return ended('stop');
         if (sent >= room) return ended('length');
       }
@@ -205,32 +204,14 @@ export class ScriptedEngine implements Engine {
     detail?: 'tokens',
   ): Promise<ScoreResult> {
     this.#model(variant);
-    const length = Buffer.byteLength(completion);
-    const tokenBits = words(completion).map((word) => Buffer.byteLength(word));
-    return {
-      bits: length,
-      bytes: length,
-      promptTokens: words(prompt).length,
-      scoredTokens: tokenBits.length,
-      duration: milliseconds(0),
-      ...(detail === undefined ? {} : { promptBits: Buffer.byteLength(prompt), tokenBits }),
-    };
+    return scriptedScore(prompt, completion, detail);
   }
 
   /** Texts of the same letters have the same vector. */
   async embed(variant: VariantId, texts: readonly string[], signal: AbortSignal): Promise<EmbedResult> {
     const { contextTokens } = this.#model(variant);
     if (signal.aborted) throw cancelled('embedding');
-    const lengths = texts.map((text) => words(text).length);
-    for (const [i, length] of lengths.entries()) {
-      if (length === 0) throw new FleetError('request.invalid', `text ${i} is empty`);
-      checkEmbedded(length, contextTokens, i);
-    }
-    return {
-      vectors: texts.map((text) => unitVector(lettersOf(text))),
-      promptTokens: lengths.reduce((sum, length) => sum + length, 0),
-      duration: milliseconds(0),
-    };
+    return scriptedVectors(texts, contextTokens);
   }
 
   /** Of models loaded with a way of serving; it answers the same with any number of slabs. */
@@ -255,30 +236,10 @@ export class ScriptedEngine implements Engine {
   /** What a job has to work with. Throws `request.invalid` for a prompt that does not fit. */
   #begin(variant: VariantId, input: GenerateInput, maxTokens: number) {
     const model = this.#model(variant);
-    const prompt = promptOf(input);
-    const promptTokens = words(prompt).length;
-    if (promptTokens >= model.contextTokens) {
-      throw new FleetError(
-        'request.invalid',
-        `the prompt has ${promptTokens} tokens, expected less than ${model.contextTokens}`,
-      );
-    }
+    const part = partOf(this.#options, model, input, maxTokens);
     const failure = this.#failJob;
     this.#failJob = undefined;
-    const script = this.#options.answer?.(variant, prompt) ?? words(prompt);
-    const sureness = this.#options.sureness?.(variant, prompt) ?? SURENESS;
-    const room = Math.min(maxTokens, model.contextTokens - promptTokens, LONGEST_ANSWER);
-    return { model, promptTokens, script, room, failure, sureness };
-  }
-
-  async #asJob<T>(variant: VariantId, signal: AbortSignal, run: (job: AbortSignal) => Promise<T>): Promise<T> {
-    const job = new AbortController();
-    this.#jobs.set(job, variant);
-    try {
-      return await run(AbortSignal.any([signal, job.signal]));
-    } finally {
-      this.#jobs.delete(job);
-    }
+    return { model, failure, ...part };
   }
 
   #model(variant: VariantId): EngineModel {
