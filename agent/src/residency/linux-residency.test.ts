@@ -1,10 +1,11 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import {
   copyFileSync,
   mkdtempSync,
   readdirSync,
   renameSync,
   rmSync,
+  statfsSync,
   statSync,
   truncateSync,
   utimesSync,
@@ -25,6 +26,8 @@ import type { SlabResidency } from './residency.js';
 import { slabPages } from './slab-pages.js';
 
 const MOE = fileURLToPath(new URL('../../../experts/moe/moe-q8_0.gguf', import.meta.url));
+/** `TMPFS_MAGIC` of `linux/magic.h`. */
+const TMPFS = 0x01021994;
 const TOKENS = Array.from({ length: 24 }, (_, i) => (i * 37 + 11) % 900);
 
 const folder = mkdtempSync(join(tmpdir(), 'fleetgate-residency-'));
@@ -108,6 +111,21 @@ describe('residency', () => {
     expect(figures.residentBytes).toBeLessThanOrEqual(budget(20));
     expect(figures.bytesRead).toBeGreaterThan(0);
     expect(residency.figures().routed).toBe(0);
+  });
+
+  it.for(['cache', 'hint'] as const)('leaves no zeros of a skeleton in memory (%s)', async (strategy, { skip }) => {
+    const cached = (path: string): number => {
+      const { status, stdout } = spawnSync('fincore', ['-b', '-n', '-o', 'RES', path], { encoding: 'utf8' });
+      if (status !== 0) skip('fincore is not installed');
+      return Number(stdout.trim());
+    };
+    if (statfsSync(folder).type === TMPFS) skip('a file in memory is in memory');
+    const prepared = await prepareSlabs({ path: file, layout, strategy, budgetBytes: budget(20) });
+    const model = loaded(prepared.loadPath);
+    expect(cached(prepared.loadPath)).toBeGreaterThan(layout.slabsBytes);
+    model.residency = await prepared.attach();
+    expect(cached(prepared.loadPath)).toBeLessThan(layout.otherBytes + 0.3 * layout.slabsBytes);
+    expect(answers(model)).toEqual(plainLogits);
   });
 
   it.each(['cache', 'hint'] as const)(

@@ -1,4 +1,4 @@
-import { realpathSync } from 'node:fs';
+import { closeSync, openSync, realpathSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 import { FleetError } from '@fleetgate/shared/errors';
@@ -117,7 +117,10 @@ async function attach(attaching: Attaching): Promise<SlabResidency> {
   const source = ModelSource.open(path);
   if (strategy === 'hint') {
     const { populate = false } = options;
-    return new HintResidency({ libc, pages, mapping, source, overSkeleton: loadPath !== path, populate });
+    const overSkeleton = loadPath !== path;
+    const residency = new HintResidency({ libc, pages, mapping, source, overSkeleton, populate });
+    if (overSkeleton) forgetHoles(libc, loadPath);
+    return residency;
   }
   const slabs = pages.layers * pages.slabsPerLayer;
   const policy = options.policy ?? decayedFrequency(slabs, options.frequencies);
@@ -130,10 +133,24 @@ async function attach(attaching: Attaching): Promise<SlabResidency> {
     onWaiting: options.onWaiting,
   });
   const places = new SlabPlaces(libc, mapping, pages);
+  if (loadPath !== path) forgetHoles(libc, loadPath);
   const residency = new CacheResidency({
     ...{ pages, places, source, cache, reads },
     prefetch: new Prefetch(pages, options.prefetch),
   });
   if (options.frequencies !== undefined) residency.fill();
   return residency;
+}
+
+/**
+ * llama.cpp has every page of a mapping read when it loads a model: those of a skeleton's holes, a zero for every byte of the
+ * slabs, would push out what is of use. Pages that are mapped stay.
+ */
+function forgetHoles(libc: Libc, skeleton: string): void {
+  const fd = openSync(skeleton, 'r');
+  try {
+    libc.forgetCached(fd, 0, 0);
+  } finally {
+    closeSync(fd);
+  }
 }
