@@ -25,7 +25,10 @@ export interface TogetherTurn {
 }
 
 const AT_ONCE = [1, 2, 4, 8] as const;
-const ANSWERS = 16;
+const ANSWERS = 8;
+/** Enough, and large models take seconds for each. */
+const MOST_TOKENS = 24;
+const MOST_TURNS = 3;
 /** Short: what is measured is the tokens of the answers. */
 const PROMPT_WORDS = 8;
 
@@ -44,16 +47,21 @@ export async function measureTogether(
     }
     const turns: TogetherTurn[][] = AT_ONCE.map(() => []);
     // The first one warms up.
-    for (let turn = 0; turn <= subject.turns; turn++) {
+    const wanted = Math.min(MOST_TURNS, subject.turns);
+    for (let turn = 0; turn <= wanted; turn++) {
       const prompts = Array.from({ length: ANSWERS }, () => textOf(PROMPT_WORDS, random));
       for (let i = 0; i < engines.length; i++) {
         const at = (turn + i) % engines.length;
         const [engine, atOnce] = [engines[at], AT_ONCE[at]];
         if (engine === undefined || atOnce === undefined) continue;
-        const measured = await answerAll(engine, prompts, { atOnce, tokens: subject.tokens, signal });
+        const measured = await answerAll(engine, prompts, {
+          atOnce,
+          tokens: Math.min(MOST_TOKENS, subject.tokens),
+          signal,
+        });
         if (turn > 0) turns[at]?.push(measured);
       }
-      tell(`${subject.name}, at once: turn ${turn} of ${subject.turns}`);
+      tell(`${subject.name}, at once: turn ${turn} of ${wanted}`);
     }
     return AT_ONCE.map((atOnce, at) => togetherFigure(subject.name, hosts, atOnce, turns[at] ?? [], turns[0] ?? []));
   } finally {

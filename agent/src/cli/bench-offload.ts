@@ -1,21 +1,16 @@
-import { join } from 'node:path';
 import { release } from 'node:os';
 
 import { FleetError } from '@fleetgate/shared/errors';
-import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 
-import { writeSynth } from '../gguf/disk-synth.js';
-import { type SlabLayout, slabBytesOf, slabLayout } from '../gguf/slab-layout.js';
-import { synthModel } from '../gguf/synth.js';
+import { slabBytesOf } from '../gguf/slab-layout.js';
 import { topicText } from '../gguf/synth-topics.js';
 import { chooseResidency, kernelVersion, type ResidencyFacts } from '../residency/residency-choice.js';
-import { frequenciesOf } from '../slabs/cache-simulation.js';
 import type { PrefetchRule } from '../slabs/prefetch.js';
 import { bytesOf, figuresOf, isLossless, type OffloadReport, reportText } from './bench-offload-report.js';
-import { BenchProcess } from './bench-offload-process.js';
-import { type Contest, type Course, floorsOf, forgetFile, runContest, slabsOf } from './bench-offload-run.js';
-import { type BenchStorage, openSandbox, openStorage } from './bench-offload-sandbox.js';
+import { makeModel, type Model, SEED } from './bench-offload-model.js';
+import { type Contest, type Course, floorsOf, runContest } from './bench-offload-run.js';
+import { type BenchStorage, openStorage } from './bench-offload-sandbox.js';
 import { bytesOption, positiveInteger } from './variant-options.js';
 
 interface Options {
@@ -33,17 +28,6 @@ interface Options {
   readonly json?: boolean;
 }
 
-interface Model {
-  readonly path: string;
-  readonly copy: string;
-  readonly layout: SlabLayout;
-  /** Uses per token of each slab in another text than the one that is measured. */
-  readonly frequencies: readonly number[];
-}
-
-const SHAPE = { slabsPerLayer: 64, slabsPerToken: 4, embedding: 1024, slabWidth: 768, heads: 16 };
-/** Of such a layer: 64 slabs of 2.5 MB, and attention. */
-const LAYER_BYTES = 163_700_000;
 /** llama.cpp's own default (`n_ubatch`). */
 const STOCK_BATCH_TOKENS = 512;
 /** As the slab-aware engine does. */
@@ -51,9 +35,6 @@ const BATCH_TOKENS = 512;
 /** Measured for this shape: what an evaluation's buffers take, per token of a batch; a context's cache, per token. */
 const BUFFER_BYTES = 60_000;
 const CONTEXT_TOKEN_BYTES = 1024;
-const PROFILE_TOKENS = 300;
-const SEED = 1;
-const PROFILE_SEED = 2;
 /** At slow storage so many tokens of the others: it takes long, and spreads little. */
 const SLOW_SHARE = 0.6;
 const SLOW = 200e6;
@@ -70,8 +51,16 @@ export function registerBenchOffload(bench: Command): void {
         'memory cap, taking turns (Linux; caps, throttling and a disk of its own need root). Makes and removes a model',
     )
     .option('--size <bytes>', 'size of the model that is made', bytesOption, 2.6e9)
-    .option('--caps <list>', `caps, in per cent of the model, or ${FITS}`, capList, ['35', '50', FITS])
-    .option('--storage <list>', 'speeds of storage per second, or max', speedList, [undefined, 400e6, 90e6])
+    .addOption(
+      new Option('--caps <list>', `caps, in per cent of the model, or ${FITS}`)
+        .argParser(capList)
+        .default(['35', '50', FITS], `35,50,${FITS}`),
+    )
+    .addOption(
+      new Option('--storage <list>', 'speeds of storage per second, or max')
+        .argParser(speedList)
+        .default([undefined, 400e6, 90e6], 'max,400MB,90MB'),
+    )
     .addOption(new Option('--strategy <name>', 'instead of the one chosen by rule').choices(['hint', 'cache']))
     .option('--tokens <n>', 'tokens decoded at each speed', positiveInteger, 40)
     .option('--turns <n>', 'turns that they are cut into', positiveInteger, 5)
@@ -112,7 +101,7 @@ async function measure(
   withCopy: boolean,
   signal: AbortSignal,
 ): Promise<OffloadReport> {
-  const model = await makeModel(options, storage, withCopy, signal);
+  const model = await makeModel(options.size, storage, withCopy, tell, signal);
   const { layout, frequencies } = model;
   const weights = layout.slabsBytes + layout.otherBytes;
   const notes = [
@@ -151,52 +140,6 @@ function noFigures(): OffloadReport['figures'] {
 
 function noBytes(): OffloadReport['bytes'] {
   return [];
-}
-
-async function makeModel(
-  { size }: Options,
-  storage: BenchStorage,
-  withCopy: boolean,
-  signal: AbortSignal,
-): Promise<Model> {
-  const layers = Math.max(2, Math.round(size / LAYER_BYTES));
-  const synthetic = synthModel({ ...SHAPE, architecture: 'qwen3moe', layers, type: 'q8_0', seed: SEED });
-  const path = join(storage.folder, 'model.gguf');
-  tell('making the model');
-  await writeSynth(synthetic, SEED, path, signal);
-  const copy = withCopy ? join(storage.folder, 'copy.gguf') : path;
-  if (withCopy) await writeSynth(synthetic, SEED, copy, signal);
-  const layout = slabLayout(await readGguf(path), path);
-  if (layout === undefined) throw new FleetError('internal.invariant', 'the model that was made has no slabs');
-  const frequencies = await profile(path, layout, storage, topicText(PROFILE_SEED, PROFILE_TOKENS), signal);
-  return { path, copy, layout, frequencies };
-}
-
-/** Uses of slabs in another text, as a task's profile would have them; without caps, and forgotten by the kernel after. */
-async function profile(
-  path: string,
-  { slabsPerLayer, layers }: SlabLayout,
-  { device }: BenchStorage,
-  tokens: readonly number[],
-  signal: AbortSignal,
-): Promise<readonly number[]> {
-  tell('profiling another text');
-  const process_ = await BenchProcess.start(
-    await openSandbox(`fleetgate-bench-${process.pid}-profile`, undefined, device),
-  );
-  try {
-    const contextTokens = tokens.length;
-    await process_.ask(
-      { kind: 'open', path, variant: 'none', budgetBytes: 0, batchTokens: 1, contextTokens, threads: 1 },
-      signal,
-    );
-    const { trace = [] } = await process_.ask({ kind: 'decode', tokens, trace: true }, signal);
-    const shape = { slabsPerLayer, slabBytes: layers.map(slabBytesOf), capacityBytes: 0 };
-    return [...frequenciesOf(slabsOf(trace), shape)];
-  } finally {
-    await process_.close();
-    await forgetFile(path);
-  }
 }
 
 interface Plan {
