@@ -6,7 +6,7 @@ import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
 import { type Clock, systemClock } from '@fleetgate/shared/clock';
 import { claimDataDir } from '@fleetgate/shared/disk-data-dir';
 import { FleetError } from '@fleetgate/shared/errors';
-import { type Serving, servedMemory } from '@fleetgate/shared/catalogue/serving';
+import { adapterBytesOf, type Serving, servedMemory } from '@fleetgate/shared/catalogue/serving';
 import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 import { estimateMemory, slabsBytesOf } from '@fleetgate/shared/gguf/facts';
 import type { DeviceId, VariantId } from '@fleetgate/shared/ids';
@@ -188,7 +188,7 @@ interface Served {
 async function estimateServed(path: string, { contextTokens, sequences, serving }: Served): Promise<number> {
   const header = await readGguf(path);
   const whole = estimateMemory(header, contextTokens, sequences, path);
-  return servedMemory(whole, slabsBytesOf(header), serving);
+  return servedMemory(whole, slabsBytesOf(header), serving) + adapterBytesOf(serving);
 }
 
 function threadsOf(config: AgentConfig, board: BoardProfile, cores: number): number {

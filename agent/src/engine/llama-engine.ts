@@ -7,8 +7,8 @@ import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { type Random, systemRandom } from '@fleetgate/shared/random';
 import { bytes } from '@fleetgate/shared/units/quantity';
 
-import { adapterBytes } from '../gguf/disk-lora.js';
-import { weightBytes } from '../gguf/lora.js';
+import { adapterBytes } from '@fleetgate/shared/gguf/disk-lora';
+import { weightBytes } from '@fleetgate/shared/gguf/lora';
 import { ChildCalls, type OnText } from './child-calls.js';
 import type {
   EmbedResult,

@@ -7,7 +7,7 @@ import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 import { afterAll, describe, expect, it } from 'vitest';
 
 import { writeLora } from './lora.fixture.js';
-import { loraFault } from './lora.js';
+import { loraFault } from '@fleetgate/shared/gguf/lora';
 
 const MATH = fileURLToPath(new URL('../../../experts/math/math-q8_0.gguf', import.meta.url));
 const QUERY = 'blk.0.attn_q.weight';

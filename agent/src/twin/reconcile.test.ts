@@ -1,11 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
+import { buildKey, filesOf } from '@fleetgate/shared/catalogue/serving';
 import { variantId } from '@fleetgate/shared/ids';
 import type { Desired, DesiredVariant } from '@fleetgate/shared/protocol/twin';
 
 import { type LocalState, reconcile, type ResidentVariant, type Resources } from './reconcile.js';
-import { type Step, variantOf } from './steps.js';
+import { isWanted, type Step, variantOf } from './steps.js';
 
 const sha = (n: number): string => n.toString(16).padStart(64, '0');
 
@@ -23,6 +24,12 @@ function aDesired(variants: readonly DesiredVariant[], state: Desired['state'] =
     variants: [...variants],
     telemetry: { sampleMs: 1000, batchMs: 5000 },
   };
+}
+
+/** A way of serving with these adapters, 10 bytes each. */
+function laidOver(adapters: readonly number[]): Pick<DesiredVariant, 'serving'> {
+  if (adapters.length === 0) return {};
+  return { serving: { adapters: adapters.map((n) => ({ sha256: sha(100 + n), sizeBytes: 10, scale: 1 })) } };
 }
 
 interface Mutable {
@@ -47,19 +54,19 @@ function apply(step: Step, state: Mutable, resources: Resources): void {
   switch (step.kind) {
     case 'fetch':
     case 'verify':
-      state.stored.set(step.variant.sha256, { sizeBytes: step.variant.sizeBytes, state: 'verified' });
+      state.stored.set(step.file.sha256, { sizeBytes: step.file.sizeBytes, state: 'verified' });
       return;
     case 'evict':
       state.stored.delete(step.sha256);
       return;
     case 'load': {
-      expect(state.stored.get(step.variant.sha256)?.state).toBe('verified');
+      for (const { sha256 } of filesOf(step.variant)) expect(state.stored.get(sha256)?.state).toBe('verified');
       state.resident.set(step.variant.variantId, { ...step.variant, memoryBytes: resources.memoryOf(step.variant) });
       return;
     }
     case 'measure':
       expect(state.resident.get(step.variant.variantId)?.sha256).toBe(step.variant.sha256);
-      state.measured.add(step.variant.sha256);
+      state.measured.add(buildKey(step.variant));
       return;
     case 'unload':
       state.resident.delete(step.variantId);
@@ -138,6 +145,41 @@ describe('reconcile', () => {
     expect(kinds(steps(0))).toEqual(['evict bytes', 'evict bytes', 'fetch v1', 'load v1']);
   });
 
+  it('fetches adapters once, beside the file, and evicts none that is wanted', () => {
+    const poet = aVariant(1, laidOver([1, 2]));
+    const other = aVariant(2, { sha256: sha(1), ...laidOver([2]) });
+    const state = empty();
+    const { steps } = reconcile(aDesired([poet, other]), asLocal(state), RESOURCES);
+    const files = steps.map((step) => (step.kind === 'fetch' ? step.file.sha256 : step.kind));
+    expect(files).toEqual([sha(1), sha(101), sha(102), 'load', 'load']);
+    for (const n of [101, 102, 103]) state.stored.set(sha(n), { sizeBytes: 10, state: 'unverified' });
+    const full = reconcile(aDesired([poet]), asLocal(state), { ...RESOURCES, freeDiskBytes: 0 });
+    expect(full.steps.map((step) => (step.kind === 'evict' ? step.sha256 : step.kind))).toEqual([
+      sha(103),
+      'fetch',
+      'verify',
+      'verify',
+      'load',
+    ]);
+  });
+
+  it('goes on with a file while any build that is wanted has it', () => {
+    const poet = aVariant(1, laidOver([1]));
+    const [, step] = reconcile(aDesired([poet]), asLocal(empty()), RESOURCES).steps;
+    expect(step).toMatchObject({ kind: 'fetch', file: { sha256: sha(101) } });
+    if (step === undefined) return;
+    expect(isWanted(step, aDesired([aVariant(1, laidOver([2, 1]))]))).toBe(true);
+    expect(isWanted(step, aDesired([aVariant(1, laidOver([2]))]))).toBe(false);
+  });
+
+  it('loads a variant again when its adapters changed', () => {
+    const state = empty();
+    for (const n of [1, 101, 102]) state.stored.set(sha(n), { sizeBytes: 100, state: 'verified' });
+    state.resident.set(variantId('v1'), { ...aVariant(1, laidOver([1])), memoryBytes: 100 });
+    const { steps } = reconcile(aDesired([aVariant(1, laidOver([2]))]), asLocal(state), RESOURCES);
+    expect(kinds(steps)).toEqual(['unload v1', 'load v1']);
+  });
+
   it('says which variants do not fit, and why', () => {
     const memoryOf = (variant: DesiredVariant) => (variant.variantId === 'v2' ? 950 : 100);
     const resources = { ...RESOURCES, memoryOf, slots: 2 };
@@ -174,6 +216,7 @@ describe('reconcile', () => {
     fc.record({
       n: fc.integer({ min: 0, max: 9 }),
       build: fc.integer({ min: 0, max: 1 }),
+      adapters: fc.array(fc.integer({ min: 0, max: 3 }), { maxLength: 2 }),
       purpose: fc.constantFrom('serve' as const, 'measure' as const),
       contextTokens: fc.constantFrom(256, 512),
     }),
@@ -193,8 +236,8 @@ describe('reconcile', () => {
   it('reaches the desired state without ever exceeding memory or slots, and then has nothing to do', () => {
     fc.assert(
       fc.property(worlds, fc.constantFrom('whole list' as const, 'first step' as const), (world, pace) => {
-        const toVariant = ({ n, build, purpose, contextTokens }: (typeof world.desired)[number]) =>
-          aVariant(n, { sha256: sha(n + 10 * build), purpose, contextTokens });
+        const toVariant = ({ n, build, adapters, purpose, contextTokens }: (typeof world.desired)[number]) =>
+          aVariant(n, { sha256: sha(n + 10 * build), purpose, contextTokens, ...laidOver(adapters) });
         const memoryOf = (variant: DesiredVariant) => world.memory[Number.parseInt(variant.sha256, 16)] ?? 0;
         const { budget: memoryBudgetBytes, slots, free } = world;
         const resources: Resources = { ...RESOURCES, memoryBudgetBytes, slots, memoryOf, freeDiskBytes: free };
@@ -202,16 +245,20 @@ describe('reconcile', () => {
         const used = () => [...state.resident.values()].reduce((total, resident) => total + resident.memoryBytes, 0);
         for (const n of world.measured) state.measured.add(sha(n));
         for (const variant of world.before.map(toVariant)) {
-          state.stored.set(variant.sha256, { sizeBytes: 100, state: 'unverified' });
+          for (const { sha256, sizeBytes } of filesOf(variant)) {
+            state.stored.set(sha256, { sizeBytes, state: 'unverified' });
+          }
           const memoryBytes = memoryOf(variant);
           const fits = state.resident.size < slots && used() + memoryBytes <= memoryBudgetBytes;
           if (fits) state.resident.set(variant.variantId, { ...variant, memoryBytes });
         }
         const desired = aDesired(world.desired.map(toVariant), world.state);
+        const wantedFiles = desired.variants.flatMap((variant) => filesOf(variant).map(({ sha256 }) => sha256));
         let rounds = 0;
         let answer = reconcile(desired, asLocal(state), resources);
         while (answer.steps.length > 0) {
           for (const step of pace === 'whole list' ? answer.steps : answer.steps.slice(0, 1)) {
+            if (step.kind === 'evict') expect(wantedFiles).not.toContain(step.sha256);
             apply(step, state, resources);
             expect(used()).toBeLessThanOrEqual(memoryBudgetBytes);
             expect(state.resident.size).toBeLessThanOrEqual(slots);
@@ -227,10 +274,11 @@ describe('reconcile', () => {
           expect(state.resident.get(variant.variantId)).toMatchObject({
             sha256: variant.sha256,
             contextTokens: variant.contextTokens,
+            ...(variant.serving === undefined ? {} : { serving: variant.serving }),
           });
         }
         for (const variant of wanted) {
-          if (variant.purpose === 'measure') expect(state.measured.has(variant.sha256)).toBe(true);
+          if (variant.purpose === 'measure') expect(state.measured.has(buildKey(variant))).toBe(true);
         }
       }),
       { numRuns: 500 },

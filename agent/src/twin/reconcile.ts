@@ -1,8 +1,8 @@
-import { buildKey, type Serving } from '@fleetgate/shared/catalogue/serving';
+import { buildKey, filesOf, type Serving } from '@fleetgate/shared/catalogue/serving';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { Desired, DesiredVariant } from '@fleetgate/shared/protocol/twin';
 
-import type { Step } from './steps.js';
+import type { Step, VariantFile } from './steps.js';
 
 /** A variant in the engine. */
 export interface ResidentVariant {
@@ -191,18 +191,10 @@ class StepPlan {
     };
   }
 
-  /** Has the artefact fetched and verified, where the engine needs it. */
+  /** Has its file and those of its adapters fetched and verified, where the engine needs them. */
   store(variant: DesiredVariant): void {
     if (!this.resources.needsArtefacts) return;
-    const stored = this.#stored.get(variant.sha256);
-    if (stored === undefined) {
-      this.#makeRoom(variant.sizeBytes);
-      this.steps.push({ kind: 'fetch', variant });
-      this.#free -= variant.sizeBytes;
-    } else if (stored.state === 'unverified') {
-      this.steps.push({ kind: 'verify', variant });
-    }
-    this.#stored.set(variant.sha256, { sizeBytes: variant.sizeBytes, state: 'verified' });
+    for (const file of filesOf(variant)) this.#storeFile(variant, file);
   }
 
   /** False when it does not fit beside what is resident. */
@@ -224,6 +216,19 @@ class StepPlan {
     for (const variantId of [...this.#resident.keys()]) if (!kept.has(variantId)) this.unload(variantId);
   }
 
+  #storeFile(variant: DesiredVariant, { sha256, sizeBytes }: VariantFile): void {
+    const file = { sha256, sizeBytes };
+    const stored = this.#stored.get(sha256);
+    if (stored === undefined) {
+      this.#makeRoom(sizeBytes);
+      this.steps.push({ kind: 'fetch', variant, file });
+      this.#free -= sizeBytes;
+    } else if (stored.state === 'unverified') {
+      this.steps.push({ kind: 'verify', variant, file });
+    }
+    this.#stored.set(sha256, { sizeBytes, state: 'verified' });
+  }
+
   #usedMemory(): number {
     let used = 0;
     for (const resident of this.#resident.values()) used += resident.memoryBytes;
@@ -231,13 +236,15 @@ class StepPlan {
   }
 
   #makeRoom(sizeBytes: number): void {
-    const wanted = new Set(this.desired.variants.map((variant) => variant.sha256));
+    const wanted = new Set(this.desired.variants.flatMap((variant) => filesOf(variant).map((file) => file.sha256)));
     const unwanted = [...this.#stored].filter(([sha256]) => !wanted.has(sha256));
     unwanted.sort(([, a], [, b]) => b.sizeBytes - a.sizeBytes);
     for (const [sha256, { sizeBytes: freed }] of unwanted) {
       if (this.#free >= sizeBytes) return;
       // A mapped file's bytes come back only when the engine lets go of it.
-      for (const [variantId, resident] of this.#resident) if (resident.sha256 === sha256) this.unload(variantId);
+      for (const [variantId, resident] of this.#resident) {
+        if (filesOf({ ...resident, sizeBytes: 0 }).some((file) => file.sha256 === sha256)) this.unload(variantId);
+      }
       this.steps.push({ kind: 'evict', sha256, sizeBytes: freed });
       this.#stored.delete(sha256);
       this.#free += freed;

@@ -1,3 +1,4 @@
+import { filesOf } from '@fleetgate/shared/catalogue/serving';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { DesiredVariant, Reported, Residency, SlabReport } from '@fleetgate/shared/protocol/twin';
 
@@ -51,7 +52,8 @@ function residencyOf(
   if (step?.kind === 'unload') return 'evicting';
   if (isResident) return 'resident';
   if (hasFailed) return 'failed';
-  return desired !== undefined && local.stored.has(desired.sha256) ? 'stored' : 'absent';
+  const isStored = desired !== undefined && filesOf(desired).every(({ sha256 }) => local.stored.has(sha256));
+  return isStored ? 'stored' : 'absent';
 }
 
 function shortfallError(shortfall: Shortfall | undefined): ReportedVariant['error'] {

@@ -2,7 +2,7 @@ import type { VariantId } from '@fleetgate/shared/ids';
 import type { DesiredVariant } from '@fleetgate/shared/protocol/twin';
 
 import type { ArtefactStore } from '../artefacts/artefact-store.js';
-import type { Engine, LoadedModel } from '../engine/engine.js';
+import type { Engine, EngineModel, LoadedModel } from '../engine/engine.js';
 import type { Step, StepKind, StepOf } from './steps.js';
 
 /** What executing steps needs and what it tells; each `on...` is called once its step succeeded. */
@@ -22,12 +22,12 @@ type Executor<K extends StepKind> = (step: StepOf<K>, context: StepContext, sign
 
 const EXECUTORS: { readonly [K in StepKind]: Executor<K> } = {
   evict: (step, { artefacts }) => artefacts.evict(step.sha256),
-  fetch: async ({ variant }, context, signal) => {
-    await context.artefacts.fetch(variant, signal, (share) => context.onProgress(variant, share));
+  fetch: async ({ variant, file }, context, signal) => {
+    await context.artefacts.fetch(file, signal, (share) => context.onProgress(variant, share));
     await context.onStored(variant);
   },
-  verify: async ({ variant }, context, signal) => {
-    await context.artefacts.verify(variant.sha256, signal);
+  verify: async ({ variant, file }, context, signal) => {
+    await context.artefacts.verify(file.sha256, signal);
     await context.onStored(variant);
   },
   unload: async ({ variantId }, context, signal) => {
@@ -36,13 +36,25 @@ const EXECUTORS: { readonly [K in StepKind]: Executor<K> } = {
     context.onUnloaded(variantId);
   },
   load: async ({ variant }, context, signal) => {
-    const { variantId, contextTokens, stop, serving } = variant;
-    const path = context.artefacts.path(variant.sha256);
-    const model = { variantId, path, contextTokens, stop, ...(serving === undefined ? {} : { serving }) };
-    context.onLoaded(variant, await context.engine.load(model, signal));
+    context.onLoaded(variant, await context.engine.load(modelOf(variant, context.artefacts), signal));
   },
   measure: ({ variant }, context, signal) => context.measure(variant, signal),
 };
+
+function modelOf(variant: DesiredVariant, artefacts: ArtefactStore): EngineModel {
+  const { variantId, sha256, contextTokens, stop } = variant;
+  const { adapters = [], ...serving } = variant.serving ?? {};
+  return {
+    variantId,
+    path: artefacts.path(sha256),
+    contextTokens,
+    stop,
+    ...(Object.keys(serving).length === 0 ? {} : { serving }),
+    ...(adapters.length === 0
+      ? {}
+      : { adapters: adapters.map((adapter) => ({ path: artefacts.path(adapter.sha256), scale: adapter.scale })) }),
+  };
+}
 
 /** Does one step. Rejects with what went wrong; aborting `signal` ends it early. */
 export function runStep(step: Step, context: StepContext, signal: AbortSignal): Promise<void> {

@@ -1,4 +1,5 @@
 import type { Clock } from '@fleetgate/shared/clock';
+import { filesOf } from '@fleetgate/shared/catalogue/serving';
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
@@ -198,7 +199,7 @@ export class Twin {
     if (step !== undefined) return step;
     if (engine.state().state === 'ready' && !this.#settled) {
       this.#settled = true;
-      void this.#options.artefacts.dropPartsExcept(new Set(desired.variants.map((v) => v.sha256))).catch(() => {});
+      void this.#options.artefacts.dropPartsExcept(wantedFiles(desired)).catch(() => {});
     }
     this.#options.onChange('change');
     this.#scheduleRetry();
@@ -261,4 +262,8 @@ export class Twin {
     const path = this.#options.artefacts.path(variant.sha256);
     this.#records.noteEstimate(variant, await this.#options.estimateMemory(path, variant));
   }
+}
+
+function wantedFiles({ variants }: Desired): ReadonlySet<string> {
+  return new Set(variants.flatMap((variant) => filesOf(variant).map(({ sha256 }) => sha256)));
 }

@@ -1,6 +1,7 @@
-import { buildKey } from '@fleetgate/shared/catalogue/serving';
+import { adapterBytesOf, buildKey, filesOf } from '@fleetgate/shared/catalogue/serving';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { DesiredVariant, Measurement } from '@fleetgate/shared/protocol/twin';
+import { bytes } from '@fleetgate/shared/units/quantity';
 
 import type { ArtefactStore } from '../artefacts/artefact-store.js';
 import type { LoadedModel } from '../engine/engine.js';
@@ -43,7 +44,7 @@ export class VariantRecords {
 
   /** Files on disk, without those that nobody of `wanted` needs and that cannot be evicted. */
   stored(wanted: readonly DesiredVariant[]): LocalState['stored'] {
-    const digests = new Set(wanted.map((variant) => variant.sha256));
+    const digests = new Set(wanted.flatMap((variant) => filesOf(variant).map(({ sha256 }) => sha256)));
     const counted = this.#artefacts
       .stored()
       .filter(({ sha256 }) => digests.has(sha256) || !this.#unevictable.has(sha256));
@@ -59,7 +60,7 @@ export class VariantRecords {
   memoryOf(variant: DesiredVariant): number {
     const known = this.#memory.get(memoryKey(variant)) ?? this.#measurements.get(buildKey(variant))?.memoryBytes;
     // Weights, and a guess at buffers and cache until the file or the engine says more.
-    return known ?? variant.sizeBytes * 1.15 + 32 * 1024 * 1024;
+    return known ?? variant.sizeBytes * 1.15 + 32 * 1024 * 1024 + adapterBytesOf(variant.serving);
   }
 
   /** Of `wanted`, those whose file is here and whose memory is not known yet. */
@@ -74,9 +75,10 @@ export class VariantRecords {
 
   noteLoaded(variant: DesiredVariant, loaded: LoadedModel): void {
     const { variantId, sha256, contextTokens, serving } = variant;
-    this.#loaded.set(variantId, loaded);
-    this.#memory.set(memoryKey(variant), loaded.memory);
-    this.#resident.set(variantId, { sha256, contextTokens, serving, memoryBytes: loaded.memory });
+    const memory = bytes(this.#wholeMemory(variant, loaded));
+    this.#loaded.set(variantId, { ...loaded, memory });
+    this.#memory.set(memoryKey(variant), memory);
+    this.#resident.set(variantId, { sha256, contextTokens, serving, memoryBytes: memory });
   }
 
   noteUnloaded(variantId: VariantId): void {
@@ -88,6 +90,14 @@ export class VariantRecords {
   noteEngineLost(): void {
     this.#resident.clear();
     this.#loaded.clear();
+  }
+
+  /** Beside another variant of the same file an engine says only what was added; the file's share stays when that one goes. */
+  #wholeMemory(variant: DesiredVariant, { memory }: LoadedModel): number {
+    const shares = [...this.#resident].some(
+      ([id, { sha256 }]) => id !== variant.variantId && sha256 === variant.sha256,
+    );
+    return shares ? Math.max(memory, this.memoryOf(variant)) : memory;
   }
 
   noteMeasured(measurement: Measurement): void {

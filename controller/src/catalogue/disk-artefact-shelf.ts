@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 
 import { sha256OfFile } from '@fleetgate/shared/catalogue/disk-expert-card';
 import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
+import { adapterBytes } from '@fleetgate/shared/gguf/disk-lora';
 import { estimateMemory, modelFacts } from '@fleetgate/shared/gguf/facts';
 
 import { ArtefactFolder } from './disk-artefact-folder.js';
@@ -27,5 +28,10 @@ export class DiskArtefactShelf extends ArtefactFolder implements ArtefactShelf {
       facts: { ...trained, contextTokens, memoryBytes },
       licence: typeof licence === 'string' ? licence : undefined,
     };
+  }
+
+  async inspectAdapter(path: string, basePath: string): Promise<Pick<InspectedFile, 'sha256' | 'sizeBytes'>> {
+    await adapterBytes([path], await readGguf(basePath), basePath);
+    return { sha256: await sha256OfFile(path), sizeBytes: (await stat(path)).size };
   }
 }

@@ -56,14 +56,19 @@ export async function openCatalogue(
       registry.add(bundled.experts.includes(found) ? found : await withTokenizers(found, store));
     });
   }
+  const shelf = new DiskArtefactShelf(files.artefactsDir);
+  await shelf.open(clock.now());
   for (const made of await store.made()) {
     await unlessBroken(made.variant.id, async () => {
       await checkFile(made.variant, made.path);
+      const adapters = made.variant.serving?.adapters ?? [];
+      for (const { sha256, sizeBytes } of adapters) {
+        await checkFile({ id: made.variant.id, sizeBytes }, shelf.pathOf(sha256));
+      }
       registry.addVariant(made);
+      for (const { sha256 } of adapters) registry.addArtefact(sha256, shelf.pathOf(sha256));
     });
   }
-  const shelf = new DiskArtefactShelf(files.artefactsDir);
-  await shelf.open(clock.now());
   const source = new HttpArtefactSource({ clock });
   const variantAdditions = new VariantAdditions({ registry, store, shelf, log });
   const onAdded = (expert: Expert): Promise<void> => variantAdditions.offerOffloaded(expert);
@@ -72,7 +77,7 @@ export async function openCatalogue(
 }
 
 /** Added files were checked by digest when they came; here only that they are still there. */
-async function checkFile(variant: Variant, path: string): Promise<void> {
+async function checkFile(variant: Pick<Variant, 'id' | 'sizeBytes'>, path: string): Promise<void> {
   let size: number;
   try {
     size = (await stat(path)).size;

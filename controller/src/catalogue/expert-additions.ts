@@ -29,6 +29,8 @@ export interface InspectedFile {
 export interface ArtefactShelf {
   /** Throws `gguf.malformed`, `gguf.unsupported` or `artefact.unavailable`. */
   inspect(path: string): Promise<InspectedFile>;
+  /** Throws `gguf.unsupported` for what is no adapter of the model in `basePath`, or as `inspect` does. */
+  inspectAdapter(path: string, basePath: string): Promise<Pick<InspectedFile, 'sha256' | 'sizeBytes'>>;
   partOf(url: string): string;
   keepPart(part: string, sha256: string): Promise<string>;
   keepFile(file: string, sha256: string): Promise<string>;

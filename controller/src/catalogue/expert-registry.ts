@@ -70,6 +70,11 @@ export class ExpertRegistry implements Catalogue {
     this.#change({ ...expert, variants: [...expert.variants, variant] });
   }
 
+  /** Makes a file beside a variant's own, such as an adapter's, one that can be fetched by digest. */
+  addArtefact(sha256: string, path: string): void {
+    this.#pathsBySha256.set(sha256, path);
+  }
+
   /** Takes a variant away. Its file can still be fetched by digest until the next start. */
   removeVariant(id: VariantId): void {
     const expert = this.#experts.get(this.#variants.get(id)?.expertId ?? ('' as ExpertId));

@@ -55,6 +55,28 @@ describe('makeVariant', () => {
     );
   });
 
+  const adapter = { sha256: 'd'.repeat(64), sizeBytes: 1e6, scale: 1 };
+  it('lays an adapter over the file of a dense model too, in that much more memory', () => {
+    const math = aVariant('math');
+    const poet = makeVariant(math, plan({ adapters: [adapter], loss: { math: 0.1 } }));
+    expect(poet).toMatchObject({ sha256: math.sha256, serving: { adapters: [adapter] } });
+    expect(poet.facts.memoryBytes).toBe(math.facts.memoryBytes + 1e6);
+    expect(() => makeVariant(math, plan({ adapters: [adapter] }))).toThrow(/loss: it says nothing/);
+  });
+
+  it('keeps the adapters of the variant it is made of, up to eight, and none over another file', () => {
+    const poet = makeVariant(whole, plan({ adapters: [adapter], loss: { math: 0.1 } }));
+    const half = makeVariant(poet, plan({ serving: { slabBudgetBytes: 4 * GB } }));
+    expect(half.serving).toEqual({ slabBudgetBytes: 4 * GB, adapters: [adapter] });
+    expect(half.facts.memoryBytes).toBe(5 * GB + 1e6);
+    const both = makeVariant(half, plan({ adapters: [{ ...adapter, scale: 2 }], loss: { math: 0 } }));
+    expect(both.serving?.adapters?.map(({ scale }) => scale)).toEqual([1, 2]);
+    expect(both.facts.memoryBytes).toBe(9 * GB + 2e6);
+    const eight = Array.from({ length: 8 }, () => ({ ...adapter }));
+    expect(() => makeVariant(poet, plan({ adapters: eight, loss: { math: 0 } }))).toThrow(/at most 8 .* got 9/);
+    expect(makeVariant(poet, plan({ file: other({}), loss: { math: 0 } })).serving).toBeUndefined();
+  });
+
   it('refuses to serve a dense model in part', () => {
     expect(() => makeVariant(aVariant('math'), plan({ serving: { slabBudgetBytes: 1e6 } }))).toThrow(/dense/);
   });

@@ -1,5 +1,11 @@
 import type { Made, Variant } from '@fleetgate/shared/catalogue/expert';
-import { type Serving, servedMemory } from '@fleetgate/shared/catalogue/serving';
+import {
+  adapterBytesOf,
+  MOST_ADAPTERS,
+  type ServedAdapter,
+  type Serving,
+  servedMemory,
+} from '@fleetgate/shared/catalogue/serving';
 import { FleetError } from '@fleetgate/shared/errors';
 import type { VariantId } from '@fleetgate/shared/ids';
 
@@ -11,7 +17,9 @@ export interface VariantPlan {
   readonly how: string;
   /** Absent: the file of `from`. */
   readonly file?: Pick<InspectedFile, 'sha256' | 'sizeBytes' | 'facts'> | undefined;
-  readonly serving?: Serving | undefined;
+  readonly serving?: Omit<Serving, 'adapters'> | undefined;
+  /** Laid over the file's weights, after those of `from` where it is the file of `from`. */
+  readonly adapters?: readonly ServedAdapter[] | undefined;
   readonly loss: Made['loss'];
   readonly lossAtSlabs?: Made['lossAtSlabs'];
   readonly decodeJPerToken?: number | undefined;
@@ -25,10 +33,11 @@ export function makeVariant(from: Variant, plan: VariantPlan): Variant {
   const { sha256, sizeBytes, facts } = plan.file ?? from;
   checkSameModel(from, facts);
   if (plan.serving !== undefined) checkServing(plan.serving, facts);
-  const serving = explicitServing(plan.serving, facts);
+  const serving = withAdapters(explicitServing(plan.serving, facts), from, plan);
   checkLossAtSlabs(serving, plan.lossAtSlabs);
   const isOther =
     plan.file !== undefined ||
+    plan.adapters !== undefined ||
     serving?.taskMask !== undefined ||
     (serving?.slabsPerToken ?? Infinity) < facts.slabsPerToken;
   if (isOther && Object.keys(plan.loss).length === 0) {
@@ -38,7 +47,7 @@ export function makeVariant(from: Variant, plan: VariantPlan): Variant {
   }
   const contextTokens = Math.min(facts.contextTokens, from.facts.contextTokens);
   const whole = plan.file === undefined ? wholeMemory(from) : facts.memoryBytes;
-  const memoryBytes = Math.ceil(servedMemory(whole, facts.slabsBytes ?? 0, serving));
+  const memoryBytes = Math.ceil(servedMemory(whole, facts.slabsBytes ?? 0, serving) + adapterBytesOf(serving));
   return {
     id: plan.id,
     expertId: from.expertId,
@@ -80,6 +89,17 @@ export function leastSlabBudget({ slabsBytes, slabsPerLayer, slabsPerToken, laye
   return Math.ceil(((slabsBytes ?? 0) / Math.max(1, slabsPerLayer * layers)) * slabsPerToken);
 }
 
+/** Adapters of `from` stay over its file: an adapter changes what a model says as a file of its own would. */
+function withAdapters(serving: Serving | undefined, from: Variant, plan: VariantPlan): Serving | undefined {
+  const kept = plan.file === undefined ? (from.serving?.adapters ?? []) : [];
+  const adapters = [...kept, ...(plan.adapters ?? [])];
+  if (adapters.length === 0) return serving;
+  if (adapters.length > MOST_ADAPTERS) {
+    throw invalid(`adapter: expected at most ${MOST_ADAPTERS} over one file, got ${adapters.length}`);
+  }
+  return { ...serving, adapters };
+}
+
 /** A device that may go below a number of slabs has to be told the number. */
 function explicitServing(serving: Serving | undefined, facts: Variant['facts']): Serving | undefined {
   if (serving?.leastSlabsPerToken === undefined) return serving;
@@ -100,9 +120,8 @@ function checkLossAtSlabs(serving: Serving | undefined, lossAtSlabs: Made['lossA
 }
 
 function wholeMemory({ facts, serving }: Variant): number {
-  return (
-    facts.memoryBytes + (facts.slabsBytes ?? 0) - servedMemory(facts.slabsBytes ?? 0, facts.slabsBytes ?? 0, serving)
-  );
+  const slabsBytes = facts.slabsBytes ?? 0;
+  return facts.memoryBytes - adapterBytesOf(serving) + slabsBytes - servedMemory(slabsBytes, slabsBytes, serving);
 }
 
 function checkSameModel(from: Variant, facts: Variant['facts']): void {

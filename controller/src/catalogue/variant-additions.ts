@@ -1,5 +1,5 @@
 import { type Expert, madeSchema, type Variant } from '@fleetgate/shared/catalogue/expert';
-import { servingSchema } from '@fleetgate/shared/catalogue/serving';
+import { type ServedAdapter, servingSchema } from '@fleetgate/shared/catalogue/serving';
 import { FleetError } from '@fleetgate/shared/errors';
 import { expertIdSchema, variantIdSchema } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
@@ -17,12 +17,14 @@ export const variantRequestSchema = z.strictObject({
   from: z.string().optional(),
   /** A GGUF file on the controller's machine. Default: the file of `from`. */
   source: z.string().min(1).max(2000).optional(),
-  serving: servingSchema.strict().optional(),
+  serving: servingSchema.omit({ adapters: true }).strict().optional(),
+  /** A LoRA adapter, laid over the variant's file: a GGUF file on the controller's machine. */
+  adapter: z.strictObject({ source: z.string().min(1).max(2000), scale: z.number().default(1) }).optional(),
   loss: madeSchema.shape.loss.optional(),
   lossAtSlabs: madeSchema.shape.lossAtSlabs,
   decodeJPerToken: madeSchema.shape.decodeJPerToken,
 });
-export type VariantRequest = z.infer<typeof variantRequestSchema>;
+export type VariantRequest = z.input<typeof variantRequestSchema>;
 
 export interface VariantAdditionParts {
   readonly registry: ExpertRegistry;
@@ -48,12 +50,29 @@ export class VariantAdditions {
     registry.checkVariantFree(id.data);
     const { source, how, serving, loss = {}, lossAtSlabs, decodeJPerToken } = request;
     const file = source === undefined ? undefined : await shelf.inspect(source);
-    const variant = makeVariant(from, { id: id.data, how, file, serving, loss, lossAtSlabs, decodeJPerToken });
+    const adapters = await this.#inspectAdapters(request, source ?? registry.pathOf(from.sha256) ?? '');
+    const plan = { id: id.data, how, file, serving, adapters, loss, lossAtSlabs, decodeJPerToken };
+    const variant = makeVariant(from, plan);
     const path =
       source === undefined || file === undefined
         ? registry.pathOf(from.sha256)
         : (registry.pathOf(file.sha256) ?? (await shelf.keepFile(source, file.sha256)));
+    await this.#keepAdapters(request, adapters);
     return this.#keep(variant, path);
+  }
+
+  async #inspectAdapters({ adapter }: VariantRequest, base: string): Promise<readonly ServedAdapter[] | undefined> {
+    if (adapter === undefined) return undefined;
+    const { sha256, sizeBytes } = await this.#parts.shelf.inspectAdapter(adapter.source, base);
+    return [{ sha256, sizeBytes, scale: adapter.scale ?? 1 }];
+  }
+
+  async #keepAdapters({ adapter }: VariantRequest, found: readonly ServedAdapter[] = []): Promise<void> {
+    const { registry, shelf } = this.#parts;
+    for (const { sha256 } of found) {
+      if (adapter === undefined || registry.pathOf(sha256) !== undefined) continue;
+      registry.addArtefact(sha256, await shelf.keepFile(adapter.source, sha256));
+    }
   }
 
   /** The ways to serve a large mixture that was just added on devices too small for it. */

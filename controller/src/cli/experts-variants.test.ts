@@ -5,14 +5,17 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import type { ExpertView, VariantView } from '@fleetgate/shared/api/operations';
+import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 
+import { writeLora } from '../../../agent/src/gguf/lora.fixture.js';
 import { loadConfig } from '../config/config.js';
 import { type RunningController, startController } from '../main.js';
 import { runCli } from './main.js';
 
 const MOE = fileURLToPath(new URL('../../../experts/moe/moe-q8_0.gguf', import.meta.url));
+const MATH = fileURLToPath(new URL('../../../experts/math/math-q8_0.gguf', import.meta.url));
 const SHA256 = createHash('sha256').update(readFileSync(MOE)).digest('hex');
 
 let folder: string;
@@ -94,6 +97,22 @@ describe('fleetgate experts offload, add-variant, remove-variant', () => {
     const made = await json<VariantView>('add-variant', 'moe', '--k', '1', '--name', 'moe-one', '--loss', 'math=0.03');
     expect(made).toMatchObject({ serving: { slabsPerToken: 1 }, made: { loss: { math: 0.03 } } });
     expect(await run('remove-variant', 'moe-one')).toBe(0);
+  });
+
+  it('lays an adapter over the file, which devices can fetch', async () => {
+    const adapter = join(folder, 'Poet.gguf');
+    writeLora(adapter, await readGguf(MATH), ['blk.0.attn_q.weight', 'blk.1.ffn_down.weight']);
+    expect(await run('add-variant', 'math', '--adapter', adapter)).toBe(2);
+    expect(told).toMatch(/loss/);
+    const made = await json<VariantView>('add-variant', 'math', '--adapter', `${adapter}@0.5`, '--loss', 'math=0.1');
+    const [kept] = made.serving?.adapters ?? [];
+    expect(made).toMatchObject({ id: 'poet', made: { how: 'adapter Poet.gguf x 0.5', loss: { math: 0.1 } } });
+    expect(kept).toMatchObject({ scale: 0.5, sizeBytes: readFileSync(adapter).length });
+    const answer = await fetch(`${controller.httpUrl}/api/v1/artefacts/${kept?.sha256}`);
+    expect(Buffer.from(await answer.arrayBuffer()).equals(readFileSync(adapter))).toBe(true);
+    expect(await run('remove-variant', 'poet')).toBe(0);
+    expect(await run('add-variant', 'moe', '--adapter', adapter, '--loss', 'math=0.1')).toBe(2);
+    expect(told).toMatch(/cannot be laid over .*: it is for architecture llama/);
   });
 
   it.each([

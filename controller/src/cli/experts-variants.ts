@@ -19,6 +19,7 @@ interface OffloadOptions extends Options {
 }
 interface AddOptions extends Options {
   readonly file?: string;
+  readonly adapter?: AdapterFile;
   readonly from?: string;
   readonly name?: string;
   readonly how?: string;
@@ -27,6 +28,10 @@ interface AddOptions extends Options {
   readonly taskMask?: number;
   readonly loss?: readonly Loss[];
   readonly lossAt?: readonly (readonly [slabs: string, loss: Loss])[];
+}
+interface AdapterFile {
+  readonly file: string;
+  readonly scale: number;
 }
 type Loss = readonly [domain: string, bits: number];
 
@@ -58,9 +63,14 @@ export function registerVariantCommands(experts: Command): void {
   withConnection(
     experts
       .command('add-variant')
-      .description('add a build of an expert: a pruned or quantised file, fewer slabs per token')
+      .description('add a build of an expert: a pruned or quantised file, an adapter, fewer slabs per token')
       .argument('<expert>')
       .option('--file <file>', "GGUF file (default: the file of --from); its sha256 becomes the variant's")
+      .option(
+        '--adapter <file[@scale]>',
+        'LoRA adapter (GGUF) that is laid over the file, by a scale of 1',
+        adapterOption,
+      )
       .option('--from <variant>', "variant that it was made of (default: the expert's first)")
       .option('--name <name>', 'name of the new variant')
       .option('--how <text>', 'how it was made, for people')
@@ -98,17 +108,18 @@ async function offload(name: string, options: OffloadOptions): Promise<void> {
 async function addVariant(name: string, options: AddOptions): Promise<void> {
   const client = new ApiClient(options);
   const from = await variantOf(client, name, options.from);
-  const { file, k, leastK, taskMask, loss = [], lossAt = [] } = options;
+  const { file, adapter, k, leastK, taskMask, loss = [], lossAt = [] } = options;
   const slabs = [...new Set(lossAt.map(([at]) => at))];
   const serving = {
     ...(k === undefined ? {} : { slabsPerToken: k }),
     ...(leastK === undefined ? {} : { leastSlabsPerToken: leastK }),
     ...(taskMask === undefined ? {} : { taskMask: { keep: taskMask } }),
   };
+  const own = file ?? adapter?.file;
   const stem =
-    file === undefined
+    own === undefined
       ? from.id
-      : basename(file)
+      : basename(own)
           .replace(/\.gguf$/i, '')
           .toLowerCase();
   await make(client, name, options, {
@@ -119,11 +130,13 @@ async function addVariant(name: string, options: AddOptions): Promise<void> {
       options.how ??
       [
         ...(file === undefined ? [] : [basename(file)]),
+        ...(adapter === undefined ? [] : [`adapter ${basename(adapter.file)} x ${adapter.scale}`]),
         ...(k === undefined ? [] : [`k ${k}`]),
         ...(taskMask === undefined ? [] : [`${taskMask} slabs of the prompt's task`]),
       ].join(', '),
     from: from.id,
     ...(file === undefined ? {} : { source: resolve(file) }),
+    ...(adapter === undefined ? {} : { adapter: { source: resolve(adapter.file), scale: adapter.scale } }),
     ...(Object.keys(serving).length === 0 ? {} : { serving }),
     loss: Object.fromEntries(loss),
     ...(slabs.length === 0
@@ -166,6 +179,14 @@ function residentOption(text: string): Resident {
   const bytes = value * (UNITS[unit] ?? NaN);
   if (bytes >= 1) return { bytes };
   throw new InvalidArgumentError('expected a share such as 50%, or bytes such as 1.5GB.');
+}
+
+function adapterOption(text: string): AdapterFile {
+  const [, file = '', scale = '1'] = /^(.+?)(?:@(-?\d+(?:\.\d+)?))?$/.exec(text) ?? [];
+  if (file === '' || scale === '' || !Number.isFinite(Number(scale))) {
+    throw new InvalidArgumentError('expected a file, or file@scale such as poet.gguf@0.5.');
+  }
+  return { file, scale: Number(scale) };
 }
 
 function lossAtOption(

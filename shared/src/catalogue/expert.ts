@@ -2,8 +2,9 @@ import { z } from 'zod';
 
 import { expertIdSchema, variantIdSchema } from '../ids.js';
 import { servingSchema } from './serving.js';
+import { sha256Schema } from './sha256.js';
 
-export const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, 'a sha256 is 64 hexadecimal digits in lower case');
+export { sha256Schema } from './sha256.js';
 
 /** What a GGUF file says of its own model. Read from the file, never typed by hand. */
 export const modelFactsSchema = z.object({

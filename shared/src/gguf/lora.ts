@@ -1,4 +1,4 @@
-import type { GgufHeader, GgufTensor } from '@fleetgate/shared/gguf/header';
+import type { GgufHeader, GgufTensor } from './header.js';
 
 /** A change of low rank of one weight: `W + scale * alpha / rank * B A` (LoRA, Hu et al. 2021, section 4.1). */
 const PART = /^(.*)\.lora_([ab])$/;

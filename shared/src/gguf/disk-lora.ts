@@ -1,6 +1,6 @@
-import { FleetError } from '@fleetgate/shared/errors';
-import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
-import type { GgufHeader } from '@fleetgate/shared/gguf/header';
+import { FleetError } from '../errors.js';
+import { readGguf } from './disk-gguf.js';
+import type { GgufHeader } from './header.js';
 
 import { loraFault, weightBytes } from './lora.js';
 
