@@ -1,4 +1,6 @@
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -11,7 +13,9 @@ import type {
   RequestView,
   VariantView,
 } from '@fleetgate/shared/api/operations';
+import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 
+import { writeLora } from '../../agent/src/gguf/lora.fixture.ts';
 import { NO_CHROMIUM, findChromium, openChromium } from '../support/chromium.ts';
 import { clickThrough } from '../support/dashboard-click-through.ts';
 import { type RunningFleet, fleetgate, getJson, startFleet } from '../support/running-fleet.ts';
@@ -227,6 +231,27 @@ describe('the main job, end to end, on real models', () => {
     expect(measured.decodeTokensPerS).toBeGreaterThan(0);
     const removed = await fleetgate(['experts', 'remove-variant', 'moe-q8_0-r30', '--url', fleet.url, '--json']);
     expect(JSON.parse(removed.stdout)).toEqual({ removed: 'moe-q8_0-r30' });
+  }, 90_000);
+
+  it('takes in an adapter over the file of an expert, which devices fetch, load and measure', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'fleetgate-adapter-'));
+    const [base, path] = [
+      new URL('../../experts/math/math-q8_0.gguf', import.meta.url).pathname,
+      join(folder, 'a.gguf'),
+    ];
+    writeLora(path, await readGguf(base), ['blk.0.attn_q.weight']);
+    const argv = ['add-variant', 'math', '--adapter', `${path}@0.5`, '--name', 'math-adapted', '--loss', 'math=0.01'];
+    const added = await fleetgate(['experts', ...argv, '--url', fleet.url, '--json']);
+    rmSync(folder, { recursive: true });
+    expect(JSON.parse(added.stdout), added.stderr).toMatchObject({ serving: { adapters: [{ scale: 0.5 }] } });
+    let measured: DeviceView['measurements'][number] | undefined;
+    while (measured === undefined) {
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      const { items } = await getJson<ListBody<DeviceView>>(`${fleet.url}/api/v1/devices`);
+      measured = items.flatMap(({ measurements }) => measurements).find((one) => one.variantId === 'math-adapted');
+    }
+    expect(measured.serving?.adapters).toMatchObject([{ scale: 0.5 }]);
+    expect((await fleetgate(['experts', 'remove-variant', 'math-adapted', '--url', fleet.url])).code).toBe(0);
   }, 90_000);
 
   it('serves health, metrics, the API description and the dashboard', async () => {
