@@ -184,6 +184,15 @@ describe('SlabModel', () => {
     expect(judged.filter(Boolean).length / judged.length).toBeGreaterThan(0.4);
   });
 
+  it('computes with several threads what it computes with one, layer by layer looked at or not', () => {
+    const [one, two] = [open(), open({ threads: 2 })];
+    const alone = logitsOf(one);
+    two.listener = { probabilities: false, onRouted: () => {} };
+    expect(logitsOf(two)).toEqual(alone);
+    two.listener = undefined;
+    expect(logitsOf(two)).toEqual(alone);
+  });
+
   it('says what is wrong with a file that llama.cpp refuses', () => {
     const path = fileURLToPath(import.meta.url);
     expect(() => open({ path })).toThrow(expect.objectContaining({ code: 'gguf.malformed' }));

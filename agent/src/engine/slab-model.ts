@@ -44,6 +44,8 @@ export class SlabModel {
   readonly #model: Address;
   readonly #context: Address;
   readonly #memory: Address;
+  /** Threads of the evaluation: without ones that stay, llama.cpp makes new ones after every layer that is looked at. */
+  readonly #threads: Address;
   #closed = false;
 
   private constructor(library: LlamaLibrary, model: Address, options: SlabModelOptions) {
@@ -69,6 +71,7 @@ export class SlabModel {
       library.modelFree(model);
       throw refused(`no context of ${contextTokens} tokens for ${sequences} sequences`, library);
     }
+    this.#threads = threads > 1 && layout !== undefined ? library.threadsFor(this.#context, threads) : 0;
     this.#memory = library.memory(this.#context);
     this.vocab = library.modelVocab(model);
     this.vocabulary = library.vocabTokens(this.vocab);
@@ -185,6 +188,7 @@ export class SlabModel {
     this.#closed = true;
     this.residency?.close();
     this.#library.free(this.#context);
+    this.#library.threadsFree(this.#threads);
     this.#library.modelFree(this.#model);
     this.#router.close();
   }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 
 import { layoutFault } from './llama-layout.js';
-import { type Batch, type ContextParams, defineStructs, type ModelParams } from './llama-structs.js';
+import { type Batch, type ContextParams, defineStructs, type ModelParams, type Koffi } from './llama-structs.js';
 
 /** Addresses are plain numbers (or bigints above 2^53, which no user space has): koffi wraps nothing then. */
 export type Address = number;
@@ -27,6 +27,9 @@ export interface LlamaLibrary {
   modelEmbedding(model: Address): number;
   init(model: Address, params: ContextParams): Address;
   free(context: Address): void;
+  /** Threads that stay between evaluations, for a context; 0 where they cannot be had. */
+  threadsFor(context: Address, threads: number): Address;
+  threadsFree(threads: Address): void;
   memory(context: Address): Address;
   batchInit(tokens: number, embd: number, sequences: number): Batch;
   batchFree(batch: Batch): void;
@@ -71,6 +74,9 @@ export interface LlamaLibrary {
   /** Memory that does not move, with its address; it lives as long as the process. */
   fixedInts(length: number): { readonly address: Address; readonly ints: Int32Array };
 }
+
+/** More than `struct ggml_threadpool_params` takes; the library fills it. */
+const THREADPOOL_PARAMS_BYTES = 1024;
 
 const KEPT_LOG_LINES = 8;
 /** `GGML_LOG_LEVEL_WARN`. */
@@ -165,6 +171,7 @@ async function open(): Promise<LlamaLibrary> {
     modelEmbedding: llama.func('int32_t llama_model_n_embd(uint64_t)'),
     init: llama.func('uint64_t llama_init_from_model(uint64_t, llama_context_params)'),
     free: llama.func('void llama_free(uint64_t)'),
+    ...threadpools(koffi, { base, ggml, llama }),
     memory: llama.func('uint64_t llama_get_memory(uint64_t)'),
     batchInit: llama.func('llama_batch llama_batch_init(int32_t, int32_t, int32_t)'),
     batchFree: llama.func('void llama_batch_free(llama_batch)'),
@@ -217,4 +224,36 @@ function unavailable(reason: string, cause?: unknown): FleetError {
     hint: 'the slab-aware engine needs node-llama-cpp and koffi as locked, on Linux with glibc (x64 or arm64)',
     ...(cause === undefined ? {} : { cause }),
   });
+}
+
+/** The CPU backend is chosen by processor when it is loaded: its functions are asked for by name. */
+function threadpools(
+  koffi: Koffi,
+  { base, ggml, llama }: Record<'base' | 'ggml' | 'llama', ReturnType<Koffi['load']>>,
+): Pick<LlamaLibrary, 'threadsFor' | 'threadsFree'> {
+  const backend = ggml.func('uint64_t ggml_backend_reg_by_name(const char *)');
+  const functionOf = base.func('uint64_t ggml_backend_reg_get_proc_address(uint64_t, const char *)');
+  const fill = base.func('void ggml_threadpool_params_init(_Inout_ void *, int)');
+  const attach = llama.func('void llama_attach_threadpool(uint64_t, uint64_t, uint64_t)');
+  const make = koffi.proto('uint64_t fleetgate_threadpool_new(void *params)');
+  const end = koffi.proto('void fleetgate_threadpool_free(uint64_t threads)');
+  const called = (name: string): bigint => {
+    const cpu = Number(backend('CPU'));
+    return cpu === 0 ? 0n : BigInt(functionOf(cpu, name) as number | bigint);
+  };
+  return {
+    threadsFor: (context, threads) => {
+      const create = called('ggml_threadpool_new');
+      if (create === 0n) return 0;
+      const params = Buffer.alloc(THREADPOOL_PARAMS_BYTES);
+      fill(params, threads);
+      const pool = Number(koffi.call(create, make, params));
+      if (pool !== 0) attach(context, pool, pool);
+      return pool;
+    },
+    threadsFree: (threads) => {
+      const free = called('ggml_threadpool_free');
+      if (threads !== 0 && free !== 0n) koffi.call(free, end, threads);
+    },
+  };
 }

@@ -1,6 +1,6 @@
 import type koffiModule from 'koffi';
 
-type Koffi = typeof koffiModule;
+export type Koffi = typeof koffiModule;
 
 export interface ModelParams {
   n_gpu_layers: number;
