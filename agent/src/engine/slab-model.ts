@@ -71,7 +71,7 @@ export class SlabModel {
       library.modelFree(model);
       throw refused(`no context of ${contextTokens} tokens for ${sequences} sequences`, library);
     }
-    this.#threads = threads > 1 && layout !== undefined ? library.threadsFor(this.#context, threads) : 0;
+    this.#threads = threads > 1 ? library.threadsFor(this.#context, threads) : 0;
     this.#memory = library.memory(this.#context);
     this.vocab = library.modelVocab(model);
     this.vocabulary = library.vocabTokens(this.vocab);

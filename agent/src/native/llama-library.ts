@@ -77,6 +77,10 @@ export interface LlamaLibrary {
 
 /** More than `struct ggml_threadpool_params` takes; the library fills it. */
 const THREADPOOL_PARAMS_BYTES = 1024;
+/** How long an idle thread spins before it sleeps: after 512 bytes of processors, their number and priority. */
+const POLL_AT = 520;
+const DEFAULT_POLL = 50;
+const POLL = 1;
 
 const KEPT_LOG_LINES = 8;
 /** `GGML_LOG_LEVEL_WARN`. */
@@ -247,6 +251,8 @@ function threadpools(
       if (create === 0n) return 0;
       const params = Buffer.alloc(THREADPOOL_PARAMS_BYTES);
       fill(params, threads);
+      // Spinning for long would burn a core while storage is waited for.
+      if (params.readUInt32LE(POLL_AT) === DEFAULT_POLL) params.writeUInt32LE(POLL, POLL_AT);
       const pool = Number(koffi.call(create, make, params));
       if (pool !== 0) attach(context, pool, pool);
       return pool;
