@@ -7,6 +7,14 @@ import type { Grammar } from './engine.js';
 /** A schema or grammar beyond this is refused: turning it into rules, and every token after, would take too long. */
 const MOST_CHARACTERS = 256 * 1024;
 const MOST_DEPTH = 64;
+/**
+ * Of all repetitions together: llama.cpp writes each out, about 140 bytes each time, but bounds (at `LLAMA_MOST_REPEATS`)
+ * each one only. A grammar of the length allowed could ask for 6 GB.
+ */
+const MOST_REPEATS = 64 * 1024;
+/** Of one repetition; llama.cpp refuses it from here on, before it writes anything out. */
+const LLAMA_MOST_REPEATS = 2000;
+const COUNTS: ReadonlySet<string> = new Set(['minItems', 'maxItems', 'minLength', 'maxLength']);
 const MOST_TOP_LOG_PROBS = 20;
 
 /** Throws `request.invalid` for more alternatives than an answer tells. */
@@ -19,18 +27,21 @@ let opened: Promise<Llama> | undefined;
 
 /**
  * A grammar as llama.cpp reads it (GBNF, root rule `root`). Throws `request.invalid` for a schema that cannot be turned into
- * one, and for what is too large. How often something may come is bounded by llama.cpp itself; what is so ambiguous that a
- * token takes for ever is ended by the engine's watchdog.
+ * one, and for what is too large or repeats too much. What is so ambiguous that a token takes for ever is ended by the
+ * engine's watchdog.
  */
 export async function grammarText(grammar: Grammar): Promise<string> {
   if (grammar.kind === 'gbnf') {
     // llama.cpp reads groups by recursion: 20 000 of them end the process.
-    checkDepth('grammar', nestingOf(checkedLength(grammar.text, 'grammar')));
+    const rules = bareRules(checkedLength(grammar.text, 'grammar'));
+    checkDepth('grammar', nestingOf(rules));
+    checkRepeats('grammar', repeatsOf(rules));
     return grammar.text;
   }
   // First: JSON.stringify overflows on what is nested too deep.
   checkDepth('schema', depthOf(grammar.schema, 0));
   checkedLength(JSON.stringify(grammar.schema), 'schema');
+  checkRepeats('schema', countsOf(grammar.schema));
   const { getLlama, LlamaJsonSchemaGrammar, LlamaLogLevel } = await import('node-llama-cpp');
   opened ??= getLlama({ gpu: false, build: 'never', skipDownload: true, logLevel: LlamaLogLevel.error });
   const llama = await opened;
@@ -39,7 +50,7 @@ export async function grammarText(grammar: Grammar): Promise<string> {
   } catch (cause) {
     throw new FleetError('request.invalid', `schema: it cannot be turned into a grammar: ${messageOf(cause)}`, {
       cause,
-      hint: 'supported are objects, arrays, strings, numbers, booleans, null, enum, const, oneOf and $defs',
+      hint: 'supported are objects, arrays, strings, numbers, booleans, null, enum, const, oneOf and $defs, and counts below 2000',
     });
   }
 }
@@ -77,12 +88,42 @@ function depthOf(value: unknown, depth: number): number {
   return Object.values(value).reduce<number>((most, inner) => Math.max(most, depthOf(inner, depth + 1)), depth);
 }
 
-/** How deep groups lie in one another; brackets in texts, classes of characters and comments are none. */
-function nestingOf(grammar: string): number {
+function checkRepeats(what: string, repeats: number): void {
+  if (repeats <= MOST_REPEATS) return;
+  const hint = 'ask for fewer, or leave the upper bound out';
+  const message = `${what}: ${repeats} repetitions in all, expected at most ${MOST_REPEATS}`;
+  throw new FleetError('request.invalid', message, { hint });
+}
+
+/** The sum of the counts in a schema, each as far as llama.cpp takes it. Only of what is not nested too deep. */
+function countsOf(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  return Object.entries(value).reduce<number>((sum, [key, inner]) => {
+    if (typeof inner === 'number' && COUNTS.has(key)) return sum + Math.max(0, Math.min(inner, LLAMA_MOST_REPEATS));
+    return sum + countsOf(inner);
+  }, 0);
+}
+
+/** A grammar without its texts, classes of characters and comments: what looks like a bracket in those is none. */
+function bareRules(grammar: string): string {
+  return grammar.replaceAll(/"(?:\\[^]|[^"\\])*"?|\[(?:\\[^]|[^\]\\])*\]?|#[^\n]*/g, ' ');
+}
+
+/** How deep groups lie in one another. */
+function nestingOf(rules: string): number {
   let [depth, deepest] = [0, 0];
-  for (const [token] of grammar.matchAll(/"(?:\\[^]|[^"\\])*"?|\[(?:\\[^]|[^\]\\])*\]?|#[^\n]*|[()]/g)) {
+  for (const [token] of rules.matchAll(/[()]/g)) {
     if (token === '(') deepest = Math.max(deepest, ++depth);
-    else if (token === ')') depth--;
+    else depth--;
   }
   return deepest;
+}
+
+/** How often `{m}`, `{m,}` and `{m,n}` write something out, in all. */
+function repeatsOf(rules: string): number {
+  let sum = 0;
+  for (const [, least = '', most = ''] of rules.replaceAll(/\s/g, '').matchAll(/\{(\d*)(?:,(\d*))?\}/g)) {
+    sum += Math.max(Number(least), Number(most));
+  }
+  return sum;
 }
