@@ -183,8 +183,8 @@ describe('residency when storage misbehaves', () => {
     },
   );
 
-  it('gives up when the file is cut off', async () => {
-    const { model } = await resident({});
+  it.each<['hint' | 'cache']>([['cache'], ['hint']])('(%s) gives up when the file is cut off', async (strategy) => {
+    const { model } = await resident({ strategy });
     truncateSync(file, Math.floor(statSync(file).size / 2));
     const failure = { code: 'artefact.unavailable', retryable: true };
     expect(() => answers(model)).toThrow(expect.objectContaining(failure));

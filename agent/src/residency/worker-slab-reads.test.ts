@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Libc, openLibc } from '../native/linux-libc.js';
 import { ModelSource } from './disk-model-source.js';
 import { CUT_OFF } from './read-queue.js';
-import { CHUNK_BYTES, type ReadOptions, SlabReads } from './worker-slab-reads.js';
+import { CHUNK_BYTES, FALLBACK_THREADS, type ReadOptions, SlabReads } from './worker-slab-reads.js';
 
 const EIO = 5;
 const FILE_BYTES = 3 * CHUNK_BYTES;
@@ -39,17 +39,16 @@ async function readers(options: Partial<ReadOptions> = {}): Promise<SlabReads> {
 }
 
 describe('SlabReads', () => {
-  it('reads any pages of a file to where they are wanted, by any number of threads', async () => {
+  it('reads any pages of a file to where they are wanted, by any number of threads or the kernel', async () => {
     const page = libc.pageBytes;
     const pages = FILE_BYTES / page;
-    const [one, three] = [await readers({ threads: 1 }), await readers({ threads: 3 })];
+    const all = [await readers({ threads: 1 }), await readers({ threads: 3 }), await readers({ threads: 'kernel' })];
     const slab = fc.tuple(fc.nat(pages - 1), fc.integer({ min: 1, max: pages })).map(([first, count]) => ({
       offset: first * page,
       bytes: Math.min(count, pages - first) * page,
     }));
     fc.assert(
-      fc.property(fc.array(slab, { minLength: 1, maxLength: 8 }), fc.boolean(), (slabs, single) => {
-        const reads = single ? one : three;
+      fc.property(fc.array(slab, { minLength: 1, maxLength: 8 }), fc.constantFrom(...all), (slabs, reads) => {
         libc.drop(at, FILE_BYTES);
         for (const [id, { offset, bytes }] of slabs.entries())
           reads.start(id, [{ address: at + offset, bytes, offset }]);
@@ -64,8 +63,7 @@ describe('SlabReads', () => {
       }),
       { numRuns: 40 },
     );
-    one.close();
-    three.close();
+    for (const reads of all) reads.close();
   });
 
   it.each([
@@ -80,6 +78,21 @@ describe('SlabReads', () => {
     reads.finish([1]);
     expect([reads.bytesRead, reads.takeFailures().size]).toEqual([bytes, 0]);
     reads.close();
+  });
+
+  it('reads by threads where the kernel does not read past its cache by itself', async () => {
+    for (const directFd of [undefined, source.fd]) {
+      const reads = await readers({ threads: 'kernel', source: { fd: source.fd, directFd, path } });
+      if (directFd === undefined) expect(reads.threads).toBe(FALLBACK_THREADS);
+      libc.drop(at, FILE_BYTES);
+      reads.start(1, [{ address: at, bytes: FILE_BYTES, offset: 0 }]);
+      reads.publish();
+      reads.finish([1]);
+      const out = Buffer.alloc(FILE_BYTES);
+      libc.copy(out, at, FILE_BYTES);
+      expect(out.equals(content)).toBe(true);
+      reads.close();
+    }
   });
 
   it('tells of reads that fail, and of a file that is too short, by slab', async () => {
