@@ -25,12 +25,24 @@ export function checkTopLogProbs(count: number | undefined): void {
 
 let opened: Promise<Llama> | undefined;
 
+/** A runtime for reading schemas, where there is no other; opened once a process. */
+function ownLlama(): Promise<Llama> {
+  return (opened ??= import('node-llama-cpp')
+    .then(({ getLlama, LlamaLogLevel }) =>
+      getLlama({ gpu: false, build: 'never', skipDownload: true, logLevel: LlamaLogLevel.error }),
+    )
+    .catch((error: unknown) => {
+      opened = undefined;
+      throw error;
+    }));
+}
+
 /**
  * A grammar as llama.cpp reads it (GBNF, root rule `root`). Throws `request.invalid` for a schema that cannot be turned into
  * one, and for what is too large or repeats too much. What is so ambiguous that a token takes for ever is ended by the
  * engine's watchdog.
  */
-export async function grammarText(grammar: Grammar): Promise<string> {
+export async function grammarText(grammar: Grammar, llama: () => Promise<Llama> = ownLlama): Promise<string> {
   if (grammar.kind === 'gbnf') {
     // llama.cpp reads groups by recursion: 20 000 of them end the process.
     const rules = bareRules(checkedLength(grammar.text, 'grammar'));
@@ -42,11 +54,10 @@ export async function grammarText(grammar: Grammar): Promise<string> {
   checkDepth('schema', depthOf(grammar.schema, 0));
   checkedLength(JSON.stringify(grammar.schema), 'schema');
   checkRepeats('schema', countsOf(grammar.schema));
-  const { getLlama, LlamaJsonSchemaGrammar, LlamaLogLevel } = await import('node-llama-cpp');
-  opened ??= getLlama({ gpu: false, build: 'never', skipDownload: true, logLevel: LlamaLogLevel.error });
-  const llama = await opened;
+  const { LlamaJsonSchemaGrammar } = await import('node-llama-cpp');
+  const runtime = await llama();
   try {
-    return new LlamaJsonSchemaGrammar(llama, grammar.schema as never).grammar;
+    return new LlamaJsonSchemaGrammar(runtime, grammar.schema as never).grammar;
   } catch (cause) {
     throw new FleetError('request.invalid', `schema: it cannot be turned into a grammar: ${messageOf(cause)}`, {
       cause,
@@ -57,7 +68,7 @@ export async function grammarText(grammar: Grammar): Promise<string> {
 
 /** A grammar for one answer of node-llama-cpp. Throws `request.invalid`. */
 export async function openGrammar(model: LlamaModel, grammar: Grammar): Promise<LlamaGrammarEvaluationState> {
-  const text = await grammarText(grammar);
+  const text = await grammarText(grammar, async () => model.llama);
   const { LlamaGrammarEvaluationState: State } = await import('node-llama-cpp');
   try {
     return new State({ model, grammar: await model.llama.createGrammar({ grammar: text }) });
