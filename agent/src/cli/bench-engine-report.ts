@@ -1,6 +1,7 @@
 import type { Answered } from './bench-engine-process.js';
 import type { FirstTokens, Turn } from './bench-engine-run.js';
 import type { TogetherFigure } from './bench-engine-together.js';
+import { figure, medianOf, table } from './bench-tables.js';
 
 const OURS = ['models', 'slabs'] as const;
 export const ENGINE_NAMES = { models: 'ordinary', slabs: 'slab-aware' } as const;
@@ -51,7 +52,7 @@ export interface EngineReport {
 export function speedFigures(model: string, turns: readonly Turn[]): readonly SpeedFigure[] {
   return OURS.flatMap((engine) =>
     (['decode', 'prefill'] as const).map((what): SpeedFigure => {
-      const ratios = turns.map((turn) => rate(turn[engine], what) / rate(turn.direct, what)).toSorted(ascending);
+      const ratios = turns.map((turn) => rate(turn[engine], what) / rate(turn.direct, what)).toSorted((a, b) => a - b);
       const { name, wanted } = { name: ENGINE_NAMES[engine], wanted: engine === 'models' ? WANTED : undefined };
       return {
         model,
@@ -106,8 +107,8 @@ export function reportText({ speeds, firstTokens, together, emptyChildBytes, not
     one.model,
     one.engine,
     one.what,
-    number(one.ours),
-    number(one.direct),
+    figure(one.ours),
+    figure(one.direct),
     one.ratio.toFixed(3),
     `${one.spread[0].toFixed(2)}-${one.spread[1].toFixed(2)}`,
     one.wanted === undefined ? '' : `${one.ratio >= one.wanted ? 'met' : 'missed'} ${one.wanted}`,
@@ -119,11 +120,11 @@ export function reportText({ speeds, firstTokens, together, emptyChildBytes, not
     one.model,
     one.engine,
     String(one.promptTokens),
-    number(one.coldMs),
-    `${number(one.coldParts.startMs)} + ${number(one.coldParts.loadMs)} + ${number(one.coldParts.firstMs)}`,
-    number(one.warmMs),
+    figure(one.coldMs),
+    `${figure(one.coldParts.startMs)} + ${figure(one.coldParts.loadMs)} + ${figure(one.coldParts.firstMs)}`,
+    figure(one.warmMs),
     `${(one.coldMs / one.warmMs).toFixed(1)}x`,
-    number(one.prefixMs),
+    figure(one.prefixMs),
     `${(one.warmMs / one.prefixMs).toFixed(1)}x`,
     String(one.reusedTokens),
   ]);
@@ -131,7 +132,7 @@ export function reportText({ speeds, firstTokens, together, emptyChildBytes, not
     one.model,
     one.engine,
     String(one.atOnce),
-    number(one.tokensPerS),
+    figure(one.tokensPerS),
     one.cpuMs.toFixed(3),
     `${one.sameTexts}/${one.answers}`,
   ]);
@@ -182,29 +183,4 @@ function cpu(answers: readonly Answered[], what: SpeedFigure['what']): number {
   return what === 'prefill'
     ? sum(({ firstCpuMs }) => firstCpuMs) / sum(({ promptTokens }) => promptTokens)
     : sum(({ totalCpuMs, firstCpuMs }) => totalCpuMs - firstCpuMs) / sum(({ decoded }) => decoded);
-}
-
-export function medianOf(values: readonly number[]): number {
-  const sorted = values.toSorted(ascending);
-  const middle = sorted.length / 2;
-  const [low, high] = [sorted[Math.ceil(middle) - 1], sorted[Math.floor(middle)]];
-  return low === undefined || high === undefined ? NaN : (low + high) / 2;
-}
-
-function ascending(a: number, b: number): number {
-  return a - b;
-}
-
-function number(value: number): string {
-  return value >= 100 ? value.toFixed(0) : value.toFixed(1);
-}
-
-function table(rows: readonly (readonly string[])[]): string[] {
-  const widths = rows.reduce<number[]>((most, row) => row.map((cell, i) => Math.max(most[i] ?? 0, cell.length)), []);
-  return rows.map((row) =>
-    row
-      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
 }

@@ -1,6 +1,7 @@
 import type { LlamaEngine } from '../engine/llama-engine.js';
 import { answerOf, type EngineKind, modelOf, spentOn, startEngine } from './bench-engine-process.js';
-import { ENGINE_NAMES, medianOf } from './bench-engine-report.js';
+import { ENGINE_NAMES } from './bench-engine-report.js';
+import { medianOf } from './bench-tables.js';
 import { type Subject, type Surroundings, textOf } from './bench-engine-run.js';
 
 /** So many answers at once, against one after the other. */

@@ -1,5 +1,6 @@
 import type { BenchAnswer } from './bench-offload-child.js';
 import { type ContestResult, type Floors, type Pair, speedName } from './bench-offload-run.js';
+import { figure, medianOf, table } from './bench-tables.js';
 
 /** One comparison with stock llama.cpp under the same cap, from the same run. */
 export interface OffloadFigure {
@@ -142,17 +143,17 @@ export function reportText({ figures, bytes, isLossless: lossless, notes }: Offl
     one.what,
     one.cap,
     one.storage,
-    `${round(one.ours)} ${one.unit}`,
-    round(one.stock),
+    `${figure(one.ours)} ${one.unit}`,
+    figure(one.stock),
     `${one.ratio.toFixed(2)}x`,
     one.what === 'decode'
       ? `${one.spread[0].toFixed(2)} (${one.spread[1].toFixed(2)}-${one.spread[2].toFixed(2)})`
       : '',
     one.wanted === undefined ? '' : `${one.ratio >= one.wanted ? 'met' : 'missed'} ${one.wanted}x`,
-    `${round(one.oursMbPerToken)} / ${round(one.stockMbPerToken)}`,
+    `${figure(one.oursMbPerToken)} / ${figure(one.stockMbPerToken)}`,
     one.hitRate === undefined ? '' : one.hitRate.toFixed(3),
-    one.waitMs === undefined ? '' : round(one.waitMs),
-    one.floorMs === undefined ? '' : round(one.floorMs),
+    one.waitMs === undefined ? '' : figure(one.waitMs),
+    one.floorMs === undefined ? '' : figure(one.floorMs),
   ]);
   const head = [
     '',
@@ -177,24 +178,4 @@ export function reportText({ figures, bytes, isLossless: lossless, notes }: Offl
   });
   const same = lossless ? 'all logits equal to stock llama.cpp’s, to the bit' : 'LOGITS DIFFER FROM STOCK LLAMA.CPP’S';
   return [...table([head, ...rows]), '', ...byteRows, same, ...notes.map((note) => `note: ${note}`), ''].join('\n');
-}
-
-function table(rows: readonly (readonly string[])[]): string[] {
-  const widths = rows.reduce<number[]>((most, row) => row.map((cell, i) => Math.max(most[i] ?? 0, cell.length)), []);
-  return rows.map((row) =>
-    row
-      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
-}
-
-function round(value: number): string {
-  return value >= 100 ? value.toFixed(0) : value.toFixed(1);
-}
-
-function medianOf(sorted: readonly number[]): number {
-  const middle = sorted.length / 2;
-  const [low, high] = [sorted[Math.ceil(middle) - 1], sorted[Math.floor(middle)]];
-  return low === undefined || high === undefined ? NaN : (low + high) / 2;
 }

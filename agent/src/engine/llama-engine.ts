@@ -1,14 +1,13 @@
 import { servedMemory } from '@fleetgate/shared/catalogue/serving';
 import { FleetError } from '@fleetgate/shared/errors';
 import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
-import { estimateMemory, modelFacts } from '@fleetgate/shared/gguf/facts';
+import { estimateMemory, modelFacts, weightBytes } from '@fleetgate/shared/gguf/facts';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { type Random, systemRandom } from '@fleetgate/shared/random';
 import { bytes } from '@fleetgate/shared/units/quantity';
 
 import { adapterBytes } from '@fleetgate/shared/gguf/disk-lora';
-import { weightBytes } from '@fleetgate/shared/gguf/lora';
 import { ChildCalls, type OnText } from './child-calls.js';
 import type {
   EmbedResult,

@@ -1,5 +1,6 @@
 import type { GgmlTensors } from '../native/ggml-tensors.js';
 import type { Address, LlamaLibrary } from '../native/llama-library.js';
+import { softmax } from './slab-observer.js';
 
 /** `GGML_TYPE_F32`. */
 const F32 = 0;
@@ -75,12 +76,4 @@ function products({ weights, slabs, width }: Router, input: Float32Array): Float
     out[slab] = a + b + c + d;
   }
   return out;
-}
-
-function softmax(values: Float32Array): Float32Array {
-  const most = values.reduce((max, value) => Math.max(max, value), -Infinity);
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += values[i] = Math.exp((values[i] ?? 0) - most);
-  for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) / sum;
-  return values;
 }

@@ -1,6 +1,6 @@
 import { FleetError } from '@fleetgate/shared/errors';
 import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
-import { ESTIMATED_BATCH_TOKENS, estimateMemory, evaluationBytes } from '@fleetgate/shared/gguf/facts';
+import { ESTIMATED_BATCH_TOKENS, estimateMemory, evaluationBytes, weightBytes } from '@fleetgate/shared/gguf/facts';
 import type { GgufHeader } from '@fleetgate/shared/gguf/header';
 import { servedMemory } from '@fleetgate/shared/catalogue/serving';
 
@@ -47,7 +47,7 @@ export async function openSlabHost(
   const header = await readGguf(model.path);
   const layout = slabLayout(header, model.path);
   const whole = estimateMemory(header, model.contextTokens, sequences, model.path);
-  const weights = header.tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const weights = weightBytes(header);
   const outputs = outputsOf(header);
   const batchTokens = isOffloaded(model, layout) ? offloadedBatchTokens(header, outputs, model) : BATCH_TOKENS;
   const wishTokens = Math.min(batchTokens, model.contextTokens);

@@ -94,13 +94,18 @@ export function dropSlabs(scores: Float32Array, slabs: number, kept: readonly nu
 export function asProbabilities(scores: Float32Array, slabs: number): Float32Array {
   if (scores.every((score) => score >= 0 && score <= 1)) return scores;
   for (let start = 0; start < scores.length; start += slabs) {
-    const row = scores.subarray(start, start + slabs);
-    const max = row.reduce((most, score) => Math.max(most, score), -Infinity);
-    let total = 0;
-    for (let i = 0; i < row.length; i++) total += row[i] = Math.exp((row[i] ?? 0) - max);
-    for (let i = 0; i < row.length; i++) row[i] = (row[i] ?? 0) / total;
+    softmax(scores.subarray(start, start + slabs));
   }
   return scores;
+}
+
+/** In place. */
+export function softmax(values: Float32Array): Float32Array {
+  const most = values.reduce((max, value) => Math.max(max, value), -Infinity);
+  let total = 0;
+  for (let i = 0; i < values.length; i++) total += values[i] = Math.exp((values[i] ?? 0) - most);
+  for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) / total;
+  return values;
 }
 
 /** The choice of a layer out of a tensor's bytes: rows of `stride` numbers, of which the first ones are the choice. */

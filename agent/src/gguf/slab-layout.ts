@@ -1,4 +1,5 @@
 import { FleetError } from '@fleetgate/shared/errors';
+import { weightBytes } from '@fleetgate/shared/gguf/facts';
 import type { GgufHeader, GgufTensor } from '@fleetgate/shared/gguf/header';
 
 /** One tensor of a layer's slabs. Slab `s` lies at `offset + s * stride`, `stride` bytes long. */
@@ -58,7 +59,7 @@ export function slabLayout(header: GgufHeader, where: string): SlabLayout | unde
   const layers = [...tensorsByLayer]
     .map(([layer, tensors]) => ({ layer, tensors }))
     .toSorted((a, b) => a.layer - b.layer);
-  const all = header.tensors.reduce((sum, tensor) => sum + tensor.byteLength, 0);
+  const all = weightBytes(header);
   return {
     architecture,
     slabsPerLayer,

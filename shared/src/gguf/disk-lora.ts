@@ -2,7 +2,8 @@ import { FleetError } from '../errors.js';
 import { readGguf } from './disk-gguf.js';
 import type { GgufHeader } from './header.js';
 
-import { loraFault, weightBytes } from './lora.js';
+import { weightBytes } from './facts.js';
+import { loraFault } from './lora.js';
 
 /** Bytes of the weights of LoRA adapters of a base model. Throws `gguf.unsupported` for a file that is none of it. */
 export async function adapterBytes(paths: readonly string[], base: GgufHeader, basePath: string): Promise<number> {

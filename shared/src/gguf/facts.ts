@@ -64,7 +64,7 @@ export function estimateMemory(header: GgufHeader, contextTokens: number, sequen
   const headLength = embedding / Math.max(1, ...heads);
   const keyLength = read.optionalCount(`${architecture}.attention.key_length`) ?? headLength;
   const valueLength = read.optionalCount(`${architecture}.attention.value_length`) ?? headLength;
-  const weights = header.tensors.reduce((sum, tensor) => sum + tensor.byteLength, 0);
+  const weights = weightBytes(header);
   const kvWidth = kvHeads.reduce((sum, count) => sum + count * (keyLength + valueLength), 0);
   const cache = 2 * contextTokens * sequences * kvWidth;
   const tokens = Math.min(ESTIMATED_BATCH_TOKENS, contextTokens);
@@ -94,6 +94,11 @@ export function evaluationBytes(
   const vocabulary = read.arrayLength('tokenizer.ggml.tokens') ?? 0;
   const feedForward = Math.max(0, ...(read.perLayer(`${architecture}.feed_forward_length`, layers) ?? []));
   return 4 * (tokens * (8 * embedding + 3 * feedForward) + outputs * vocabulary);
+}
+
+/** Bytes of all tensors of a file. */
+export function weightBytes({ tensors }: GgufHeader): number {
+  return tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);
 }
 
 function commonestType(header: GgufHeader): string {

@@ -37,8 +37,3 @@ export function loraFault(adapter: GgufHeader, base: GgufHeader): string | undef
   }
   return undefined;
 }
-
-/** Bytes of all tensors of a file. */
-export function weightBytes({ tensors }: GgufHeader): number {
-  return tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);
-}
