@@ -153,7 +153,7 @@ export class SlabModel {
     const batch = this.#batch.of(tokens);
     this.#router.begin(tokens.length);
     const code = this.#library.decode(this.#context, batch);
-    this.#router.throwFailure();
+    this.#router.end();
     if (code !== 0) throw refused(`evaluating ${tokens.length} tokens failed with code ${code}`, this.#library);
   }
 

@@ -5,6 +5,7 @@ import { GgmlTensors } from '../native/ggml-tensors.js';
 import type { Address, LlamaLibrary } from '../native/llama-library.js';
 import type { SlabResidency } from '../residency/residency.js';
 import type { KeepSets, RoutedLayer } from '../slabs/routing.js';
+import { LateSlabs } from './late-slabs.js';
 import { RouterForesight } from './router-foresight.js';
 import {
   asProbabilities,
@@ -35,8 +36,10 @@ export class SlabRouter {
   readonly #stages = new StagePlan();
   readonly #probabilities = new Map<number, Address>();
   readonly #routers: RouterForesight;
+  readonly #late: LateSlabs;
   readonly #callback: { readonly pointer: unknown; release(): void };
-  #pending: { readonly tensor: MoeTensor; readonly stage: Stage } | undefined;
+  #pending: { readonly named: MoeTensor; readonly stage: Stage } | undefined;
+  #waits = false;
   #routed: RoutedLayer | undefined;
   #failure: unknown;
   #keep: KeepSets | undefined;
@@ -51,6 +54,7 @@ export class SlabRouter {
     this.#library = library;
     this.#tensors = new GgmlTensors(library);
     this.#routers = new RouterForesight(library, this.#tensors);
+    this.#late = new LateSlabs(this.#tensors, layout);
     this.#layout = layout;
     this.#indexOfLayer = new Map(layout?.layers.map(({ layer }, index) => [layer, index]));
     this.#callback = library.evalCallback((tensor, ask) => this.#onTensor(tensor, ask));
@@ -79,12 +83,15 @@ export class SlabRouter {
   begin(tokens: number): void {
     this.#failure = undefined;
     this.#pending = undefined;
+    this.#waits = false;
+    this.#late.begin();
     this.residency?.begin(tokens);
   }
 
-  /** Throws what went wrong in a call from llama.cpp since `begin`: what was computed then is void. */
-  throwFailure(): void {
+  /** The evaluation has ended. Throws what went wrong in a call from llama.cpp since `begin`: what was computed is void. */
+  end(): void {
     if (this.#failure !== undefined) throw this.#failure;
+    this.#late.end();
   }
 
   close(): void {
@@ -93,11 +100,10 @@ export class SlabRouter {
 
   /** llama.cpp asks of every node of the graph whether to stop after it, and comes back when it is computed. */
   #onTensor(tensor: Address, ask: boolean): boolean {
-    if (ask) return this.#ask(tensor);
-    const pending = this.#pending;
-    if (pending === undefined) return true;
     try {
-      this.#run(tensor, pending);
+      if (ask) return this.#ask(tensor);
+      if (this.#waits) this.#late.stopped(this.residency);
+      if (this.#pending !== undefined) this.#run(tensor, this.#pending);
       return true;
     } catch (error) {
       // An exception must not cross C: the evaluation is broken off, and its result thrown away.
@@ -107,8 +113,13 @@ export class SlabRouter {
   }
 
   #ask(tensor: Address): boolean {
-    const named = moeTensor(this.#library.tensorName(tensor));
-    if (named === undefined || this.#failure !== undefined) return false;
+    this.#pending = undefined;
+    this.#waits = false;
+    if (this.#failure !== undefined) return false;
+    const name = this.#library.tensorName(tensor);
+    if (this.#late.isWatching) this.#waits = this.#late.asked(tensor, name, this.residency);
+    const named = moeTensor(name);
+    if (named === undefined) return this.#waits;
     if (named.what === 'probs') this.#probabilities.set(named.layer, tensor);
     if (named.what === 'logits' && this.residency?.strategy === 'cache') this.#routers.found(named.layer, tensor);
     const stage = this.#stages.stageOf(named, {
@@ -116,12 +127,12 @@ export class SlabRouter {
       slabsPerToken: this.slabsPerToken,
       observes: this.residency !== undefined || this.listener !== undefined,
     });
-    if (stage === undefined) return false;
-    this.#pending = { tensor: named, stage };
+    if (stage === undefined) return this.#waits;
+    this.#pending = { named, stage };
     return true;
   }
 
-  #run(tensor: Address, { tensor: { layer }, stage }: { readonly tensor: MoeTensor; readonly stage: Stage }): void {
+  #run(tensor: Address, { named: { layer }, stage }: { readonly named: MoeTensor; readonly stage: Stage }): void {
     const index = this.#indexOfLayer.get(layer);
     if (index === undefined) throw new FleetError('internal.invariant', `layer ${layer} has no slabs in the file`);
     switch (stage) {
@@ -155,7 +166,11 @@ export class SlabRouter {
     }
     this.#routed = this.#withProbabilities(layer, { layer: index, tokens, slabsPerToken, slabs });
     const foresight = tokens > 1 ? undefined : () => this.#foresee(layer, index + 1);
-    this.residency?.ensure(this.#routed, foresight);
+    this.residency?.ensure(
+      this.#routed,
+      foresight,
+      this.residency.await === undefined ? undefined : this.#late.enter(index),
+    );
     this.onLayer?.();
     this.listener?.onRouted(this.#routed);
   }

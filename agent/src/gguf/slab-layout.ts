@@ -2,9 +2,14 @@ import { FleetError } from '@fleetgate/shared/errors';
 import { weightBytes } from '@fleetgate/shared/gguf/facts';
 import type { GgufHeader, GgufTensor } from '@fleetgate/shared/gguf/header';
 
+/** The weights of a slab, in the order in which a layer computes with them. */
+export const PROJECTIONS = ['gate_up', 'gate', 'up', 'down'] as const;
+export type Projection = (typeof PROJECTIONS)[number];
+
 /** One tensor of a layer's slabs. Slab `s` lies at `offset + s * stride`, `stride` bytes long. */
 export interface SlabTensor {
   readonly name: string;
+  readonly projection: Projection;
   readonly offset: number;
   readonly stride: number;
 }
@@ -34,7 +39,7 @@ export interface SlabLayout {
   readonly otherBytes: number;
 }
 
-const SLAB_WEIGHT = /^blk\.(\d+)\.ffn_(?:gate|up|down|gate_up)_exps\.weight$/;
+const SLAB_WEIGHT = /^blk\.(\d+)\.ffn_(gate|up|down|gate_up)_exps\.weight$/;
 
 /** Reads the layout; undefined for a dense model. Throws `gguf.malformed` where the tensors contradict the metadata. */
 export function slabLayout(header: GgufHeader, where: string): SlabLayout | undefined {
@@ -48,7 +53,7 @@ export function slabLayout(header: GgufHeader, where: string): SlabLayout | unde
     const match = SLAB_WEIGHT.exec(tensor.name);
     if (match === null) continue;
     const slabs = tensorsByLayer.get(Number(match[1])) ?? [];
-    slabs.push(slabTensor(tensor, slabsPerLayer, where));
+    slabs.push(slabTensor(tensor, match[2] as Projection, slabsPerLayer, where));
     tensorsByLayer.set(Number(match[1]), slabs);
     slabsBytes += tensor.byteLength;
   }
@@ -79,6 +84,7 @@ export function slabBytesOf({ tensors }: LayerSlabs): number {
 
 function slabTensor(
   { name, dimensions, fileOffset, byteLength }: GgufTensor,
+  projection: Projection,
   slabs: number,
   where: string,
 ): SlabTensor {
@@ -88,7 +94,7 @@ function slabTensor(
       `tensor ${name} is [${dimensions.join(', ')}], expected ${slabs} slabs in its third dimension`,
     );
   }
-  return { name, offset: fileOffset, stride: byteLength / slabs };
+  return { name, projection, offset: fileOffset, stride: byteLength / slabs };
 }
 
 function groupsOf(header: GgufHeader, architecture: string, slabs: number, where: string): number {

@@ -21,6 +21,7 @@ export interface Matrix {
 export class GgmlTensors {
   readonly #library: LlamaLibrary;
   readonly #struct = new DataView(new ArrayBuffer(TENSOR_BYTES));
+  readonly #pointer = new BigUint64Array(1);
 
   constructor(library: LlamaLibrary) {
     this.#library = library;
@@ -43,6 +44,13 @@ export class GgmlTensors {
     this.#library.copy(this.#struct, tensor, TENSOR_BYTES);
     const source = Number(this.#struct.getBigUint64(SOURCES_AT + 8 * i, true));
     return source === 0 ? undefined : this.matrix(source);
+  }
+
+  /** Name of the i-th tensor that it is computed from. */
+  sourceName(tensor: Address, i: number): string | undefined {
+    this.#library.copy(this.#pointer, tensor + SOURCES_AT + 8 * i, 8);
+    const source = Number(this.#pointer[0]);
+    return source === 0 ? undefined : this.#library.tensorName(source);
   }
 
   /** A copy of all numbers of a float32 tensor. */

@@ -1,12 +1,13 @@
 import { FleetError } from '@fleetgate/shared/errors';
 
+import type { Projection } from '../gguf/slab-layout.js';
 import type { SlabId } from '../slabs/cache-policy.js';
 import { distinctSlabs } from '../slabs/cache-simulation.js';
 import type { Foresight, Prefetch } from '../slabs/prefetch.js';
 import type { RoutedLayer } from '../slabs/routing.js';
 import { ANYWHERE, type EvictFrom, type SlabCache } from '../slabs/slab-cache.js';
 import type { ModelSource } from './disk-model-source.js';
-import type { SlabPlaces } from './linux-slab-places.js';
+import type { SlabPlace, SlabPlaces } from './linux-slab-places.js';
 import { CUT_OFF } from './read-queue.js';
 import { type ResidencyFigures, type SlabResidency, WORTH_READING } from './residency.js';
 import type { SlabPages } from './slab-pages.js';
@@ -32,7 +33,8 @@ const NO_FIGURES = { routed: 0, hits: 0, tokens: 0, readAhead: 0 };
  * Slabs in memory of our own, laid over the places where llama.cpp expects them, filled by direct reads.
  *
  * Pages of a slab that is not wholly there are not accessible: computing with it ends the process (SIGSEGV) instead of
- * giving wrong tokens. They are opened when a read is started, and `ensure` returns only when it has succeeded.
+ * giving wrong tokens. They are opened when a read is started, and `ensure` returns only when it has succeeded, or leaves it to
+ * `await`.
  */
 export class CacheResidency implements SlabResidency {
   readonly strategy = 'cache';
@@ -46,6 +48,10 @@ export class CacheResidency implements SlabResidency {
   #tokens = 1;
   #figures = NO_FIGURES;
   #beganAt = 0;
+  /** Slabs that `ensure` may have left under way. */
+  #awaited: readonly SlabId[] = [];
+  /** Reads that begin when those have ended that are needed before. */
+  readonly #late: { readonly slab: SlabId; readonly place: SlabPlace }[] = [];
   #isClosed = false;
 
   constructor(parts: CacheParts) {
@@ -71,6 +77,7 @@ export class CacheResidency implements SlabResidency {
     this.#dropFailed();
     this.#parts.cache.begin(tokens);
     this.#prefetch.begin();
+    this.#awaited = [];
     this.#beganAt = performance.now();
     this.#tokens = tokens;
     this.#figures = { ...this.#figures, tokens: this.#figures.tokens + tokens };
@@ -90,7 +97,7 @@ export class CacheResidency implements SlabResidency {
     }
   }
 
-  ensure(routed: RoutedLayer, foresight?: Foresight): void {
+  ensure(routed: RoutedLayer, foresight?: Foresight, later?: Projection): void {
     const { cache, pages } = this.#parts;
     const { layer } = routed;
     const wanted = distinctSlabs(layer, routed.slabs, pages.slabsPerLayer);
@@ -100,14 +107,26 @@ export class CacheResidency implements SlabResidency {
     this.#prefetch.giveUp();
     this.#settle(wanted);
     const isStreaming = wanted.length >= STREAMING_SHARE * pages.slabsPerLayer && this.#tokens > 1;
-    if (!this.#admit(wanted, isStreaming ? { kind: 'below-first', layer } : ANYWHERE)) this.#makeRoom(wanted, layer);
+    const from: EvictFrom = isStreaming ? { kind: 'below-first', layer } : ANYWHERE;
+    if (!this.#admit(wanted, from, later)) this.#makeRoom(wanted, layer);
     // While storage is at it: what comes next is guessed.
     const next = foresight === undefined ? [] : this.#guess(routed, foresight);
-    this.#finish(wanted);
+    this.#finishEarly(wanted, later);
+    this.#awaited = later === undefined ? [] : wanted;
     this.#readAhead(next);
     if (isStreaming && layer + 1 < pages.layers) this.#lookAhead(layer + 1, wanted.length);
     this.#used[layer] = this.#tokens > 1 ? wanted.length : (this.#used[layer] ?? 0);
     if (foresight !== undefined && layer === pages.layers - 1) this.#prefetch.took(performance.now() - this.#beganAt);
+  }
+
+  get isAwaiting(): boolean {
+    const { reads } = this.#parts;
+    reads.poll();
+    return reads.hasFailures || this.#awaited.some((slab) => reads.isReading(slab));
+  }
+
+  await(): void {
+    this.#finish(this.#awaited);
   }
 
   figures(): ResidencyFigures {
@@ -138,10 +157,10 @@ export class CacheResidency implements SlabResidency {
     this.#figures = { ...this.#figures, routed: routed + wanted.length, hits: hits + there };
   }
 
-  /** Waits until all that is wanted is there. */
-  #finish(wanted: readonly SlabId[]): void {
+  /** Waits until all that is wanted is there, but for this projection of it. */
+  #finish(wanted: readonly SlabId[], but?: Projection): void {
     const { reads, source } = this.#parts;
-    if (wanted.some((slab) => reads.isReading(slab))) reads.finish(wanted);
+    if (wanted.some((slab) => reads.isReading(slab))) reads.finish(wanted, but);
     if (reads.finished === this.#checked) return;
     this.#checkFailures();
     source.check();
@@ -159,21 +178,42 @@ export class CacheResidency implements SlabResidency {
   }
 
   /** Takes slabs in and starts to read those that are missing. False, and nothing done, where they do not fit now. */
-  #admit(slabs: readonly SlabId[], from: EvictFrom): boolean {
+  #admit(slabs: readonly SlabId[], from: EvictFrom, later?: Projection): boolean {
     const { cache, reads, places } = this.#parts;
     const admission = cache.request(slabs, from);
     if (admission === undefined) return false;
     for (const slab of slabs) this.#held.add(slab);
     try {
-      places.exchange(admission);
-      for (const slab of admission.missing) reads.start(slab, places.of(slab));
+      for (const slab of admission.missing) reads.expect(slab, places.of(slab));
+      places.exchange(admission, (slab, place) => {
+        if (later === place.projection) {
+          this.#late.push({ slab, place });
+          return;
+        }
+        reads.put(slab, place);
+        reads.publish();
+      });
     } catch (error) {
-      this.#forget(admission.missing.filter((slab) => !reads.isReading(slab)));
+      this.#late.length = 0;
+      reads.giveUp(admission.missing);
       throw error;
-    } finally {
-      reads.publish();
     }
     return true;
+  }
+
+  /** Storage shares itself among reads under way: those that are needed later begin when the others have ended. */
+  #finishEarly(wanted: readonly SlabId[], later: Projection | undefined): void {
+    const { reads } = this.#parts;
+    try {
+      this.#finish(wanted, later);
+      for (const { slab, place } of this.#late) reads.put(slab, place);
+      if (this.#late.length > 0) reads.publish();
+    } catch (error) {
+      reads.giveUp(this.#late.map(({ slab }) => slab));
+      throw error;
+    } finally {
+      this.#late.length = 0;
+    }
   }
 
   /** What was read ahead may hold the room that is wanted now: it is waited for and let go. */

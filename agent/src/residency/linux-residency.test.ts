@@ -190,6 +190,24 @@ describe('residency when storage misbehaves', () => {
     expect(() => answers(model)).toThrow(expect.objectContaining(failure));
   });
 
+  it('gives up when what a layer uses last cannot be read, while it computes with the rest', async () => {
+    const prepared = await prepareSlabs({ path: file, layout, strategy: 'cache', budgetBytes: budget(20) });
+    const model = loaded(prepared.loadPath);
+    const whole = await prepared.attach();
+    model.residency = whole;
+    // What is used last is known from here on.
+    expect(answers(model)).toEqual(plainLogits);
+    whole.close();
+    const last = layout.layers.at(-1)?.tensors.at(-1);
+    expect(last?.projection).toBe('down');
+    truncateSync(file, last?.offset ?? 0);
+    model.residency = await prepared.attach();
+    for (const _ of [1, 2]) {
+      const failure = { code: 'artefact.unavailable', retryable: true };
+      expect(() => answers(model)).toThrow(expect.objectContaining(failure));
+    }
+  });
+
   it.each<['hint' | 'cache']>([['cache'], ['hint']])('(%s) gives up when the file is written to', async (strategy) => {
     const { model } = await resident({ strategy });
     utimesSync(file, 5, 5);

@@ -2,10 +2,11 @@ import type { Address, Libc } from '../native/linux-libc.js';
 import type { SlabId } from '../slabs/cache-policy.js';
 import type { Admission } from '../slabs/slab-cache.js';
 import type { FileMapping } from './linux-mapping.js';
-import type { PageRange, SlabPages } from './slab-pages.js';
+import { PROJECTIONS } from '../gguf/slab-layout.js';
+import type { SlabPages, SlabRange } from './slab-pages.js';
 
 /** Pages of a slab, where llama.cpp expects them. */
-export type SlabPlace = PageRange & { readonly address: Address };
+export type SlabPlace = SlabRange & { readonly address: Address };
 
 /** Memory of our own over the places of slabs; what is not open is not accessible, and takes no memory. */
 export class SlabPlaces {
@@ -31,27 +32,42 @@ export class SlabPlaces {
   }
 
   /**
-   * Opens the missing slabs' places and shuts the evicted ones'. Pages move from one to the other where they are as many:
-   * giving them back and taking new ones costs their clearing and a fault each.
+   * Opens the missing slabs' places, telling of each in the order of their use, then shuts the evicted ones'. Pages move from
+   * one to the other where they are as many: giving them back and taking new ones costs their clearing and a fault each.
    */
-  exchange({ evicted, missing }: Admission): void {
+  exchange({ evicted, missing }: Admission, onOpen: (slab: SlabId, place: SlabPlace) => void): void {
     const free = new Map<number, Address[]>();
     for (const { address, bytes } of evicted.flatMap((slab) => this.of(slab))) {
       const same = free.get(bytes);
       if (same === undefined) free.set(bytes, [address]);
       else same.push(address);
     }
-    for (const { address, bytes } of missing.flatMap((slab) => this.of(slab))) {
-      const from = this.#canMove ? free.get(bytes)?.pop() : undefined;
-      if (from !== undefined) {
-        this.#canMove = this.#libc.movePages(from, address, bytes);
-        this.#libc.protect(from, bytes, 'none');
-        if (this.#canMove) continue;
-        this.#libc.drop(from, bytes);
+    const emptied: { readonly address: Address; readonly bytes: number }[] = [];
+    try {
+      for (const projection of PROJECTIONS) {
+        for (const slab of missing) {
+          const place = this.of(slab).find((one) => one.projection === projection);
+          if (place === undefined) continue;
+          const from = this.#canMove ? free.get(place.bytes)?.pop() : undefined;
+          if (from !== undefined) emptied.push({ address: from, bytes: place.bytes });
+          this.#open(place, from);
+          onOpen(slab, place);
+        }
       }
-      this.#libc.protect(address, bytes, 'read-write');
+    } finally {
+      // While storage is at it: nothing is computed before this returns.
+      for (const { address, bytes } of emptied) this.#libc.protect(address, bytes, 'none');
+      for (const [bytes, addresses] of free) for (const address of addresses) this.#shut(address, bytes);
     }
-    for (const [bytes, addresses] of free) for (const address of addresses) this.#shut(address, bytes);
+  }
+
+  #open({ address, bytes }: SlabPlace, from: Address | undefined): void {
+    if (from !== undefined) {
+      this.#canMove = this.#libc.movePages(from, address, bytes);
+      if (this.#canMove) return;
+      this.#libc.drop(from, bytes);
+    }
+    this.#libc.protect(address, bytes, 'read-write');
   }
 
   /** Gives the pages of a slab back and makes them inaccessible. */

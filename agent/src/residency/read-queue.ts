@@ -1,8 +1,16 @@
+import type { Projection } from '../gguf/slab-layout.js';
+
 /** One read into this process's memory. */
 export interface ReadRequest {
   readonly address: number;
   readonly bytes: number;
   readonly offset: number;
+}
+
+/** A read of a part of a slab. */
+export interface SlabRead extends ReadRequest {
+  /** Absent: of all that computing with the slab needs first. */
+  readonly projection?: Projection;
 }
 
 /** Reads that others carry out while the thread that put them in computes. Bounded. */

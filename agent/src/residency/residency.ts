@@ -1,3 +1,4 @@
+import type { Projection } from '../gguf/slab-layout.js';
 import type { Foresight } from '../slabs/prefetch.js';
 import type { RoutedLayer } from '../slabs/routing.js';
 
@@ -29,12 +30,17 @@ export interface ResidencyFigures {
  *
  * `ensure` is called between a layer's routing and its computation, and returns only when every slab named is readable;
  * it throws `artefact.unavailable` when storage fails, and then the evaluation must be given up: computing with a slab
- * that is not there would give wrong tokens silently.
+ * that is not there would give wrong tokens silently. What a layer uses last can be left to be read while it computes: `ensure`
+ * need not wait for the projection given as `later`, and `await` must be called before that is used.
  */
 export interface SlabResidency {
   readonly strategy: ResidencyStrategy;
   /** `slabs` may name one twice. With `foresight` also reads ahead what the next layers will likely choose. */
-  ensure(routed: RoutedLayer, foresight?: Foresight): void;
+  ensure(routed: RoutedLayer, foresight?: Foresight, later?: Projection): void;
+  /** Whether something that `ensure` was asked for is still being read. */
+  readonly isAwaiting?: boolean;
+  /** Waits for what `ensure` has left. Throws as `ensure` does. */
+  await?(): void;
   /** A new evaluation begins. */
   begin(tokens: number): void;
   /**

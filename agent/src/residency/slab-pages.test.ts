@@ -8,7 +8,10 @@ import { bytesBetween, slabPages } from './slab-pages.js';
 const PAGE = 4096;
 
 function layoutOf(offsets: readonly number[], stride: number, slabsPerLayer: number): SlabLayout {
-  const layers = offsets.map((offset, layer) => ({ layer, tensors: [{ name: `t${layer}`, offset, stride }] }));
+  const layers = offsets.map((offset, layer) => ({
+    layer,
+    tensors: [{ name: `t${layer}`, projection: 'up' as const, offset, stride }],
+  }));
   const slabsBytes = offsets.length * slabsPerLayer * stride;
   return {
     architecture: 'a',

@@ -1,4 +1,4 @@
-import type { SlabLayout } from '../gguf/slab-layout.js';
+import { type Projection, PROJECTIONS, type SlabLayout } from '../gguf/slab-layout.js';
 
 /** Bytes of a file that start and end with a page. */
 export interface PageRange {
@@ -6,12 +6,15 @@ export interface PageRange {
   readonly bytes: number;
 }
 
+/** Pages of a slab in one of its tensors. */
+export type SlabRange = PageRange & { readonly projection: Projection };
+
 /** The pages of a file that belong to slabs alone. */
 export interface SlabPages {
   readonly layers: number;
   readonly slabsPerLayer: number;
-  /** Of each slab (`layer * slabsPerLayer + slab`), one range a tensor. */
-  readonly ranges: readonly (readonly PageRange[])[];
+  /** Of each slab (`layer * slabsPerLayer + slab`), one range a tensor, in the order of their use. */
+  readonly ranges: readonly (readonly SlabRange[])[];
   /** Bytes of the ranges of one slab: the most in its layer. */
   readonly slabBytes: readonly number[];
   /** All ranges, those that touch taken together; ascending. */
@@ -27,13 +30,17 @@ export interface SlabPages {
  */
 export function slabPages(layout: SlabLayout, pageBytes: number): SlabPages {
   const { slabsPerLayer, layers } = layout;
-  const ranges: PageRange[][] = [];
+  const ranges: SlabRange[][] = [];
   const slabBytes: number[] = [];
   for (const { tensors } of layers) {
+    const inOrder = tensors.toSorted((a, b) => PROJECTIONS.indexOf(a.projection) - PROJECTIONS.indexOf(b.projection));
     let most = 0;
     for (let slab = 0; slab < slabsPerLayer; slab++) {
-      const own = tensors
-        .map(({ offset, stride }) => insidePages(offset + slab * stride, stride, pageBytes))
+      const own = inOrder
+        .map(({ projection, offset, stride }) => ({
+          projection,
+          ...insidePages(offset + slab * stride, stride, pageBytes),
+        }))
         .filter(({ bytes }) => bytes > 0);
       ranges.push(own);
       most = Math.max(

@@ -5,10 +5,11 @@ import { openAsyncReads } from '../native/linux-aio.js';
 import { openLibc } from '../native/linux-libc.js';
 import { processEntry } from '@fleetgate/shared/process-entry';
 
+import type { Projection } from '../gguf/slab-layout.js';
 import type { SlabId } from '../slabs/cache-policy.js';
 import type { ModelSource } from './disk-model-source.js';
 import { KernelReadQueue } from './kernel-read-queue.js';
-import { CUT_OFF, type ReadQueue, type ReadRequest } from './read-queue.js';
+import { CUT_OFF, type ReadQueue, type ReadRequest, type SlabRead } from './read-queue.js';
 import { createRing, RingProducer } from './read-ring.js';
 import type { ReaderJob } from './worker-slab-reader.js';
 
@@ -31,14 +32,23 @@ export interface SlowWait {
 
 interface Reading {
   left: number;
+  /** Of `left`, those of each projection. */
+  readonly leftOf: Map<Projection | undefined, number>;
   bytesLeft: number;
   failure: number | undefined;
+}
+
+interface ReadChunk {
+  readonly slab: SlabId;
+  readonly projection: Projection | undefined;
+  readonly bytes: number;
 }
 
 /** A longer read is cut: so slow storage shows progress, and several threads share the work. */
 export const CHUNK_BYTES = 1024 * 1024;
 const TICK_MS = 1000;
 const PROBE_MS = 5000;
+const ECANCELED = 125;
 const START_MS = 10_000;
 /** Enough to keep flash busy. */
 export const FALLBACK_THREADS = 2;
@@ -48,7 +58,7 @@ export class SlabReads {
   readonly #options: ReadOptions;
   readonly #ring: ReadQueue;
   readonly #workers: readonly Worker[];
-  readonly #slabOfSlot = new Map<number, { readonly slab: SlabId; readonly bytes: number }>();
+  readonly #slabOfSlot = new Map<number, ReadChunk>();
   readonly #reading = new Map<SlabId, Reading>();
   readonly #failed = new Map<SlabId, number>();
   #dead: string | undefined;
@@ -100,22 +110,40 @@ export class SlabReads {
     return this.#reading.has(slab);
   }
 
+  get hasFailures(): boolean {
+    return this.#failed.size > 0;
+  }
+
   get reading(): number {
     return this.#reading.size;
   }
 
   /** Queues the reads of one slab; they start with `publish`, or at once where the queue is full. */
-  start(slab: SlabId, reads: readonly ReadRequest[]): void {
-    const chunks = reads.flatMap(chunked);
-    if (chunks.length === 0) return;
-    const bytes = chunks.reduce((sum, chunk) => sum + chunk.bytes, 0);
-    this.#reading.set(slab, { left: chunks.length, bytesLeft: bytes, failure: undefined });
-    for (const chunk of chunks) {
+  start(slab: SlabId, reads: readonly SlabRead[]): void {
+    this.expect(slab, reads);
+    for (const read of reads) this.put(slab, read);
+  }
+
+  /** Counts a slab as being read; each of these reads is to be `put`, when its place is there. */
+  expect(slab: SlabId, reads: readonly SlabRead[]): void {
+    const leftOf = new Map<Projection | undefined, number>();
+    let [left, bytesLeft] = [0, 0];
+    for (const { projection, bytes } of reads) {
+      const chunks = Math.ceil(bytes / CHUNK_BYTES);
+      leftOf.set(projection, (leftOf.get(projection) ?? 0) + chunks);
+      left += chunks;
+      bytesLeft += bytes;
+    }
+    if (left > 0) this.#reading.set(slab, { left, leftOf, bytesLeft, failure: undefined });
+  }
+
+  put(slab: SlabId, read: SlabRead): void {
+    for (const chunk of chunked(read)) {
       if (this.#ring.isFull) {
         this.publish();
         this.#waitUntil(() => !this.#ring.isFull);
       }
-      this.#slabOfSlot.set(this.#ring.put(chunk), { slab, bytes: chunk.bytes });
+      this.#slabOfSlot.set(this.#ring.put(chunk), { slab, projection: read.projection, bytes: chunk.bytes });
     }
   }
 
@@ -123,15 +151,36 @@ export class SlabReads {
     this.#ring.publish();
   }
 
-  /**
-   * Blocks until none of these slabs is being read. Throws `artefact.unavailable` (retryable) where storage stands still,
-   * and `engine.crashed` where the threads are gone.
-   */
-  finish(slabs: readonly SlabId[]): void {
-    this.poll();
-    if (slabs.some((slab) => this.#reading.has(slab))) {
-      this.#waitUntil(() => !slabs.some((slab) => this.#reading.has(slab)));
+  /** Nothing more is put of these slabs: they fail, once what was put of them has ended. */
+  giveUp(slabs: readonly SlabId[]): void {
+    for (const slab of slabs) {
+      const reading = this.#reading.get(slab);
+      if (reading === undefined) continue;
+      reading.left = [...this.#slabOfSlot.values()].filter((chunk) => chunk.slab === slab).length;
+      reading.failure ??= -ECANCELED;
+      if (reading.left === 0) this.#end(slab, reading);
     }
+  }
+
+  /**
+   * Blocks until none of these slabs is being read; what is read of the projection `but` may still be under way then, unless
+   * something else of the slab has failed. Throws `artefact.unavailable` (retryable) where storage stands still, and
+   * `engine.crashed` where the threads are gone.
+   */
+  finish(slabs: readonly SlabId[], but?: Projection): void {
+    this.poll();
+    if (slabs.some((slab) => this.#isAwaited(slab, but))) {
+      this.#waitUntil(() => !slabs.some((slab) => this.#isAwaited(slab, but)));
+    }
+  }
+
+  #isAwaited(slab: SlabId, but: Projection | undefined): boolean {
+    const reading = this.#reading.get(slab);
+    if (reading === undefined || but === undefined || reading.failure !== undefined) return reading !== undefined;
+    for (const [projection, left] of reading.leftOf) {
+      if (left > 0 && projection !== but) return true;
+    }
+    return false;
   }
 
   /** Takes note of what is done. */
@@ -188,13 +237,17 @@ export class SlabReads {
     if (owner === undefined || reading === undefined) return;
     this.#slabOfSlot.delete(slot);
     reading.left--;
+    reading.leftOf.set(owner.projection, (reading.leftOf.get(owner.projection) ?? 0) - 1);
     reading.bytesLeft -= owner.bytes;
     if (result === owner.bytes) this.bytesRead += result;
     else reading.failure = result < 0 ? result : CUT_OFF;
-    if (reading.left > 0) return;
-    this.#reading.delete(owner.slab);
+    if (reading.left === 0) this.#end(owner.slab, reading);
+  }
+
+  #end(slab: SlabId, { failure }: Reading): void {
+    this.#reading.delete(slab);
     this.finished++;
-    if (reading.failure !== undefined) this.#failed.set(owner.slab, reading.failure);
+    if (failure !== undefined) this.#failed.set(slab, failure);
   }
 
   #bytesLeft(): number {
