@@ -13,6 +13,7 @@ import { type SlabLayout, slabLayout } from '../gguf/slab-layout.js';
 import { openLibc } from '../native/linux-libc.js';
 import { openLlamaLibrary } from '../native/llama-library.js';
 import { prepareSlabs } from '../residency/linux-residency.js';
+import { FEW_TOKENS } from '../residency/residency-choice.js';
 import type { ResidencyFigures, SlabResidency } from '../residency/residency.js';
 import type { PrefetchRule } from '../slabs/prefetch.js';
 
@@ -23,7 +24,10 @@ export interface OpenRequest {
   readonly kind: 'open';
   readonly path: string;
   readonly variant: BenchVariant;
+  /** For slabs, while tokens are evaluated one by one. */
   readonly budgetBytes: number;
+  /** Of that, what the buffers of a batch take for each of its tokens. */
+  readonly tokenBytes?: number;
   readonly batchTokens: number;
   readonly contextTokens: number;
   readonly frequencies?: readonly number[];
@@ -86,7 +90,7 @@ async function open(request: OpenRequest): Promise<BenchAnswer> {
   const prepared =
     layout === undefined || variant === 'stock' || variant === 'none'
       ? undefined
-      : await prepareSlabs({ ...request, layout, strategy: variant });
+      : await prepareSlabs({ ...request, layout, strategy: variant, budgetOf: budgetOf(request) });
   const model = SlabModel.open(library, {
     path: prepared?.loadPath ?? path,
     layout: variant === 'stock' ? undefined : layout,
@@ -100,6 +104,10 @@ async function open(request: OpenRequest): Promise<BenchAnswer> {
   model.residency = residency;
   loaded = { model, residency, layout };
   return { ...since(before), tokenMs: [], hash: 0 };
+}
+
+function budgetOf({ budgetBytes, tokenBytes = 0 }: OpenRequest): (tokens: number) => number {
+  return (tokens) => budgetBytes - tokenBytes * Math.max(0, tokens - FEW_TOKENS);
 }
 
 /** Of the skeleton nothing is needed any more but what is mapped: its empty pages would only take memory. */

@@ -18,7 +18,10 @@ export interface Contest {
   /** Undefined: no cap. */
   readonly capBytes: number | undefined;
   readonly variant: Exclude<BenchVariant, 'stock'>;
+  /** For slabs, while tokens are evaluated one by one. */
   readonly budgetBytes: number;
+  /** Of that, what the buffers of a batch take for each of its tokens. */
+  readonly tokenBytes: number;
   readonly batchTokens: number;
   /** Of stock llama.cpp: its own default. */
   readonly stockBatchTokens: number;

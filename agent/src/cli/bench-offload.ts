@@ -31,7 +31,7 @@ interface Options {
 /** llama.cpp's own default (`n_ubatch`). */
 const STOCK_BATCH_TOKENS = 512;
 /** As the slab-aware engine does. */
-const BATCH_TOKENS = 512;
+const BATCH_TOKENS = 1024;
 /** Measured for this shape: what an evaluation's buffers take, per token of a batch; a context's cache, per token. */
 const BUFFER_BYTES = 60_000;
 const CONTEXT_TOKEN_BYTES = 1024;
@@ -166,7 +166,9 @@ function plan(cap: string, options: Options, { path, copy, layout, frequencies }
     isLimited: true,
     slabsBytes: layout.slabsBytes,
     otherBytes: layout.otherBytes,
-    contextBytes: contextTokens * CONTEXT_TOKEN_BYTES * layout.layers.length + BATCH_TOKENS * BUFFER_BYTES,
+    contextBytes: contextTokens * CONTEXT_TOKEN_BYTES * layout.layers.length,
+    mostBudgetBytes: Infinity,
+    evaluationBytes: (tokens) => tokens * BUFFER_BYTES,
     slabBytes: layout.slabBytes,
     slabsPerLayer: layout.slabsPerLayer,
     slabsPerToken: layout.slabsPerToken,
@@ -193,6 +195,7 @@ function plan(cap: string, options: Options, { path, copy, layout, frequencies }
       capBytes,
       variant,
       budgetBytes: choice.budgetBytes,
+      tokenBytes: BUFFER_BYTES,
       batchTokens: choice.batchTokens,
       stockBatchTokens: STOCK_BATCH_TOKENS,
       contextTokens,

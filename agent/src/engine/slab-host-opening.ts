@@ -24,8 +24,8 @@ import { SlabVocabulary } from './slab-vocabulary.js';
 
 /** Tokens of one evaluation at most: between two of them a call can be aborted and is seen to get on. */
 const BATCH_TOKENS = 256;
-/** The same where slabs are on storage, most first: each batch reads most of the model. */
-const OFFLOADED_BATCH_TOKENS = [1024, ESTIMATED_BATCH_TOKENS];
+/** The same where slabs are on storage: each batch reads most of the model. */
+const OFFLOADED_BATCH_TOKENS = 1024;
 /** Between two signs of life of an evaluation that waits for storage. */
 const SIGN_PERIOD_MS = 1000;
 
@@ -49,9 +49,12 @@ export async function openSlabHost(
   const whole = estimateMemory(header, model.contextTokens, sequences, model.path);
   const weights = weightBytes(header);
   const outputs = outputsOf(header);
-  const batchTokens = isOffloaded(model, layout) ? offloadedBatchTokens(header, outputs, model) : BATCH_TOKENS;
-  const wishTokens = Math.min(batchTokens, model.contextTokens);
-  const choice = await choose(model, layout, whole - weights, wishTokens);
+  const choice = await choose(model, layout, {
+    wishTokens: Math.min(isOffloaded(model, layout) ? OFFLOADED_BATCH_TOKENS : BATCH_TOKENS, model.contextTokens),
+    contextBytes: whole - weights,
+    plannedEvaluationBytes: plannedEvaluationBytes(header, model),
+    evaluationBytes: (tokens) => evaluationBytes(header, { tokens, outputs: Math.min(tokens, outputs) }, model.path),
+  });
   const isByTask = choice.strategy !== 'none' || model.serving?.taskMask !== undefined;
   const tasks = layout === undefined || !isByTask ? undefined : await openTasks(header, layout, model);
   const served = typeof tasks === 'string' ? undefined : tasks;
@@ -82,10 +85,7 @@ export async function openSlabHost(
       sequences,
       residency: { strategy: choice.strategy, reason: `${reason}${byTask(tasks, model)}` },
       tasks: layout === undefined || served === undefined ? undefined : slabTasks(served, layout, model),
-      accountedBytes:
-        choice.strategy === 'cache'
-          ? servedMemory(whole, layout?.slabsBytes ?? 0, { slabBudgetBytes: choice.budgetBytes })
-          : whole,
+      accountedBytes: choice.strategy === 'cache' ? servedMemory(whole, layout?.slabsBytes ?? 0, model.serving) : whole,
       onProgress,
     });
   } catch (error) {
@@ -99,12 +99,18 @@ function outputsOf(header: GgufHeader): number {
   return mostOutputs(typeof vocabulary === 'object' ? vocabulary.length : 1);
 }
 
-/** As many as have room in the buffers that `estimateMemory` counts: logits of few tokens leave it to more of them. */
-function offloadedBatchTokens(header: GgufHeader, outputs: number, { path }: EngineModel): number {
-  const bytesOf = (tokens: number, most: number): number =>
-    evaluationBytes(header, { tokens, outputs: Math.min(tokens, most) }, path);
-  const counted = bytesOf(ESTIMATED_BATCH_TOKENS, Infinity);
-  return OFFLOADED_BATCH_TOKENS.find((tokens) => bytesOf(tokens, outputs) <= counted) ?? ESTIMATED_BATCH_TOKENS;
+/** As `estimateMemory` counts them. */
+function plannedEvaluationBytes(header: GgufHeader, { path, contextTokens }: EngineModel): number {
+  const tokens = Math.min(ESTIMATED_BATCH_TOKENS, contextTokens);
+  return evaluationBytes(header, { tokens, outputs: tokens }, path);
+}
+
+/** Needs of a context, and what it is to be able to evaluate at once. */
+interface ContextNeeds {
+  readonly wishTokens: number;
+  readonly contextBytes: number;
+  readonly plannedEvaluationBytes: number;
+  readonly evaluationBytes: (tokens: number) => number;
 }
 
 function isOffloaded({ serving }: EngineModel, layout: SlabLayout | undefined): boolean {
@@ -114,20 +120,20 @@ function isOffloaded({ serving }: EngineModel, layout: SlabLayout | undefined): 
 async function choose(
   { path, serving }: EngineModel,
   layout: SlabLayout | undefined,
-  contextBytes: number,
-  wishTokens: number,
+  { wishTokens, ...needs }: ContextNeeds,
 ): Promise<Kept> {
   const slabBudgetBytes = serving?.slabBudgetBytes;
   if (layout === undefined || slabBudgetBytes === undefined || slabBudgetBytes >= layout.slabsBytes) {
     return {
       strategy: 'none',
       budgetBytes: 0,
+      budgetOf: () => 0,
       batchTokens: wishTokens,
       populate: false,
       reason: 'all slabs are in memory',
     };
   }
-  const facts = await readResidencyFacts({ path, layout, slabBudgetBytes, contextBytes });
+  const facts = await readResidencyFacts({ path, layout, slabBudgetBytes, ...needs });
   const choice = chooseResidency(facts, wishTokens);
   if (choice.strategy !== 'refused') return choice;
   throw new FleetError('engine.out-of-memory', `${path}: ${choice.reason}`, {
@@ -138,13 +144,13 @@ async function choose(
 async function prepare(
   { path }: EngineModel,
   layout: SlabLayout | undefined,
-  { strategy, budgetBytes, populate }: Kept,
+  { strategy, budgetBytes, budgetOf, populate }: Kept,
   tasks: ServedTasks | undefined,
   onWaiting: () => void,
 ): Promise<PreparedSlabs | undefined> {
   if (layout === undefined || strategy === 'none') return undefined;
   const seed = tasks === undefined ? {} : { frequencies: tasks.expected };
-  return prepareSlabs({ path, layout, strategy, budgetBytes, populate, onWaiting, ...seed });
+  return prepareSlabs({ path, layout, strategy, budgetBytes, budgetOf, populate, onWaiting, ...seed });
 }
 
 /** For people; empty where nothing is to be said. */

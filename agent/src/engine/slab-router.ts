@@ -3,7 +3,7 @@ import { FleetError } from '@fleetgate/shared/errors';
 import type { SlabLayout } from '../gguf/slab-layout.js';
 import { GgmlTensors } from '../native/ggml-tensors.js';
 import type { Address, LlamaLibrary } from '../native/llama-library.js';
-import type { SlabResidency } from '../residency/residency.js';
+import type { Buffers, SlabResidency } from '../residency/residency.js';
 import type { KeepSets, RoutedLayer } from '../slabs/routing.js';
 import { LateSlabs } from './late-slabs.js';
 import { RouterForesight } from './router-foresight.js';
@@ -40,6 +40,8 @@ export class SlabRouter {
   readonly #callback: { readonly pointer: unknown; release(): void };
   #pending: { readonly named: MoeTensor; readonly stage: Stage } | undefined;
   #waits = false;
+  /** What the running evaluation computes in. */
+  #buffers: Buffers | undefined;
   #routed: RoutedLayer | undefined;
   #failure: unknown;
   #keep: KeepSets | undefined;
@@ -84,12 +86,14 @@ export class SlabRouter {
     this.#failure = undefined;
     this.#pending = undefined;
     this.#waits = false;
+    this.#buffers = undefined;
     this.#late.begin();
     this.residency?.begin(tokens);
   }
 
   /** The evaluation has ended. Throws what went wrong in a call from llama.cpp since `begin`: what was computed is void. */
   end(): void {
+    this.residency?.end?.(this.#buffers);
     if (this.#failure !== undefined) throw this.#failure;
     this.#late.end();
   }
@@ -156,6 +160,7 @@ export class SlabRouter {
   #choose(tensor: Address, layer: number, index: number): void {
     const { columns: slabsPerToken, rows: tokens, stride } = this.#tensors.matrix(tensor);
     if (tokens === 0) return;
+    this.#buffers ??= this.#tensors.bufferOf(tensor);
     let slabs = chosenSlabs(this.#tensors.ints(tensor), tokens, slabsPerToken, stride);
     const active = Math.min(slabsPerToken, this.slabsPerToken ?? slabsPerToken);
     if (active < slabsPerToken) {

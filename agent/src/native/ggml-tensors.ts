@@ -2,6 +2,7 @@ import type { Address, LlamaLibrary } from './llama-library.js';
 
 /** Bytes of `struct ggml_tensor`, and where its parts lie (ggml 0.25.1: checked through the library's version). */
 const TENSOR_BYTES = 336;
+const BUFFER_AT = 8;
 const SIZES_AT = 16;
 const STRIDES_AT = 48;
 const SOURCES_AT = 152;
@@ -44,6 +45,14 @@ export class GgmlTensors {
     this.#library.copy(this.#struct, tensor, TENSOR_BYTES);
     const source = Number(this.#struct.getBigUint64(SOURCES_AT + 8 * i, true));
     return source === 0 ? undefined : this.matrix(source);
+  }
+
+  /** The memory that a tensor of the graph shares with the others. */
+  bufferOf(tensor: Address): { readonly address: Address; readonly bytes: number } | undefined {
+    this.#library.copy(this.#pointer, tensor + BUFFER_AT, 8);
+    const buffer = Number(this.#pointer[0]);
+    if (buffer === 0) return undefined;
+    return { address: this.#library.bufferBase(buffer), bytes: this.#library.bufferBytes(buffer) };
   }
 
   /** Name of the i-th tensor that it is computed from. */

@@ -63,6 +63,9 @@ export interface LlamaLibrary {
   setAdapters(context: Address, adapters: BigUint64Array | null, count: number, scales: Float32Array | null): number;
   tensorName(tensor: Address): string;
   tensorBytes(tensor: Address): number;
+  /** Where a tensor's buffer (`ggml_backend_buffer_t`) lies in memory, and how long it is. */
+  bufferBase(buffer: Address): Address;
+  bufferBytes(buffer: Address): number;
   tensorGet(tensor: Address, out: ArrayBufferView, offset: number, bytes: number): void;
   tensorSet(tensor: Address, data: ArrayBufferView, offset: number, bytes: number): void;
   /** A callback that C may call until it is released. */
@@ -201,6 +204,8 @@ async function open(): Promise<LlamaLibrary> {
     setAdapters: llama.func('int32_t llama_set_adapters_lora(uint64_t, void *, size_t, void *)'),
     tensorName: base.func('const char *ggml_get_name(uint64_t)'),
     tensorBytes: base.func('size_t ggml_nbytes(uint64_t)'),
+    bufferBase: base.func('uint64_t ggml_backend_buffer_get_base(uint64_t)'),
+    bufferBytes: base.func('size_t ggml_backend_buffer_get_size(uint64_t)'),
     tensorGet: base.func('void ggml_backend_tensor_get(uint64_t, _Out_ void *, size_t, size_t)'),
     tensorSet: base.func('void ggml_backend_tensor_set(uint64_t, const void *, size_t, size_t)'),
     evalCallback: (callback) => {

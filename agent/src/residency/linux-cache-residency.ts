@@ -9,7 +9,8 @@ import { ANYWHERE, type EvictFrom, type SlabCache } from '../slabs/slab-cache.js
 import type { ModelSource } from './disk-model-source.js';
 import type { SlabPlace, SlabPlaces } from './linux-slab-places.js';
 import { CUT_OFF } from './read-queue.js';
-import { type ResidencyFigures, type SlabResidency, WORTH_READING } from './residency.js';
+import { type Buffers, type ResidencyFigures, type SlabResidency, WORTH_READING } from './residency.js';
+import { FEW_TOKENS } from './residency-choice.js';
 import type { SlabPages } from './slab-pages.js';
 import type { SlabReads } from './worker-slab-reads.js';
 
@@ -20,6 +21,8 @@ export interface CacheParts {
   readonly cache: SlabCache;
   readonly reads: SlabReads;
   readonly prefetch: Prefetch;
+  /** Bytes for slabs while so many tokens are evaluated at once; always the cache's capacity if absent. */
+  readonly budgetOf?: ((tokens: number) => number) | undefined;
 }
 
 /** Of a layer's slabs that a batch uses, the share from which on it counts as streaming through the whole model. */
@@ -75,6 +78,7 @@ export class CacheResidency implements SlabResidency {
   begin(tokens: number): void {
     this.#parts.source.check();
     this.#dropFailed();
+    this.#resize(tokens);
     this.#parts.cache.begin(tokens);
     this.#prefetch.begin();
     this.#awaited = [];
@@ -129,6 +133,10 @@ export class CacheResidency implements SlabResidency {
     this.#finish(this.#awaited);
   }
 
+  end(buffers: Buffers | undefined): void {
+    if (this.#tokens > FEW_TOKENS && buffers !== undefined) this.#parts.places.giveBack(buffers);
+  }
+
   figures(): ResidencyFigures {
     const { reads, cache } = this.#parts;
     const figures = {
@@ -148,6 +156,14 @@ export class CacheResidency implements SlabResidency {
     this.#isClosed = true;
     this.#parts.reads.close();
     this.#parts.source.close();
+  }
+
+  /** What the buffers of a large batch take is not there for slabs. */
+  #resize(tokens: number): void {
+    const { cache, places, budgetOf } = this.#parts;
+    const capacityBytes = budgetOf?.(tokens) ?? cache.capacityBytes;
+    if (capacityBytes < cache.bytes) this.#settle([]);
+    for (const slab of cache.resize(capacityBytes)) places.shut(slab);
   }
 
   #count(wanted: readonly SlabId[]): void {

@@ -7,18 +7,28 @@ import { ModelSource } from './disk-model-source.js';
 import { kernelVersion, PROCESS_BYTES, type ResidencyFacts, SPARE_SHARE } from './residency-choice.js';
 import { slabPages } from './slab-pages.js';
 
+/**
+ * Buffers of a large batch are there for slabs between batches, but no more than this share of what was planned for slabs:
+ * those of a tiny model would hold all of it.
+ */
+const REGAINED_SHARE = 0.25;
+
 export interface ServedSlabs {
   readonly path: string;
   readonly layout: SlabLayout;
   /** Bytes of slabs in memory at most. */
   readonly slabBudgetBytes: number;
-  /** Of a sequence's cache, and buffers of an evaluation. */
+  /** Of the sequences' caches, and buffers of an evaluation as the plan counts them. */
   readonly contextBytes: number;
+  /** Buffers of an evaluation of so many tokens. */
+  readonly evaluationBytes: (tokens: number) => number;
+  /** What of `contextBytes` are buffers. */
+  readonly plannedEvaluationBytes: number;
 }
 
 /** What this machine and the model's file offer. Throws `engine.unavailable` without libc, `artefact.unavailable`. */
 export async function readResidencyFacts(served: ServedSlabs): Promise<ResidencyFacts> {
-  const { path, layout, slabBudgetBytes, contextBytes } = served;
+  const { path, layout, slabBudgetBytes, contextBytes, evaluationBytes } = served;
   const libc = await openLibc();
   const pages = slabPages(layout, libc.pageBytes);
   const managed = pages.ranges.reduce((sum, ranges) => sum + ranges.reduce((all, { bytes }) => all + bytes, 0), 0);
@@ -34,7 +44,9 @@ export async function readResidencyFacts(served: ServedSlabs): Promise<Residency
     isLimited: limit > 0 && limit < totalmem(),
     slabsBytes,
     otherBytes,
-    contextBytes,
+    contextBytes: contextBytes - served.plannedEvaluationBytes,
+    evaluationBytes,
+    mostBudgetBytes: Math.floor((1 + REGAINED_SHARE) * slabBudgetBytes),
     slabBytes,
     slabsPerLayer,
     slabsPerToken,

@@ -24,6 +24,8 @@ export interface SlabsInMemory {
   readonly strategy: 'hint' | 'cache';
   /** For `cache`: bytes of slabs in memory at most. */
   readonly budgetBytes: number;
+  /** For `cache`: the same while so many tokens are evaluated at once, where that makes a difference. */
+  readonly budgetOf?: (tokens: number) => number;
   /** Threads that read; by default the kernel does it by itself where it can. */
   readonly readers?: number;
   /** Uses per token of each slab (`layer * slabsPerLayer + slab`) in the task's profile; the memory is filled by it. */
@@ -137,6 +139,7 @@ async function attach(attaching: Attaching): Promise<SlabResidency> {
   const residency = new CacheResidency({
     ...{ pages, places, source, cache, reads },
     prefetch: new Prefetch(pages, options.prefetch),
+    budgetOf: options.budgetOf,
   });
   if (options.frequencies !== undefined) residency.fill();
   return residency;

@@ -70,6 +70,14 @@ export class SlabPlaces {
     this.#libc.protect(address, bytes, 'read-write');
   }
 
+  /** Gives back the pages that lie wholly in a piece of memory; what it holds is lost. */
+  giveBack({ address, bytes }: { readonly address: Address; readonly bytes: number }): void {
+    const { pageBytes } = this.#libc;
+    const from = Math.ceil(address / pageBytes) * pageBytes;
+    const end = Math.floor((address + bytes) / pageBytes) * pageBytes;
+    if (end > from) this.#libc.drop(from, end - from);
+  }
+
   /** Gives the pages of a slab back and makes them inaccessible. */
   shut(slab: SlabId): void {
     for (const { address, bytes } of this.of(slab)) this.#shut(address, bytes);

@@ -14,8 +14,12 @@ export interface ResidencyFacts {
   readonly slabsBytes: number;
   /** Weights that are no slabs. */
   readonly otherBytes: number;
-  /** Of a sequence's cache, and buffers of an evaluation. */
+  /** Of the sequences' caches. */
   readonly contextBytes: number;
+  /** Buffers of an evaluation of so many tokens. */
+  readonly evaluationBytes: (tokens: number) => number;
+  /** More than that slabs do not get, whatever memory there is. */
+  readonly mostBudgetBytes: number;
   /** The largest slab. */
   readonly slabBytes: number;
   readonly slabsPerLayer: number;
@@ -31,8 +35,10 @@ export interface ResidencyFacts {
 export type ResidencyChoice =
   | {
       readonly strategy: ResidencyStrategy;
-      /** For slabs; 0 with `none` and `hint`, where the kernel decides. */
+      /** For slabs, while few tokens are evaluated at once; 0 with `none` and `hint`, where the kernel decides. */
       readonly budgetBytes: number;
+      /** For slabs, while so many tokens are evaluated at once. */
+      readonly budgetOf: (tokens: number) => number;
       /** Most tokens of one evaluation. */
       readonly batchTokens: number;
       /** Whether `hint` waits for the pages by itself. */
@@ -42,8 +48,15 @@ export type ResidencyChoice =
     }
   | { readonly strategy: 'refused'; readonly reason: string; readonly neededBytes: number };
 
-/** What a child process takes besides the model and its buffers: Node, llama.cpp, page tables. Measured 74 MB. */
-export const PROCESS_BYTES = 75_000_000;
+/** Evaluations of so many tokens, answers under way at once, are taken for the smallest: their buffers are small. */
+export const FEW_TOKENS = 16;
+/** A batch streams through the layers: one is computed with while the next is read. */
+const STREAMED_LAYERS = 1.5;
+/**
+ * What a child process takes besides the model and its buffers, of its own: Node's and llama.cpp's data, page tables; measured
+ * 52 MB. The programs themselves are in memory once, for the agent as well.
+ */
+export const PROCESS_BYTES = 60_000_000;
 /** Kept free of slabs, for what the kernel needs at the moment. */
 export const SPARE_SHARE = 0.01;
 /** Where fewer of the slabs' bytes can be managed, the cache would not hold the memory budget. */
@@ -61,7 +74,8 @@ const POPULATE_SINCE = [5, 14] as const;
  * every token needs.
  */
 export function chooseResidency(facts: ResidencyFacts, wishTokens: number): ResidencyChoice {
-  const { memoryBytes, otherBytes, contextBytes, slabsBytes } = facts;
+  const { memoryBytes, otherBytes, slabsBytes } = facts;
+  const contextBytes = facts.contextBytes + facts.evaluationBytes(FEW_TOKENS);
   const always = otherBytes + contextBytes + PROCESS_BYTES;
   const least = always + facts.slabsPerToken * facts.slabBytes;
   if (memoryBytes < least) {
@@ -74,15 +88,19 @@ export function chooseResidency(facts: ResidencyFacts, wishTokens: number): Resi
         `${mb(least - always)} MB`,
     };
   }
-  const left = { budgetBytes: 0, batchTokens: wishTokens, populate: false };
-  if (memoryBytes >= always + slabsBytes) {
-    return { ...left, strategy: 'none', reason: `the model fits: ${mb(always + slabsBytes)} of ${mb(memoryBytes)} MB` };
+  const left = { budgetBytes: 0, budgetOf: () => 0, batchTokens: wishTokens, populate: false };
+  const whole = otherBytes + facts.contextBytes + facts.evaluationBytes(wishTokens) + PROCESS_BYTES + slabsBytes;
+  if (memoryBytes >= whole && facts.mostBudgetBytes >= slabsBytes) {
+    return { ...left, strategy: 'none', reason: `the model fits: ${mb(whole)} of ${mb(memoryBytes)} MB` };
   }
   if (facts.platform !== 'linux' && facts.platform !== 'android') {
     return { ...left, strategy: 'none', reason: `only Linux lets slabs be looked after, this is ${facts.platform}` };
   }
-  const budgetBytes = Math.floor(memoryBytes * (1 - SPARE_SHARE)) - always;
-  const batchTokens = batchTokensWithin(budgetBytes, facts, wishTokens);
+  const usable = Math.floor(memoryBytes * (1 - SPARE_SHARE)) - otherBytes - facts.contextBytes - PROCESS_BYTES;
+  const budgetOf = (tokens: number): number =>
+    Math.min(facts.mostBudgetBytes, usable - facts.evaluationBytes(Math.max(FEW_TOKENS, tokens)));
+  const budgetBytes = budgetOf(1);
+  const batchTokens = largestBatch(budgetOf, facts, wishTokens);
   const share = `${Math.round((100 * budgetBytes) / slabsBytes)} % of the slabs fit`;
   const against = whyNoCache(facts, batchTokens);
   if (against !== undefined) {
@@ -96,6 +114,7 @@ export function chooseResidency(facts: ResidencyFacts, wishTokens: number): Resi
   return {
     strategy: 'cache',
     budgetBytes,
+    budgetOf,
     batchTokens,
     populate: false,
     reason: `${share} in a cache of ${mb(budgetBytes)} MB, ${how}${limit}${batch}${load}`,
@@ -109,6 +128,14 @@ function whyNoCache(facts: ResidencyFacts, batchTokens: number): string | undefi
   if (facts.pieces > MOST_PIECES) return `${facts.pieces} pieces are more than a process can map`;
   if (batchTokens < 1) return 'the slabs that one token uses in a layer do not fit together';
   return undefined;
+}
+
+/** Fewer where the buffers of so many would leave slabs less than a layer to stream through. */
+function largestBatch(budgetOf: (tokens: number) => number, facts: ResidencyFacts, wishTokens: number): number {
+  const streamBytes = STREAMED_LAYERS * facts.slabsPerLayer * facts.slabBytes;
+  let tokens = wishTokens;
+  while (tokens > FEW_TOKENS && budgetOf(tokens) < streamBytes) tokens = Math.max(FEW_TOKENS, Math.floor(tokens / 2));
+  return batchTokensWithin(budgetOf(tokens), facts, tokens);
 }
 
 /**

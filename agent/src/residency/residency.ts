@@ -25,6 +25,12 @@ export interface ResidencyFigures {
   readonly readAhead?: number;
 }
 
+/** Memory that llama.cpp computes in. */
+export interface Buffers {
+  readonly address: number;
+  readonly bytes: number;
+}
+
 /**
  * Keeps slabs where the engine can read them. Lives in the engine's child, on the thread that evaluates.
  *
@@ -48,6 +54,8 @@ export interface SlabResidency {
    * The hottest slabs that are missing begin to be read, `mostBytes` at most. A wrong guess costs time, never a bit.
    */
   expect?(frequencies: ArrayLike<number>, mostBytes: number): void;
+  /** An evaluation has ended; its buffers hold nothing of use until the next one. */
+  end?(buffers: Buffers | undefined): void;
   figures(): ResidencyFigures;
   close(): void;
 }

@@ -123,6 +123,19 @@ describe('SlabCache', () => {
     expect(cache.request([SLABS + 2], { kind: 'anywhere' })?.evicted).toEqual([SLABS]);
   });
 
+  it('gives way when its room becomes less, lowest first, and takes it back', () => {
+    const cache = new SlabCache({ ...SHAPE, capacityBytes: 40 }, fixedWorth(ALL, [4, 1, 3, 2]));
+    cache.request([0, 1, 2, 3]);
+    cache.release([0, 1, 2]);
+    expect(cache.resize(20)).toEqual([1, 2]);
+    expect([cache.bytes, cache.capacityBytes, cache.isResident(3)]).toEqual([20, 20, true]);
+    // What is held stays.
+    expect(cache.resize(0)).toEqual([0]);
+    expect(cache.bytes).toBe(10);
+    cache.resize(40);
+    expect(cache.request([0, 1, 2])).toEqual({ evicted: [], missing: [0, 1, 2] });
+  });
+
   it('gives a slab back that could not be read', () => {
     const cache = new SlabCache({ ...SHAPE, capacityBytes: 10 }, recency(ALL));
     cache.request([4]);

@@ -27,10 +27,12 @@ export const ANYWHERE: EvictFrom = { kind: 'anywhere' };
 /**
  * Decides which slabs are in memory. Keeps one heap a layer: a decision costs O(layers + log slabs).
  *
- * Slabs asked for are held, and never evicted, until `release`. The capacity is never exceeded.
+ * Slabs asked for are held, and never evicted, until `release`. The capacity is never exceeded, but by what is held when it
+ * becomes less.
  */
 export class SlabCache {
   readonly #shape: CacheShape;
+  #capacityBytes: number;
   readonly #policy: CachePolicy;
   readonly #heaps: readonly SlabHeap[];
   readonly #resident: Uint8Array;
@@ -40,6 +42,7 @@ export class SlabCache {
 
   constructor(shape: CacheShape, policy: CachePolicy) {
     this.#shape = shape;
+    this.#capacityBytes = shape.capacityBytes;
     this.#policy = policy;
     const { slabsPerLayer, slabBytes } = shape;
     this.#heaps = slabBytes.map((_, layer) => new SlabHeap(policy.scores, layer * slabsPerLayer, slabsPerLayer));
@@ -53,7 +56,7 @@ export class SlabCache {
   }
 
   get capacityBytes(): number {
-    return this.#shape.capacityBytes;
+    return this.#capacityBytes;
   }
 
   isResident(slab: SlabId): boolean {
@@ -103,7 +106,7 @@ export class SlabCache {
     const needed = missing.reduce((sum, slab) => sum + this.#bytesOf(slab), 0);
     const victims: SlabId[] = [];
     let freed = 0;
-    while (this.#bytes - freed + needed > this.#shape.capacityBytes) {
+    while (this.#bytes - freed + needed > this.#capacityBytes) {
       const victim = this.#lowest(from);
       if (victim === undefined) {
         for (const one of victims) this.#heaps[this.#layerOf(one)]?.add(one);
@@ -118,6 +121,19 @@ export class SlabCache {
     for (const slab of missing) this.#resident[slab] = 1;
     this.#bytes += needed - freed;
     return { evicted: victims, missing };
+  }
+
+  /** Gives the slabs that are in memory more room or less; those evicted for it. What is held stays, whatever it takes. */
+  resize(capacityBytes: number): readonly SlabId[] {
+    this.#capacityBytes = capacityBytes;
+    const evicted: SlabId[] = [];
+    while (this.#bytes > capacityBytes) {
+      const victim = this.#lowest(ANYWHERE);
+      if (victim === undefined) break;
+      this.drop(victim);
+      evicted.push(victim);
+    }
+    return evicted;
   }
 
   /** Lets go of slabs that were asked for: they may be evicted from now on. */
@@ -138,7 +154,7 @@ export class SlabCache {
 
   /** Whether taking in a slab would not push out one that is worth more. */
   isWorthRoom(slab: SlabId): boolean {
-    if (this.#bytes + this.#bytesOf(slab) <= this.#shape.capacityBytes) return true;
+    if (this.#bytes + this.#bytesOf(slab) <= this.#capacityBytes) return true;
     const lowest = this.#lowest(ANYWHERE);
     return lowest !== undefined && (this.#policy.scores[lowest] ?? 0) < (this.#policy.scores[slab] ?? 0);
   }
@@ -148,7 +164,7 @@ export class SlabCache {
     const byScore = Array.from(this.#resident, (_, slab) => slab).toSorted(
       (a, b) => (this.#policy.scores[b] ?? 0) - (this.#policy.scores[a] ?? 0) || a - b,
     );
-    let left = this.#shape.capacityBytes;
+    let left = this.#capacityBytes;
     return byScore.filter((slab) => {
       if (this.#bytesOf(slab) > left) return false;
       left -= this.#bytesOf(slab);
