@@ -37,7 +37,8 @@ async function start(options: ChildOptions): Promise<StartedChild> {
       hint: 'prebuilt binaries need glibc on x64 or arm64; otherwise run llama-server and use an HTTP engine',
     });
   });
-  const version = `node-llama-cpp ${await getModuleVersion()}, llama.cpp ${llama.llamaCppRelease.release}`;
+  const device = llama.gpu === false ? 'processor' : `${llama.gpu} (${(await llama.getGpuDeviceNames()).join(', ')})`;
+  const version = `node-llama-cpp ${await getModuleVersion()}, llama.cpp ${llama.llamaCppRelease.release}, ${device}`;
   const models = new LlamaModels(llama);
   return {
     version,

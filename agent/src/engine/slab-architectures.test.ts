@@ -108,6 +108,10 @@ describe.each(Object.keys(SYNTH_ARCHITECTURES))('a mixture of architecture %s', 
     expect(logitsOf(loaded)).toEqual(elastic);
     expect(largestDifference(elastic, whole)).toBeGreaterThan(1e-4);
     loaded.close();
+    const fresh = await open();
+    fresh.slabsPerToken = 2;
+    expect(logitsOf(fresh)).toEqual(elastic);
+    fresh.close();
   });
 
   it('computes with a third of its slabs in memory what it computes with all of them, to the bit', async () => {

@@ -121,8 +121,15 @@ export class SlabModel {
     this.#router.keep = keep;
   }
 
-  /** Active slabs per token from the next evaluation on; undefined: as many as the model was loaded with. */
+  /**
+   * Active slabs per token from the next evaluation on; undefined: as many as the model was loaded with. Evaluates a token of
+   * no meaning where nothing was evaluated before: how a graph makes the weights of slabs is known only once it was seen.
+   */
   set slabsPerToken(active: number | undefined) {
+    if (active !== undefined && !this.#router.hasSeen) {
+      this.evaluate([{ token: 0, position: 0, sequence: 0, output: true }]);
+      this.forget(0, 0);
+    }
     this.#router.slabsPerToken = active;
   }
 

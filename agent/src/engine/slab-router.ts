@@ -44,6 +44,7 @@ export class SlabRouter {
   #buffers: Buffers | undefined;
   #routed: RoutedLayer | undefined;
   #failure: unknown;
+  #hasSeen = false;
   #keep: KeepSets | undefined;
   /** Active slabs per token; undefined: as many as the model was loaded with. */
   slabsPerToken: number | undefined;
@@ -95,6 +96,7 @@ export class SlabRouter {
   end(): void {
     this.residency?.end?.(this.#buffers);
     if (this.#failure !== undefined) throw this.#failure;
+    this.#hasSeen = true;
     this.#late.end();
   }
 
@@ -119,7 +121,7 @@ export class SlabRouter {
   #ask(tensor: Address): boolean {
     this.#pending = undefined;
     this.#waits = false;
-    if (this.#failure !== undefined) return false;
+    if (this.#failure !== undefined || !this.#isWatched) return false;
     const name = this.#library.tensorName(tensor);
     if (this.#late.isWatching) this.#waits = this.#late.asked(tensor, name, this.residency);
     const named = moeTensor(name);
@@ -129,11 +131,25 @@ export class SlabRouter {
     const stage = this.#stages.stageOf(named, {
       keep: this.#keep,
       slabsPerToken: this.slabsPerToken,
-      observes: this.residency !== undefined || this.listener !== undefined,
+      observes: this.#observes,
     });
     if (stage === undefined) return this.#waits;
     this.#pending = { named, stage };
     return true;
+  }
+
+  /** Whether an evaluation has been looked at to its end. */
+  get hasSeen(): boolean {
+    return this.#hasSeen;
+  }
+
+  get #observes(): boolean {
+    return this.residency !== undefined || this.listener !== undefined;
+  }
+
+  /** Whether the graph has to be looked at: once for what it is like, and where something is done with the choices. */
+  get #isWatched(): boolean {
+    return !this.#hasSeen || this.#observes || this.#keep !== undefined || this.slabsPerToken !== undefined;
   }
 
   #run(tensor: Address, { named: { layer }, stage }: { readonly named: MoeTensor; readonly stage: Stage }): void {
