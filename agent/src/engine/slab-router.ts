@@ -176,7 +176,8 @@ export class SlabRouter {
   #choose(tensor: Address, layer: number, index: number): void {
     const { columns: slabsPerToken, rows: tokens, stride } = this.#tensors.matrix(tensor);
     if (tokens === 0) return;
-    this.#buffers ??= this.#tensors.bufferOf(tensor);
+    // Each graph of an evaluation may have others.
+    if (index === 0) this.#buffers = this.#tensors.bufferOf(tensor);
     let slabs = chosenSlabs(this.#tensors.ints(tensor), tokens, slabsPerToken, stride);
     const active = Math.min(slabsPerToken, this.slabsPerToken ?? slabsPerToken);
     if (active < slabsPerToken) {

@@ -1,8 +1,10 @@
-import type { AsyncReads } from '../native/linux-aio.js';
+import { type AsyncReads, openAsyncReads } from '../native/linux-aio.js';
+import { openLibc } from '../native/linux-libc.js';
 import { CUT_OFF, type ReadQueue, type ReadRequest } from './read-queue.js';
 
 const EAGAIN = 11;
 const EINTR = 4;
+const PROBE_MS = 5000;
 
 /** Direct reads carried out by the kernel itself: no threads of ours, and none of their memory (17 MB each). */
 export class KernelReadQueue implements ReadQueue {
@@ -89,4 +91,27 @@ export class KernelReadQueue implements ReadQueue {
     this.#ended.push([slot, result]);
     this.done = (this.done + 1) | 0;
   }
+}
+
+/** Undefined where the kernel does not read by itself from this file. */
+export async function openKernelQueue(fd: number | undefined): Promise<KernelReadQueue | undefined> {
+  const reads = fd === undefined ? undefined : await openAsyncReads();
+  if (fd === undefined || reads === undefined) return undefined;
+  const libc = await openLibc();
+  const scratch = libc.reserve(libc.pageBytes);
+  libc.protect(scratch, libc.pageBytes, 'read-write');
+  // Some file systems take the flag for direct reads and refuse them, some guards allow only some of the calls.
+  const queue = new KernelReadQueue(reads, fd);
+  let result = 0;
+  queue.put({ address: scratch, bytes: libc.pageBytes, offset: 0 });
+  queue.publish();
+  queue.wait(0, PROBE_MS);
+  queue.collect((_, got) => (result = got));
+  if (result === libc.pageBytes) {
+    libc.unmap(scratch, libc.pageBytes);
+    return queue;
+  }
+  // What may still be written to stays mapped.
+  if (!queue.isAtWork) queue.end();
+  return undefined;
 }

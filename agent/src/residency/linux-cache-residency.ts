@@ -141,12 +141,11 @@ export class CacheResidency implements SlabResidency {
     const { reads, cache } = this.#parts;
     const figures = {
       ...this.#figures,
-      bytesRead: reads.bytesRead,
+      bytesRead: reads.takeBytesRead(),
       waitMs: reads.waitMs,
       residentBytes: cache.bytes,
     };
     this.#figures = NO_FIGURES;
-    reads.bytesRead = 0;
     reads.waitMs = 0;
     return figures;
   }

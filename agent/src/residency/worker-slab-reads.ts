@@ -1,16 +1,15 @@
 import { Worker } from 'node:worker_threads';
 
 import { FleetError } from '@fleetgate/shared/errors';
-import { openAsyncReads } from '../native/linux-aio.js';
-import { openLibc } from '../native/linux-libc.js';
 import { processEntry } from '@fleetgate/shared/process-entry';
 
 import type { Projection } from '../gguf/slab-layout.js';
 import type { SlabId } from '../slabs/cache-policy.js';
 import type { ModelSource } from './disk-model-source.js';
-import { KernelReadQueue } from './kernel-read-queue.js';
-import { CUT_OFF, type ReadQueue, type ReadRequest, type SlabRead } from './read-queue.js';
+import { KernelReadQueue, openKernelQueue } from './kernel-read-queue.js';
+import type { ReadQueue, ReadRequest, SlabRead } from './read-queue.js';
 import { createRing, RingProducer } from './read-ring.js';
+import { SlabReadings } from './slab-readings.js';
 import type { ReaderJob } from './worker-slab-reader.js';
 
 export interface ReadOptions {
@@ -30,25 +29,9 @@ export interface SlowWait {
   readonly bytesLeft: number;
 }
 
-interface Reading {
-  left: number;
-  /** Of `left`, those of each projection. */
-  readonly leftOf: Map<Projection | undefined, number>;
-  bytesLeft: number;
-  failure: number | undefined;
-}
-
-interface ReadChunk {
-  readonly slab: SlabId;
-  readonly projection: Projection | undefined;
-  readonly bytes: number;
-}
-
 /** A longer read is cut: so slow storage shows progress, and several threads share the work. */
 export const CHUNK_BYTES = 1024 * 1024;
 const TICK_MS = 1000;
-const PROBE_MS = 5000;
-const ECANCELED = 125;
 const START_MS = 10_000;
 /** Enough to keep flash busy. */
 export const FALLBACK_THREADS = 2;
@@ -58,15 +41,10 @@ export class SlabReads {
   readonly #options: ReadOptions;
   readonly #ring: ReadQueue;
   readonly #workers: readonly Worker[];
-  readonly #slabOfSlot = new Map<number, ReadChunk>();
-  readonly #reading = new Map<SlabId, Reading>();
-  readonly #failed = new Map<SlabId, number>();
+  readonly #readings = new SlabReadings(CHUNK_BYTES);
   #dead: string | undefined;
   #isClosed = false;
   waitMs = 0;
-  bytesRead = 0;
-  /** Slabs read so far, or failed. */
-  finished = 0;
 
   private constructor(options: ReadOptions, ring: ReadQueue, workers: readonly Worker[]) {
     this.#options = options;
@@ -82,7 +60,7 @@ export class SlabReads {
   /** Starts the threads. Throws `engine.unavailable` when they do not come up. */
   static async open(options: ReadOptions): Promise<SlabReads> {
     if (options.threads === 'kernel') {
-      const queue = await kernelQueue(options.source.directFd);
+      const queue = await openKernelQueue(options.source.directFd);
       if (queue !== undefined) return new SlabReads(options, queue, []);
     }
     const ring = createRing();
@@ -107,15 +85,28 @@ export class SlabReads {
   }
 
   isReading(slab: SlabId): boolean {
-    return this.#reading.has(slab);
+    return this.#readings.isReading(slab);
+  }
+
+  /** Slabs read so far, or failed. */
+  get finished(): number {
+    return this.#readings.finished;
   }
 
   get hasFailures(): boolean {
-    return this.#failed.size > 0;
+    return this.#readings.hasFailures;
   }
 
-  get reading(): number {
-    return this.#reading.size;
+  /** Slabs whose reading failed since this was last asked, with the error number. */
+  takeFailures(): ReadonlyMap<SlabId, number> {
+    return this.#readings.takeFailures();
+  }
+
+  /** Bytes read since this was last asked. */
+  takeBytesRead(): number {
+    const { bytesRead } = this.#readings;
+    this.#readings.bytesRead = 0;
+    return bytesRead;
   }
 
   /** Queues the reads of one slab; they start with `publish`, or at once where the queue is full. */
@@ -126,15 +117,7 @@ export class SlabReads {
 
   /** Counts a slab as being read; each of these reads is to be `put`, when its place is there. */
   expect(slab: SlabId, reads: readonly SlabRead[]): void {
-    const leftOf = new Map<Projection | undefined, number>();
-    let [left, bytesLeft] = [0, 0];
-    for (const { projection, bytes } of reads) {
-      const chunks = Math.ceil(bytes / CHUNK_BYTES);
-      leftOf.set(projection, (leftOf.get(projection) ?? 0) + chunks);
-      left += chunks;
-      bytesLeft += bytes;
-    }
-    if (left > 0) this.#reading.set(slab, { left, leftOf, bytesLeft, failure: undefined });
+    this.#readings.expect(slab, reads);
   }
 
   put(slab: SlabId, read: SlabRead): void {
@@ -143,7 +126,7 @@ export class SlabReads {
         this.publish();
         this.#waitUntil(() => !this.#ring.isFull);
       }
-      this.#slabOfSlot.set(this.#ring.put(chunk), { slab, projection: read.projection, bytes: chunk.bytes });
+      this.#readings.queued(this.#ring.put(chunk), { slab, projection: read.projection, bytes: chunk.bytes });
     }
   }
 
@@ -153,13 +136,7 @@ export class SlabReads {
 
   /** Nothing more is put of these slabs: they fail, once what was put of them has ended. */
   giveUp(slabs: readonly SlabId[]): void {
-    for (const slab of slabs) {
-      const reading = this.#reading.get(slab);
-      if (reading === undefined) continue;
-      reading.left = [...this.#slabOfSlot.values()].filter((chunk) => chunk.slab === slab).length;
-      reading.failure ??= -ECANCELED;
-      if (reading.left === 0) this.#end(slab, reading);
-    }
+    this.#readings.giveUp(slabs);
   }
 
   /**
@@ -169,30 +146,14 @@ export class SlabReads {
    */
   finish(slabs: readonly SlabId[], but?: Projection): void {
     this.poll();
-    if (slabs.some((slab) => this.#isAwaited(slab, but))) {
-      this.#waitUntil(() => !slabs.some((slab) => this.#isAwaited(slab, but)));
+    if (slabs.some((slab) => this.#readings.isAwaited(slab, but))) {
+      this.#waitUntil(() => !slabs.some((slab) => this.#readings.isAwaited(slab, but)));
     }
-  }
-
-  #isAwaited(slab: SlabId, but: Projection | undefined): boolean {
-    const reading = this.#reading.get(slab);
-    if (reading === undefined || but === undefined || reading.failure !== undefined) return reading !== undefined;
-    for (const [projection, left] of reading.leftOf) {
-      if (left > 0 && projection !== but) return true;
-    }
-    return false;
   }
 
   /** Takes note of what is done. */
   poll(): void {
-    this.#ring.collect((slot, result) => this.#onDone(slot, result));
-  }
-
-  /** Slabs whose reading failed since this was last asked, with the error number. */
-  takeFailures(): ReadonlyMap<SlabId, number> {
-    const failures = new Map(this.#failed);
-    this.#failed.clear();
-    return failures;
+    this.#ring.collect((slot, result) => this.#readings.ended(slot, result));
   }
 
   /** Ends the threads, and waits for reads in flight: they write to memory that is soon another's. */
@@ -226,32 +187,9 @@ export class SlabReads {
       else if (now - movedAt >= this.#options.stallMs) throw this.#stalled(now - movedAt);
       if (now - toldAt < TICK_MS) continue;
       toldAt = now;
-      this.#options.onWaiting?.({ waitedMs: now - startedAt, bytesLeft: this.#bytesLeft() });
+      this.#options.onWaiting?.({ waitedMs: now - startedAt, bytesLeft: this.#readings.bytesLeft });
     }
     this.waitMs += performance.now() - startedAt;
-  }
-
-  #onDone(slot: number, result: number): void {
-    const owner = this.#slabOfSlot.get(slot);
-    const reading = owner === undefined ? undefined : this.#reading.get(owner.slab);
-    if (owner === undefined || reading === undefined) return;
-    this.#slabOfSlot.delete(slot);
-    reading.left--;
-    reading.leftOf.set(owner.projection, (reading.leftOf.get(owner.projection) ?? 0) - 1);
-    reading.bytesLeft -= owner.bytes;
-    if (result === owner.bytes) this.bytesRead += result;
-    else reading.failure = result < 0 ? result : CUT_OFF;
-    if (reading.left === 0) this.#end(owner.slab, reading);
-  }
-
-  #end(slab: SlabId, { failure }: Reading): void {
-    this.#reading.delete(slab);
-    this.finished++;
-    if (failure !== undefined) this.#failed.set(slab, failure);
-  }
-
-  #bytesLeft(): number {
-    return [...this.#reading.values()].reduce((sum, { bytesLeft }) => sum + bytesLeft, 0);
   }
 
   #lose(reason: string): void {
@@ -273,7 +211,7 @@ export class SlabReads {
     const seconds = (forMs / 1000).toFixed(1);
     return new FleetError(
       'artefact.unavailable',
-      `${this.#options.source.path}: storage has not moved for ${seconds} s, ${this.#bytesLeft()} bytes are waited for`,
+      `${this.#options.source.path}: storage has not moved for ${seconds} s, ${this.#readings.bytesLeft} bytes are waited for`,
       {
         hint: 'the medium may be failing or gone; the evaluation was given up and can be tried again',
         retryable: true,
@@ -289,29 +227,6 @@ function chunked({ address, bytes, offset }: ReadRequest): ReadRequest[] {
     bytes: Math.min(CHUNK_BYTES, bytes - i * CHUNK_BYTES),
     offset: offset + i * CHUNK_BYTES,
   }));
-}
-
-/** Undefined where the kernel does not read by itself from this file. */
-async function kernelQueue(fd: number | undefined): Promise<KernelReadQueue | undefined> {
-  const reads = fd === undefined ? undefined : await openAsyncReads();
-  if (fd === undefined || reads === undefined) return undefined;
-  const libc = await openLibc();
-  const scratch = libc.reserve(libc.pageBytes);
-  libc.protect(scratch, libc.pageBytes, 'read-write');
-  // Some file systems take the flag for direct reads and refuse them, some guards allow only some of the calls.
-  const queue = new KernelReadQueue(reads, fd);
-  let result = 0;
-  queue.put({ address: scratch, bytes: libc.pageBytes, offset: 0 });
-  queue.publish();
-  queue.wait(0, PROBE_MS);
-  queue.collect((_, got) => (result = got));
-  if (result === libc.pageBytes) {
-    libc.unmap(scratch, libc.pageBytes);
-    return queue;
-  }
-  // What may still be written to stays mapped.
-  if (!queue.isAtWork) queue.end();
-  return undefined;
 }
 
 async function started(worker: Worker): Promise<void> {
