@@ -5,7 +5,12 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 
 import { slabBytesOf } from '../gguf/slab-layout.js';
 import { topicText } from '../gguf/synth-topics.js';
-import { chooseResidency, kernelVersion, type ResidencyFacts } from '../residency/residency-choice.js';
+import {
+  chooseResidency,
+  kernelVersion,
+  OFFLOADED_BATCH_TOKENS,
+  type ResidencyFacts,
+} from '../residency/residency-choice.js';
 import type { PrefetchRule } from '../slabs/prefetch.js';
 import { bytesOf, figuresOf, isLossless, type OffloadReport, reportText } from './bench-offload-report.js';
 import { makeModel, type Model, SEED } from './bench-offload-model.js';
@@ -30,8 +35,6 @@ interface Options {
 
 /** llama.cpp's own default (`n_ubatch`). */
 const STOCK_BATCH_TOKENS = 512;
-/** As the slab-aware engine does. */
-const BATCH_TOKENS = 1024;
 /** Measured for this shape: what an evaluation's buffers take, per token of a batch; a context's cache, per token. */
 const BUFFER_BYTES = 60_000;
 const CONTEXT_TOKEN_BYTES = 1024;
@@ -177,7 +180,7 @@ function plan(cap: string, options: Options, { path, copy, layout, frequencies }
     hasDirectReads: true,
     hasSparseFiles: true,
   };
-  const choice = chooseResidency(facts, BATCH_TOKENS);
+  const choice = chooseResidency(facts, OFFLOADED_BATCH_TOKENS);
   if (choice.strategy === 'refused') throw new FleetError('usage.invalid', `cap ${cap} %: ${choice.reason}`);
   const tokens = topicText(SEED, decoded + options.prompt);
   let at = 0;

@@ -1,14 +1,14 @@
 import { FleetError } from '@fleetgate/shared/errors';
 import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
-import { ESTIMATED_BATCH_TOKENS, estimateMemory, evaluationBytes, weightBytes } from '@fleetgate/shared/gguf/facts';
+import { evaluationBytes, memoryParts } from '@fleetgate/shared/gguf/facts';
 import type { GgufHeader } from '@fleetgate/shared/gguf/header';
 import { servedMemory } from '@fleetgate/shared/catalogue/serving';
 
 import { type SlabLayout, slabLayout } from '../gguf/slab-layout.js';
 import type { LlamaLibrary } from '../native/llama-library.js';
 import { prepareSlabs, type PreparedSlabs } from '../residency/linux-residency.js';
-import { readResidencyFacts } from '../residency/linux-residency-facts.js';
-import { chooseResidency, type ResidencyChoice } from '../residency/residency-choice.js';
+import { readResidencyFacts, type ServedSlabs } from '../residency/linux-residency-facts.js';
+import { chooseResidency, OFFLOADED_BATCH_TOKENS, type ResidencyChoice } from '../residency/residency-choice.js';
 import type { ServedTasks } from '../slabs/task-patterns.js';
 import type { ChildOptions } from './child-message.js';
 import type { EngineModel } from './engine.js';
@@ -24,8 +24,6 @@ import { SlabVocabulary } from './slab-vocabulary.js';
 
 /** Tokens of one evaluation at most: between two of them a call can be aborted and is seen to get on. */
 const BATCH_TOKENS = 256;
-/** The same where slabs are on storage: each batch reads most of the model. */
-const OFFLOADED_BATCH_TOKENS = 1024;
 /** Between two signs of life of an evaluation that waits for storage. */
 const SIGN_PERIOD_MS = 1000;
 
@@ -46,14 +44,14 @@ export async function openSlabHost(
   const slowly = onceIn(SIGN_PERIOD_MS, onWaiting);
   const header = await readGguf(model.path);
   const layout = slabLayout(header, model.path);
-  const whole = estimateMemory(header, model.contextTokens, sequences, model.path);
-  const weights = weightBytes(header);
+  const memory = memoryParts(header, model.contextTokens, sequences, model.path);
+  const bytesOf = evaluationBytes(header, model.path);
   const outputs = outputsOf(header);
   const choice = await choose(model, layout, {
     wishTokens: Math.min(isOffloaded(model, layout) ? OFFLOADED_BATCH_TOKENS : BATCH_TOKENS, model.contextTokens),
-    contextBytes: whole - weights,
-    plannedEvaluationBytes: plannedEvaluationBytes(header, model),
-    evaluationBytes: (tokens) => evaluationBytes(header, { tokens, outputs: Math.min(tokens, outputs) }, model.path),
+    contextBytes: memory.context,
+    plannedEvaluationBytes: memory.evaluation,
+    evaluationBytes: (tokens) => bytesOf(tokens, Math.min(tokens, outputs)),
   });
   const isByTask = choice.strategy !== 'none' || model.serving?.taskMask !== undefined;
   const tasks = layout === undefined || !isByTask ? undefined : await openTasks(header, layout, model);
@@ -85,7 +83,8 @@ export async function openSlabHost(
       sequences,
       residency: { strategy: choice.strategy, reason: `${reason}${byTask(tasks, model)}` },
       tasks: layout === undefined || served === undefined ? undefined : slabTasks(served, layout, model),
-      accountedBytes: choice.strategy === 'cache' ? servedMemory(whole, layout?.slabsBytes ?? 0, model.serving) : whole,
+      accountedBytes:
+        choice.strategy === 'cache' ? servedMemory(memory.total, layout?.slabsBytes ?? 0, model.serving) : memory.total,
       onProgress,
     });
   } catch (error) {
@@ -99,19 +98,8 @@ function outputsOf(header: GgufHeader): number {
   return mostOutputs(typeof vocabulary === 'object' ? vocabulary.length : 1);
 }
 
-/** As `estimateMemory` counts them. */
-function plannedEvaluationBytes(header: GgufHeader, { path, contextTokens }: EngineModel): number {
-  const tokens = Math.min(ESTIMATED_BATCH_TOKENS, contextTokens);
-  return evaluationBytes(header, { tokens, outputs: tokens }, path);
-}
-
 /** Needs of a context, and what it is to be able to evaluate at once. */
-interface ContextNeeds {
-  readonly wishTokens: number;
-  readonly contextBytes: number;
-  readonly plannedEvaluationBytes: number;
-  readonly evaluationBytes: (tokens: number) => number;
-}
+type ContextNeeds = Omit<ServedSlabs, 'path' | 'layout' | 'slabBudgetBytes'> & { readonly wishTokens: number };
 
 function isOffloaded({ serving }: EngineModel, layout: SlabLayout | undefined): boolean {
   return (serving?.slabBudgetBytes ?? Infinity) < (layout?.slabsBytes ?? 0);

@@ -85,8 +85,6 @@ export class SlabRouter {
   /** An evaluation begins. */
   begin(tokens: number): void {
     this.#failure = undefined;
-    this.#pending = undefined;
-    this.#waits = false;
     this.#buffers = undefined;
     this.#late.begin();
     this.residency?.begin(tokens);

@@ -18,17 +18,17 @@ export interface ServedSlabs {
   readonly layout: SlabLayout;
   /** Bytes of slabs in memory at most. */
   readonly slabBudgetBytes: number;
-  /** Of the sequences' caches, and buffers of an evaluation as the plan counts them. */
+  /** Of the sequences' caches. */
   readonly contextBytes: number;
   /** Buffers of an evaluation of so many tokens. */
   readonly evaluationBytes: (tokens: number) => number;
-  /** What of `contextBytes` are buffers. */
+  /** The same as the plan counts them. */
   readonly plannedEvaluationBytes: number;
 }
 
 /** What this machine and the model's file offer. Throws `engine.unavailable` without libc, `artefact.unavailable`. */
 export async function readResidencyFacts(served: ServedSlabs): Promise<ResidencyFacts> {
-  const { path, layout, slabBudgetBytes, contextBytes, evaluationBytes } = served;
+  const { path, layout, slabBudgetBytes, contextBytes, evaluationBytes, plannedEvaluationBytes } = served;
   const libc = await openLibc();
   const pages = slabPages(layout, libc.pageBytes);
   const managed = pages.ranges.reduce((sum, ranges) => sum + ranges.reduce((all, { bytes }) => all + bytes, 0), 0);
@@ -36,15 +36,16 @@ export async function readResidencyFacts(served: ServedSlabs): Promise<Residency
   source.close();
   const { slabsBytes, otherBytes, slabBytes, slabsPerLayer, slabsPerToken } = layout;
   const limit = constrainedMemory?.() ?? 0;
+  const planned = slabBudgetBytes + otherBytes + contextBytes + plannedEvaluationBytes + PROCESS_BYTES;
   return {
     platform,
     isTermux: execPath.includes('com.termux'),
     kernel: kernelVersion(release()),
-    memoryBytes: Math.ceil((slabBudgetBytes + otherBytes + contextBytes + PROCESS_BYTES) / (1 - SPARE_SHARE)),
+    memoryBytes: Math.ceil(planned / (1 - SPARE_SHARE)),
     isLimited: limit > 0 && limit < totalmem(),
     slabsBytes,
     otherBytes,
-    contextBytes: contextBytes - served.plannedEvaluationBytes,
+    contextBytes,
     evaluationBytes,
     mostBudgetBytes: Math.floor((1 + REGAINED_SHARE) * slabBudgetBytes),
     slabBytes,

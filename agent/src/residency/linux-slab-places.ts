@@ -1,9 +1,9 @@
+import { PROJECTIONS } from '../gguf/slab-layout.js';
 import type { Address, Libc } from '../native/linux-libc.js';
 import type { SlabId } from '../slabs/cache-policy.js';
 import type { Admission } from '../slabs/slab-cache.js';
 import type { FileMapping } from './linux-mapping.js';
-import { PROJECTIONS } from '../gguf/slab-layout.js';
-import type { SlabPages, SlabRange } from './slab-pages.js';
+import { insidePages, type SlabPages, type SlabRange } from './slab-pages.js';
 
 /** Pages of a slab, where llama.cpp expects them. */
 export type SlabPlace = SlabRange & { readonly address: Address };
@@ -72,10 +72,8 @@ export class SlabPlaces {
 
   /** Gives back the pages that lie wholly in a piece of memory; what it holds is lost. */
   giveBack({ address, bytes }: { readonly address: Address; readonly bytes: number }): void {
-    const { pageBytes } = this.#libc;
-    const from = Math.ceil(address / pageBytes) * pageBytes;
-    const end = Math.floor((address + bytes) / pageBytes) * pageBytes;
-    if (end > from) this.#libc.drop(from, end - from);
+    const inside = insidePages(address, bytes, this.#libc.pageBytes);
+    if (inside.bytes > 0) this.#libc.drop(inside.offset, inside.bytes);
   }
 
   /** Gives the pages of a slab back and makes them inaccessible. */

@@ -9,8 +9,7 @@ export interface ReadRequest {
 
 /** A read of a part of a slab. */
 export interface SlabRead extends ReadRequest {
-  /** Absent: of all that computing with the slab needs first. */
-  readonly projection?: Projection;
+  readonly projection: Projection;
 }
 
 /** Reads that others carry out while the thread that put them in computes. Bounded. */

@@ -50,6 +50,8 @@ export type ResidencyChoice =
 
 /** Evaluations of so many tokens, answers under way at once, are taken for the smallest: their buffers are small. */
 export const FEW_TOKENS = 16;
+/** Tokens of one evaluation at most where slabs are on storage: each batch reads most of the model. */
+export const OFFLOADED_BATCH_TOKENS = 1024;
 /** A batch streams through the layers: one is computed with while the next is read. */
 const STREAMED_LAYERS = 1.5;
 /**
@@ -75,8 +77,9 @@ const POPULATE_SINCE = [5, 14] as const;
  */
 export function chooseResidency(facts: ResidencyFacts, wishTokens: number): ResidencyChoice {
   const { memoryBytes, otherBytes, slabsBytes } = facts;
-  const contextBytes = facts.contextBytes + facts.evaluationBytes(FEW_TOKENS);
-  const always = otherBytes + contextBytes + PROCESS_BYTES;
+  const fixed = otherBytes + facts.contextBytes + PROCESS_BYTES;
+  const fewBytes = facts.evaluationBytes(FEW_TOKENS);
+  const always = fixed + fewBytes;
   const least = always + facts.slabsPerToken * facts.slabBytes;
   if (memoryBytes < least) {
     return {
@@ -84,19 +87,19 @@ export function chooseResidency(facts: ResidencyFacts, wishTokens: number): Resi
       neededBytes: least,
       reason:
         `${mb(memoryBytes)} MB of memory; every token needs ${mb(always)} MB (weights that are no slabs ` +
-        `${mb(otherBytes)}, context ${mb(contextBytes)}, process ${mb(PROCESS_BYTES)}) and the slabs of one layer ` +
+        `${mb(otherBytes)}, context ${mb(facts.contextBytes + fewBytes)}, process ${mb(PROCESS_BYTES)}) and the slabs of one layer ` +
         `${mb(least - always)} MB`,
     };
   }
   const left = { budgetBytes: 0, budgetOf: () => 0, batchTokens: wishTokens, populate: false };
-  const whole = otherBytes + facts.contextBytes + facts.evaluationBytes(wishTokens) + PROCESS_BYTES + slabsBytes;
+  const whole = fixed + facts.evaluationBytes(wishTokens) + slabsBytes;
   if (memoryBytes >= whole && facts.mostBudgetBytes >= slabsBytes) {
     return { ...left, strategy: 'none', reason: `the model fits: ${mb(whole)} of ${mb(memoryBytes)} MB` };
   }
   if (facts.platform !== 'linux' && facts.platform !== 'android') {
     return { ...left, strategy: 'none', reason: `only Linux lets slabs be looked after, this is ${facts.platform}` };
   }
-  const usable = Math.floor(memoryBytes * (1 - SPARE_SHARE)) - otherBytes - facts.contextBytes - PROCESS_BYTES;
+  const usable = Math.floor(memoryBytes * (1 - SPARE_SHARE)) - fixed;
   const budgetOf = (tokens: number): number =>
     Math.min(facts.mostBudgetBytes, usable - facts.evaluationBytes(Math.max(FEW_TOKENS, tokens)));
   const budgetBytes = budgetOf(1);

@@ -43,7 +43,7 @@ export interface SlabResidency {
   readonly strategy: ResidencyStrategy;
   /** `slabs` may name one twice. With `foresight` also reads ahead what the next layers will likely choose. */
   ensure(routed: RoutedLayer, foresight?: Foresight, later?: Projection): void;
-  /** Whether something that `ensure` was asked for is still being read. */
+  /** Whether something that `ensure` was asked for is still being read, or has failed since: whether `await` has to be called. */
   readonly isAwaiting?: boolean;
   /** Waits for what `ensure` has left. Throws as `ensure` does. */
   await?(): void;

@@ -1,4 +1,4 @@
-import { type Projection, PROJECTIONS, type SlabLayout } from '../gguf/slab-layout.js';
+import type { Projection, SlabLayout } from '../gguf/slab-layout.js';
 
 /** Bytes of a file that start and end with a page. */
 export interface PageRange {
@@ -13,7 +13,7 @@ export type SlabRange = PageRange & { readonly projection: Projection };
 export interface SlabPages {
   readonly layers: number;
   readonly slabsPerLayer: number;
-  /** Of each slab (`layer * slabsPerLayer + slab`), one range a tensor, in the order of their use. */
+  /** Of each slab (`layer * slabsPerLayer + slab`), one range a tensor. */
   readonly ranges: readonly (readonly SlabRange[])[];
   /** Bytes of the ranges of one slab: the most in its layer. */
   readonly slabBytes: readonly number[];
@@ -33,10 +33,9 @@ export function slabPages(layout: SlabLayout, pageBytes: number): SlabPages {
   const ranges: SlabRange[][] = [];
   const slabBytes: number[] = [];
   for (const { tensors } of layers) {
-    const inOrder = tensors.toSorted((a, b) => PROJECTIONS.indexOf(a.projection) - PROJECTIONS.indexOf(b.projection));
     let most = 0;
     for (let slab = 0; slab < slabsPerLayer; slab++) {
-      const own = inOrder
+      const own = tensors
         .map(({ projection, offset, stride }) => ({
           projection,
           ...insidePages(offset + slab * stride, stride, pageBytes),
@@ -53,7 +52,8 @@ export function slabPages(layout: SlabLayout, pageBytes: number): SlabPages {
   return { layers: layers.length, slabsPerLayer, ranges, slabBytes, spans: joined(ranges.flat()) };
 }
 
-function insidePages(offset: number, length: number, pageBytes: number): PageRange {
+/** What of a range are whole pages. */
+export function insidePages(offset: number, length: number, pageBytes: number): PageRange {
   const first = Math.ceil(offset / pageBytes) * pageBytes;
   const end = Math.floor((offset + length) / pageBytes) * pageBytes;
   return { offset: first, bytes: Math.max(0, end - first) };

@@ -5,7 +5,7 @@ import { CUT_OFF, type SlabRead } from './read-queue.js';
 interface Reading {
   left: number;
   /** Of `left`, those of each projection. */
-  readonly leftOf: Map<Projection | undefined, number>;
+  readonly leftOf: Map<Projection, number>;
   bytesLeft: number;
   failure: number | undefined;
 }
@@ -13,7 +13,7 @@ interface Reading {
 /** A read as it is queued: a slab's longer reads are several of them. */
 export interface ReadChunk {
   readonly slab: SlabId;
-  readonly projection: Projection | undefined;
+  readonly projection: Projection;
   readonly bytes: number;
 }
 
@@ -65,7 +65,7 @@ export class SlabReadings {
 
   /** A slab is being read from now on; all chunks of its reads are to be queued. */
   expect(slab: SlabId, reads: readonly SlabRead[]): void {
-    const leftOf = new Map<Projection | undefined, number>();
+    const leftOf = new Map<Projection, number>();
     let [left, bytesLeft] = [0, 0];
     for (const { projection, bytes } of reads) {
       const chunks = Math.ceil(bytes / this.#chunkBytes);

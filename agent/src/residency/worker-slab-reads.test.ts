@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { type Libc, openLibc } from '../native/linux-libc.js';
 import { ModelSource } from './disk-model-source.js';
-import { CUT_OFF } from './read-queue.js';
+import { CUT_OFF, type ReadRequest } from './read-queue.js';
 import { CHUNK_BYTES, FALLBACK_THREADS, type ReadOptions, SlabReads } from './worker-slab-reads.js';
 
 const EIO = 5;
@@ -38,6 +38,12 @@ async function readers(options: Partial<ReadOptions> = {}): Promise<SlabReads> {
   return SlabReads.open({ source, threads: 2, stallMs: 5000, ...options });
 }
 
+function start(reads: SlabReads, slab: number, parts: readonly ReadRequest[]): void {
+  const all = parts.map((part) => ({ ...part, projection: 'up' as const }));
+  reads.expect(slab, all);
+  for (const part of all) reads.put(slab, part);
+}
+
 describe('SlabReads', () => {
   it('reads any pages of a file to where they are wanted, by any number of threads or the kernel', async () => {
     const page = libc.pageBytes;
@@ -51,7 +57,7 @@ describe('SlabReads', () => {
       fc.property(fc.array(slab, { minLength: 1, maxLength: 8 }), fc.constantFrom(...all), (slabs, reads) => {
         libc.drop(at, FILE_BYTES);
         for (const [id, { offset, bytes }] of slabs.entries())
-          reads.start(id, [{ address: at + offset, bytes, offset }]);
+          start(reads, id, [{ address: at + offset, bytes, offset }]);
         reads.publish();
         reads.finish(slabs.map((_, id) => id));
         expect([reads.takeFailures().size, slabs.some((_, id) => reads.isReading(id))]).toEqual([0, false]);
@@ -73,7 +79,7 @@ describe('SlabReads', () => {
     // A descriptor of a pipe end or a folder refuses with another error; reading at an odd length refuses with this one.
     const bytes = refused === undefined ? libc.pageBytes : 1000;
     const reads = await readers();
-    reads.start(1, [{ address: at, bytes, offset: 0 }]);
+    start(reads, 1, [{ address: at, bytes, offset: 0 }]);
     reads.publish();
     reads.finish([1]);
     expect([reads.takeBytesRead(), reads.takeFailures().size]).toEqual([bytes, 0]);
@@ -85,7 +91,7 @@ describe('SlabReads', () => {
       const reads = await readers({ threads: 'kernel', source: { fd: source.fd, directFd, path } });
       if (directFd === undefined) expect(reads.threads).toBe(FALLBACK_THREADS);
       libc.drop(at, FILE_BYTES);
-      reads.start(1, [{ address: at, bytes: FILE_BYTES, offset: 0 }]);
+      start(reads, 1, [{ address: at, bytes: FILE_BYTES, offset: 0 }]);
       reads.publish();
       reads.finish([1]);
       const out = Buffer.alloc(FILE_BYTES);
@@ -98,15 +104,15 @@ describe('SlabReads', () => {
   it('tells of reads that fail, and of a file that is too short, by slab', async () => {
     const memory = openSync('/proc/self/mem', 'r');
     const broken = await readers({ source: { fd: memory, directFd: undefined, path: 'memory' } });
-    broken.start(3, [{ address: at, bytes: libc.pageBytes, offset: 0 }]);
+    start(broken, 3, [{ address: at, bytes: libc.pageBytes, offset: 0 }]);
     broken.publish();
     broken.finish([3]);
     expect([...broken.takeFailures()]).toEqual([[3, -EIO]]);
     broken.close();
     closeSync(memory);
     const reads = await readers();
-    reads.start(4, [{ address: at, bytes: 2 * libc.pageBytes, offset: FILE_BYTES - libc.pageBytes }]);
-    reads.start(5, [{ address: at, bytes: libc.pageBytes, offset: 0 }]);
+    start(reads, 4, [{ address: at, bytes: 2 * libc.pageBytes, offset: FILE_BYTES - libc.pageBytes }]);
+    start(reads, 5, [{ address: at, bytes: libc.pageBytes, offset: 0 }]);
     reads.publish();
     reads.finish([4, 5]);
     expect([...reads.takeFailures()]).toEqual([[4, CUT_OFF]]);
@@ -120,7 +126,7 @@ describe('SlabReads', () => {
       stallMs: 1100,
       onWaiting: ({ bytesLeft }) => told.push(bytesLeft),
     });
-    reads.start(1, [{ address: at, bytes: libc.pageBytes, offset: 0 }]);
+    start(reads, 1, [{ address: at, bytes: libc.pageBytes, offset: 0 }]);
     reads.publish();
     const failure = { code: 'artefact.unavailable', retryable: true };
     expect(() => reads.finish([1])).toThrow(expect.objectContaining(failure));
@@ -151,7 +157,7 @@ describe('SlabReads', () => {
       onWaiting: ({ bytesLeft }) => told.push(bytesLeft),
     });
     libc.drop(at, FILE_BYTES);
-    reads.start(1, [{ address: at, bytes: FILE_BYTES, offset: 0 }]);
+    start(reads, 1, [{ address: at, bytes: FILE_BYTES, offset: 0 }]);
     reads.publish();
     reads.finish([1]);
     expect([reads.takeBytesRead(), reads.takeFailures().size]).toEqual([FILE_BYTES, 0]);
@@ -166,7 +172,7 @@ describe('SlabReads', () => {
     const source = `import { parentPort } from 'node:worker_threads'; parentPort.postMessage('ready');`;
     const reads = await readers({ entry: new URL(`data:text/javascript,${encodeURIComponent(source)}`) });
     const gone = expect.objectContaining({ code: 'engine.crashed' });
-    reads.start(1, [{ address: at, bytes: libc.pageBytes, offset: 0 }]);
+    start(reads, 1, [{ address: at, bytes: libc.pageBytes, offset: 0 }]);
     reads.publish();
     for (;;) {
       try {

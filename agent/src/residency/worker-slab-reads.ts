@@ -109,17 +109,12 @@ export class SlabReads {
     return bytesRead;
   }
 
-  /** Queues the reads of one slab; they start with `publish`, or at once where the queue is full. */
-  start(slab: SlabId, reads: readonly SlabRead[]): void {
-    this.expect(slab, reads);
-    for (const read of reads) this.put(slab, read);
-  }
-
   /** Counts a slab as being read; each of these reads is to be `put`, when its place is there. */
   expect(slab: SlabId, reads: readonly SlabRead[]): void {
     this.#readings.expect(slab, reads);
   }
 
+  /** Queues a read; it starts with `publish`, or at once where the queue is full. */
   put(slab: SlabId, read: SlabRead): void {
     for (const chunk of chunked(read)) {
       if (this.#ring.isFull) {

@@ -41,20 +41,35 @@ export function slabsBytesOf(header: GgufHeader): number {
 }
 
 /** Tokens that llama.cpp evaluates at once (`n_ubatch`), which its compute buffers are sized for. */
-export const ESTIMATED_BATCH_TOKENS = 512;
+const ESTIMATED_BATCH_TOKENS = 512;
 /** Vocabulary, graph and allocator overhead of one resident model: measured 4 to 9 MB on the bundled experts. */
 const FIXED_BYTES = 8 * 1024 * 1024;
+
+/** Bytes of what a resident model takes. */
+export interface MemoryParts {
+  readonly weights: number;
+  /** KV cache, and what does not depend on the file. */
+  readonly context: number;
+  /** Buffers of the largest evaluation. */
+  readonly evaluation: number;
+  readonly total: Bytes;
+}
+
+/** Of `memoryParts`, the total. */
+export function estimateMemory(header: GgufHeader, contextTokens: number, sequences: number, where: string): Bytes {
+  return memoryParts(header, contextTokens, sequences, where).total;
+}
 
 /**
  * Resident memory of a model that serves `sequences` sequences of `contextTokens` tokens each:
  *
  *     weights + KV cache + compute buffers + 8 MiB
  *     KV cache = 2 bytes (f16) * contextTokens * sequences * sum over layers of kvHeads * (keyLength + valueLength)
- *     compute  = evaluationBytes of a batch of min(512, contextTokens) tokens, all with logits
+ *     compute  = evaluationBytes for a batch of min(512, contextTokens) tokens, all with logits
  *
  * Sliding windows and recurrent layers are not taken off, so it errs high for those.
  */
-export function estimateMemory(header: GgufHeader, contextTokens: number, sequences: number, where: string): Bytes {
+export function memoryParts(header: GgufHeader, contextTokens: number, sequences: number, where: string): MemoryParts {
   const read = new Metadata(header, where);
   const architecture = read.text('general.architecture');
   const layers = read.count(`${architecture}.block_count`);
@@ -68,11 +83,11 @@ export function estimateMemory(header: GgufHeader, contextTokens: number, sequen
   const kvWidth = kvHeads.reduce((sum, count) => sum + count * (keyLength + valueLength), 0);
   const cache = 2 * contextTokens * sequences * kvWidth;
   const tokens = Math.min(ESTIMATED_BATCH_TOKENS, contextTokens);
-  const compute = evaluationBytes(header, { tokens, outputs: tokens }, where);
-  const total = weights + cache + compute + FIXED_BYTES;
-  if (!Number.isSafeInteger(Math.ceil(total)))
-    throw read.fault(`its sizes give an absurd memory need of ${total} bytes`);
-  return bytes(Math.ceil(total));
+  const evaluation = evaluationBytes(header, where)(tokens, tokens);
+  const context = Math.ceil(cache + FIXED_BYTES);
+  const total = weights + context + evaluation;
+  if (!Number.isSafeInteger(total)) throw read.fault(`its sizes give an absurd memory need of ${total} bytes`);
+  return { weights, context, evaluation, total: bytes(total) };
 }
 
 /**
@@ -82,18 +97,14 @@ export function estimateMemory(header: GgufHeader, contextTokens: number, sequen
  *
  * An allowance for llama.cpp's graph of one batch (logits, residual stream, attention, gated FFN) with flash attention.
  */
-export function evaluationBytes(
-  header: GgufHeader,
-  { tokens, outputs }: { readonly tokens: number; readonly outputs: number },
-  where: string,
-): number {
+export function evaluationBytes(header: GgufHeader, where: string): (tokens: number, outputs: number) => number {
   const read = new Metadata(header, where);
   const architecture = read.text('general.architecture');
   const layers = read.count(`${architecture}.block_count`);
   const embedding = read.count(`${architecture}.embedding_length`);
   const vocabulary = read.arrayLength('tokenizer.ggml.tokens') ?? 0;
   const feedForward = Math.max(0, ...(read.perLayer(`${architecture}.feed_forward_length`, layers) ?? []));
-  return 4 * (tokens * (8 * embedding + 3 * feedForward) + outputs * vocabulary);
+  return (tokens, outputs) => 4 * (tokens * (8 * embedding + 3 * feedForward) + outputs * vocabulary);
 }
 
 /** Bytes of all tensors of a file. */
