@@ -2,11 +2,12 @@ import { fileURLToPath } from 'node:url';
 
 import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 import { getLlama, LlamaLogLevel, type Token } from 'node-llama-cpp';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 import { type SlabLayout, slabLayout } from '../gguf/slab-layout.js';
 import { type LlamaLibrary, openLlamaLibrary } from '../native/llama-library.js';
 import type { RoutedLayer } from '../slabs/routing.js';
+import { RouterForesight } from './router-foresight.js';
 import { SlabModel, type SlabModelOptions } from './slab-model.js';
 
 const MOE = fileURLToPath(new URL('../../../experts/moe/moe-q8_0.gguf', import.meta.url));
@@ -182,6 +183,34 @@ describe('SlabModel', () => {
     expect(judged.length).toBeGreaterThan(100);
     // By chance it would be 2 of 16.
     expect(judged.filter(Boolean).length / judged.length).toBeGreaterThan(0.4);
+  });
+
+  it('computes a router’s scores as llama.cpp does', () => {
+    const model = open();
+    type Scores = (this: RouterForesight, at: number, of: number) => Float32Array | undefined;
+    const scoresOf = Object.getOwnPropertyDescriptor(RouterForesight.prototype, 'scores')?.value as Scores;
+    // Of the layer's own router, in place of the next one's.
+    const spy = vi.spyOn(RouterForesight.prototype, 'scores').mockImplementation(function (this: RouterForesight, at) {
+      return scoresOf.call(this, at, at);
+    });
+    let most = 0;
+    let compared = 0;
+    model.residency = {
+      strategy: 'cache',
+      begin: () => {},
+      ensure: ({ probabilities }, foresight) => {
+        for (const [i, score] of (foresight?.() ?? []).entries()) {
+          most = Math.max(most, Math.abs(score - (probabilities?.[i] ?? NaN)));
+          compared++;
+        }
+      },
+      figures: () => ({ routed: 0, hits: 0, waitMs: 0 }),
+      close: () => {},
+    };
+    for (const [position, token] of TOKENS.entries()) model.evaluate([{ token, position, sequence: 0, output: true }]);
+    spy.mockRestore();
+    expect(compared).toBeGreaterThan(0);
+    expect(most).toBeLessThan(1e-6);
   });
 
   it('computes with several threads what it computes with one, layer by layer looked at or not', () => {

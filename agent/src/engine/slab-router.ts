@@ -100,6 +100,7 @@ export class SlabRouter {
 
   close(): void {
     this.#callback.release();
+    this.#routers.close();
   }
 
   /** llama.cpp asks of every node of the graph whether to stop after it, and comes back when it is computed. */

@@ -1,14 +1,8 @@
+import { BUFFER_AT, DATA_AT, SIZES_AT, SOURCES_AT, STRIDES_AT, TENSOR_BYTES } from './ggml-layout.js';
 import type { Address, LlamaLibrary } from './llama-library.js';
 
-/** Bytes of `struct ggml_tensor`, and where its parts lie (ggml 0.25.1: checked through the library's version). */
-const TENSOR_BYTES = 336;
-const BUFFER_AT = 8;
-const SIZES_AT = 16;
-const STRIDES_AT = 48;
-const SOURCES_AT = 152;
-const DATA_AT = 248;
-
 export interface Matrix {
+  readonly tensor: Address;
   /** `enum ggml_type`; 0: float32. */
   readonly type: number;
   readonly columns: number;
@@ -32,6 +26,7 @@ export class GgmlTensors {
     this.#library.copy(this.#struct, tensor, TENSOR_BYTES);
     const at = (offset: number): number => Number(this.#struct.getBigInt64(offset, true));
     return {
+      tensor,
       type: this.#struct.getInt32(0, true),
       columns: at(SIZES_AT),
       rows: at(SIZES_AT + 8),

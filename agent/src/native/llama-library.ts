@@ -4,6 +4,7 @@ import { join } from 'node:path';
 
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 
+import { type ColumnProducts, columnProducts } from './ggml-products.js';
 import { layoutFault } from './llama-layout.js';
 import { type Batch, type ContextParams, defineStructs, type ModelParams, type Koffi } from './llama-structs.js';
 
@@ -14,7 +15,7 @@ export type Address = number;
 export type EvalCallback = (tensor: Address, ask: boolean) => boolean;
 
 /** llama.cpp's C functions by their own names without the prefix. Only for a process that may die of them. */
-export interface LlamaLibrary {
+export interface LlamaLibrary extends ColumnProducts {
   readonly version: string;
   /** Lines that llama.cpp has logged of late, oldest first. */
   readonly log: readonly string[];
@@ -72,8 +73,6 @@ export interface LlamaLibrary {
   evalCallback(callback: EvalCallback): { readonly pointer: unknown; release(): void };
   /** Copies bytes at an address of this process. */
   copy(out: ArrayBufferView, from: Address, bytes: number): void;
-  /** Numbers at an address of this process, not copied; not to be touched once their owner has freed them. */
-  floats(at: Address, count: number): Float32Array;
   /** Memory that does not move, with its address; it lives as long as the process. */
   fixedInts(length: number): { readonly address: Address; readonly ints: Int32Array };
 }
@@ -179,6 +178,7 @@ async function open(): Promise<LlamaLibrary> {
     init: llama.func('uint64_t llama_init_from_model(uint64_t, llama_context_params)'),
     free: llama.func('void llama_free(uint64_t)'),
     ...threadpools(koffi, { base, ggml, llama }),
+    ...columnProducts(koffi, base, ggml),
     memory: llama.func('uint64_t llama_get_memory(uint64_t)'),
     batchInit: llama.func('llama_batch llama_batch_init(int32_t, int32_t, int32_t)'),
     batchFree: llama.func('void llama_batch_free(llama_batch)'),
@@ -213,7 +213,6 @@ async function open(): Promise<LlamaLibrary> {
       return { pointer, release: () => koffi.unregister(pointer) };
     },
     copy: koffi.load(null).func('void memcpy(_Out_ void *, uint64_t, size_t)'),
-    floats: (at, count) => new Float32Array(koffi.view(BigInt(at), 4 * count)),
     fixedInts: (length) => {
       const pointer: unknown = koffi.alloc('int32_t', length);
       return { address: Number(koffi.address(pointer)), ints: new Int32Array(koffi.view(pointer, 4 * length)) };

@@ -3,23 +3,15 @@ import { FleetError } from '@fleetgate/shared/errors';
 import type { Projection } from '../gguf/slab-layout.js';
 import type { SlabId } from '../slabs/cache-policy.js';
 import { distinctSlabs } from '../slabs/cache-simulation.js';
+import type { Guess } from '../slabs/foresight-odds.js';
 import type { Foresight, Prefetch } from '../slabs/prefetch.js';
 import type { RoutedLayer } from '../slabs/routing.js';
-import { ANYWHERE, type EvictFrom, type SlabCache } from '../slabs/slab-cache.js';
-import type { ModelSource } from './disk-model-source.js';
-import type { SlabPlace, SlabPlaces } from './linux-slab-places.js';
-import { CUT_OFF } from './read-queue.js';
+import { ANYWHERE, type EvictFrom } from '../slabs/slab-cache.js';
+import { type AdmissionParts, SlabAdmission } from './linux-slab-admission.js';
 import { type Buffers, type ResidencyFigures, type SlabResidency, WORTH_READING } from './residency.js';
 import { FEW_TOKENS } from './residency-choice.js';
-import type { SlabPages } from './slab-pages.js';
-import type { SlabReads } from './worker-slab-reads.js';
 
-export interface CacheParts {
-  readonly pages: SlabPages;
-  readonly places: SlabPlaces;
-  readonly source: ModelSource;
-  readonly cache: SlabCache;
-  readonly reads: SlabReads;
+export interface CacheParts extends AdmissionParts {
   readonly prefetch: Prefetch;
   /** Bytes for slabs while so many tokens are evaluated at once; always the cache's capacity if absent. */
   readonly budgetOf?: ((tokens: number) => number) | undefined;
@@ -43,23 +35,22 @@ export class CacheResidency implements SlabResidency {
   readonly strategy = 'cache';
   readonly #parts: CacheParts;
   readonly #prefetch: Prefetch;
-  readonly #held = new Set<SlabId>();
+  readonly #admission: SlabAdmission;
   /** How many slabs each layer used in the last batch. */
   readonly #used: number[] = [];
-  /** Slabs read when the source was last found unchanged. */
-  #checked = 0;
   #tokens = 1;
   #figures = NO_FIGURES;
   #beganAt = 0;
+  /** When the last layer began to compute, and what had been waited by then. */
+  #left = { at: 0, waitMs: 0 };
   /** Slabs that `ensure` may have left under way. */
   #awaited: readonly SlabId[] = [];
-  /** Reads that begin when those have ended that are needed before. */
-  readonly #late: { readonly slab: SlabId; readonly place: SlabPlace }[] = [];
   #isClosed = false;
 
   constructor(parts: CacheParts) {
     this.#parts = parts;
     this.#prefetch = parts.prefetch;
+    this.#admission = new SlabAdmission(parts);
   }
 
   /** Reads what the policy's scores hold most worth, until the budget is full; blocks. Throws as `ensure` does. */
@@ -68,16 +59,16 @@ export class CacheResidency implements SlabResidency {
     const slabs = [...cache.worthMost()].toSorted((a, b) => this.#offsetOf(a) - this.#offsetOf(b));
     for (let i = 0; i < slabs.length; i += this.#parts.pages.slabsPerLayer) {
       const some = slabs.slice(i, i + this.#parts.pages.slabsPerLayer);
-      this.#admit(some, ANYWHERE);
+      this.#admission.admit(some, ANYWHERE);
       reads.finish(some);
-      this.#settle([]);
+      this.#admission.settle([]);
     }
-    this.#checkFailures();
+    this.#admission.checkFailures();
   }
 
   begin(tokens: number): void {
     this.#parts.source.check();
-    this.#dropFailed();
+    this.#admission.dropFailed();
     this.#resize(tokens);
     this.#parts.cache.begin(tokens);
     this.#prefetch.begin();
@@ -89,38 +80,40 @@ export class CacheResidency implements SlabResidency {
 
   expect(frequencies: ArrayLike<number>, mostBytes: number): void {
     const { cache, pages } = this.#parts;
-    this.#dropFailed();
-    this.#settle([]);
+    this.#admission.dropFailed();
+    this.#admission.settle([]);
     cache.expect(frequencies);
     let bytes = 0;
     // What comes first in a token is read first.
     for (const slab of cache.worthMost().toSorted((a, b) => a - b)) {
       if ((frequencies[slab] ?? 0) < WORTH_READING || cache.isResident(slab) || !cache.isWorthRoom(slab)) continue;
       bytes += pages.slabBytes[Math.floor(slab / pages.slabsPerLayer)] ?? 0;
-      if (bytes > mostBytes || !this.#admit([slab], ANYWHERE)) return;
+      if (bytes > mostBytes || !this.#admission.admit([slab], ANYWHERE)) return;
     }
   }
 
   ensure(routed: RoutedLayer, foresight?: Foresight, later?: Projection): void {
-    const { cache, pages } = this.#parts;
+    const { cache, pages, reads } = this.#parts;
     const { layer } = routed;
     const wanted = distinctSlabs(layer, routed.slabs, pages.slabsPerLayer);
     cache.routed(routed);
-    this.#dropFailed();
+    this.#admission.dropFailed();
     this.#count(wanted);
-    this.#prefetch.giveUp();
-    this.#settle(wanted);
+    this.#prefetch.came(wanted);
+    if (layer > 0 && this.#tokens === 1) this.#prefetch.computed(this.#computedMs());
+    this.#admission.settle(wanted, (slab) => this.#prefetch.isExpected(slab));
     const isStreaming = wanted.length >= STREAMING_SHARE * pages.slabsPerLayer && this.#tokens > 1;
     const from: EvictFrom = isStreaming ? { kind: 'below-first', layer } : ANYWHERE;
-    if (!this.#admit(wanted, from, later)) this.#makeRoom(wanted, layer);
+    if (!this.#admission.admit(wanted, from, later)) this.#makeRoom(wanted, layer);
     // While storage is at it: what comes next is guessed.
     const next = foresight === undefined ? [] : this.#guess(routed, foresight);
-    this.#finishEarly(wanted, later);
+    this.#admission.finishEarly(wanted, later);
     this.#awaited = later === undefined ? [] : wanted;
-    this.#readAhead(next);
+    this.#readAhead(next, layer);
     if (isStreaming && layer + 1 < pages.layers) this.#lookAhead(layer + 1, wanted.length);
     this.#used[layer] = this.#tokens > 1 ? wanted.length : (this.#used[layer] ?? 0);
-    if (foresight !== undefined && layer === pages.layers - 1) this.#prefetch.took(performance.now() - this.#beganAt);
+    this.#left = { at: performance.now(), waitMs: reads.waitMs };
+    if (foresight !== undefined && layer === pages.layers - 1) this.#prefetch.took(this.#left.at - this.#beganAt);
   }
 
   get isAwaiting(): boolean {
@@ -130,7 +123,7 @@ export class CacheResidency implements SlabResidency {
   }
 
   await(): void {
-    this.#finish(this.#awaited);
+    this.#admission.finish(this.#awaited);
   }
 
   end(buffers: Buffers | undefined): void {
@@ -161,7 +154,7 @@ export class CacheResidency implements SlabResidency {
   #resize(tokens: number): void {
     const { cache, places, budgetOf } = this.#parts;
     const capacityBytes = budgetOf?.(tokens) ?? cache.capacityBytes;
-    if (capacityBytes < cache.bytes) this.#settle([]);
+    if (capacityBytes < cache.bytes) this.#admission.settle([]);
     for (const slab of cache.resize(capacityBytes)) places.shut(slab);
   }
 
@@ -172,72 +165,33 @@ export class CacheResidency implements SlabResidency {
     this.#figures = { ...this.#figures, routed: routed + wanted.length, hits: hits + there };
   }
 
-  /** Waits until all that is wanted is there, but for this projection of it. */
-  #finish(wanted: readonly SlabId[], but?: Projection): void {
-    const { reads, source } = this.#parts;
-    if (wanted.some((slab) => reads.isReading(slab))) reads.finish(wanted, but);
-    if (reads.finished === this.#checked) return;
-    this.#checkFailures();
-    source.check();
-    this.#checked = reads.finished;
-  }
-
-  #guess({ layer, slabsPerToken }: RoutedLayer, foresight: Foresight): readonly SlabId[] {
+  #guess({ layer, slabsPerToken }: RoutedLayer, foresight: Foresight): readonly Guess[] {
     const { cache } = this.#parts;
-    return this.#prefetch.worthReading(layer, slabsPerToken, foresight, (slab) => cache.isResident(slab));
+    return this.#prefetch.guess(layer, slabsPerToken, foresight, (slab) => cache.isResident(slab));
   }
 
-  #readAhead(slabs: readonly SlabId[]): void {
-    const started = slabs.filter((slab) => this.#admit([slab], ANYWHERE)).length;
+  #computedMs(): number {
+    return performance.now() - this.#left.at - (this.#parts.reads.waitMs - this.#left.waitMs);
+  }
+
+  #readAhead(guesses: readonly Guess[], layer: number): void {
+    if (guesses.length === 0) return;
+    const { reads, pages } = this.#parts;
+    const slabs = this.#prefetch.worthReading(guesses, {
+      slabMs: reads.msFor(pages.slabBytes[layer + 1] ?? 0),
+      queuedMs: reads.msFor(reads.bytesLeft),
+    });
+    const started = slabs.filter((slab) => this.#admission.admit([slab], ANYWHERE)).length;
     this.#figures = { ...this.#figures, readAhead: this.#figures.readAhead + started };
-  }
-
-  /** Takes slabs in and starts to read those that are missing. False, and nothing done, where they do not fit now. */
-  #admit(slabs: readonly SlabId[], from: EvictFrom, later?: Projection): boolean {
-    const { cache, reads, places } = this.#parts;
-    const admission = cache.request(slabs, from);
-    if (admission === undefined) return false;
-    for (const slab of slabs) this.#held.add(slab);
-    try {
-      for (const slab of admission.missing) reads.expect(slab, places.of(slab));
-      places.exchange(admission, (slab, place) => {
-        if (later === place.projection) {
-          this.#late.push({ slab, place });
-          return;
-        }
-        reads.put(slab, place);
-        reads.publish();
-      });
-    } catch (error) {
-      this.#late.length = 0;
-      reads.giveUp(admission.missing);
-      throw error;
-    }
-    return true;
-  }
-
-  /** Storage shares itself among reads under way: those that are needed later begin when the others have ended. */
-  #finishEarly(wanted: readonly SlabId[], later: Projection | undefined): void {
-    const { reads } = this.#parts;
-    try {
-      this.#finish(wanted, later);
-      for (const { slab, place } of this.#late) reads.put(slab, place);
-      if (this.#late.length > 0) reads.publish();
-    } catch (error) {
-      reads.giveUp(this.#late.map(({ slab }) => slab));
-      throw error;
-    } finally {
-      this.#late.length = 0;
-    }
   }
 
   /** What was read ahead may hold the room that is wanted now: it is waited for and let go. */
   #makeRoom(wanted: readonly SlabId[], layer: number): void {
     const { cache, reads, pages } = this.#parts;
-    reads.finish([...this.#held]);
+    reads.finish(this.#admission.held);
     this.#prefetch.giveUp();
-    this.#settle(wanted);
-    if (this.#admit(wanted, ANYWHERE)) return;
+    this.#admission.settle(wanted);
+    if (this.#admission.admit(wanted, ANYWHERE)) return;
     const bytes = wanted.length * (pages.slabBytes[layer] ?? 0);
     throw new FleetError(
       'engine.out-of-memory',
@@ -256,48 +210,7 @@ export class CacheResidency implements SlabResidency {
     const before = this.#used[layer] ?? (isLast ? 0 : used);
     const likely = this.#parts.cache.ranked(layer).slice(0, Math.floor(Math.min(used, before) * LOOK_AHEAD_SHARE));
     for (let count = likely.length; count > 0; count = Math.floor(count / 2)) {
-      if (this.#admit(likely.slice(0, count), { kind: 'below-first', layer: layer - 1 })) return;
-    }
-  }
-
-  /** Lets go of all that is held, but for what is wanted next, what is expected and what is still being read. */
-  #settle(wanted: readonly SlabId[]): void {
-    const { cache, reads } = this.#parts;
-    const kept = new Set(wanted);
-    for (const slab of this.#held) {
-      if (kept.has(slab) || this.#prefetch.isExpected(slab) || reads.isReading(slab)) continue;
-      this.#held.delete(slab);
-      cache.release([slab]);
-    }
-  }
-
-  /** What was read ahead and failed is not there; it is read again where it is wanted. */
-  #dropFailed(): ReadonlyMap<SlabId, number> {
-    this.#parts.reads.poll();
-    const failures = this.#parts.reads.takeFailures();
-    this.#forget([...failures.keys()]);
-    return failures;
-  }
-
-  #checkFailures(): void {
-    const [failure] = this.#dropFailed();
-    if (failure === undefined) return;
-    const [slab, errno] = failure;
-    const { slabsPerLayer } = this.#parts.pages;
-    const what = errno === CUT_OFF ? 'the file is shorter than it was' : `error ${-errno}`;
-    throw new FleetError(
-      'artefact.unavailable',
-      `${this.#parts.source.path}: reading slab ${slab % slabsPerLayer} of layer ` +
-        `${Math.floor(slab / slabsPerLayer)} failed: ${what}`,
-      { hint: 'the medium may be failing; the evaluation was given up and can be tried again', retryable: true },
-    );
-  }
-
-  #forget(slabs: readonly SlabId[]): void {
-    for (const slab of slabs) {
-      this.#parts.cache.drop(slab);
-      this.#held.delete(slab);
-      this.#parts.places.shut(slab);
+      if (this.#admission.admit(likely.slice(0, count), { kind: 'below-first', layer: layer - 1 })) return;
     }
   }
 

@@ -32,6 +32,8 @@ export interface SlowWait {
 /** A longer read is cut: so slow storage shows progress, and several threads share the work. */
 export const CHUNK_BYTES = 1024 * 1024;
 const TICK_MS = 1000;
+/** Of a wait's weight with every later one. */
+const FADING = 0.98;
 const START_MS = 10_000;
 /** Enough to keep flash busy. */
 export const FALLBACK_THREADS = 2;
@@ -44,6 +46,8 @@ export class SlabReads {
   readonly #readings = new SlabReadings(CHUNK_BYTES);
   #dead: string | undefined;
   #isClosed = false;
+  /** Waits of late, older ones fading: how long, and what was read meanwhile. */
+  #recent = { bytes: 0, ms: 0 };
   waitMs = 0;
 
   private constructor(options: ReadOptions, ring: ReadQueue, workers: readonly Worker[]) {
@@ -86,6 +90,16 @@ export class SlabReads {
 
   isReading(slab: SlabId): boolean {
     return this.#readings.isReading(slab);
+  }
+
+  /** How long storage takes for so many bytes, as it has been of late; NaN where that is unknown. */
+  msFor(bytes: number): number {
+    return (bytes * this.#recent.ms) / this.#recent.bytes;
+  }
+
+  /** Asked of storage, and not read yet. */
+  get bytesLeft(): number {
+    return this.#readings.bytesLeft;
   }
 
   /** Slabs read so far, or failed. */
@@ -169,6 +183,8 @@ export class SlabReads {
   }
 
   #waitUntil(isDone: () => boolean): void {
+    this.poll();
+    const before = this.#readings.bytesRead;
     const startedAt = performance.now();
     let [movedAt, toldAt] = [startedAt, startedAt];
     for (;;) {
@@ -184,7 +200,12 @@ export class SlabReads {
       toldAt = now;
       this.#options.onWaiting?.({ waitedMs: now - startedAt, bytesLeft: this.#readings.bytesLeft });
     }
-    this.waitMs += performance.now() - startedAt;
+    const ms = performance.now() - startedAt;
+    this.waitMs += ms;
+    this.#recent = {
+      bytes: FADING * this.#recent.bytes + this.#readings.bytesRead - before,
+      ms: FADING * this.#recent.ms + ms,
+    };
   }
 
   #lose(reason: string): void {

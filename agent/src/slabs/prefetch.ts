@@ -1,4 +1,5 @@
 import type { SlabId } from './cache-policy.js';
+import { ForesightOdds, type Guess } from './foresight-odds.js';
 
 /**
  * The router's scores for the layer after the present one, as far as they can be told now: what the present layer's router
@@ -14,8 +15,18 @@ export interface PrefetchShape {
   readonly slabsPerLayer: number;
 }
 
-/** Uses by the token, expected: what is likely enough to be guessed. */
-const LEAST_LIKELY = 0.25;
+/** What storage has to do. */
+export interface StorageTimes {
+  /** To read one slab more. */
+  readonly slabMs: number;
+  /** To read what is asked of it already. */
+  readonly queuedMs: number;
+}
+
+/** Reading costs even idle storage something: work for the processor, and the slab that makes room. */
+const LEAST_ODDS = 0.6;
+/** Of as many slabs as a token uses: how far down the foretold ranking guesses go. */
+const GUESSED_SHARE = 2;
 /** Long enough for what a wrong guess has pushed out to be missed in the same block. */
 const BLOCK_TOKENS = 16;
 const LEAST_TOKENS = 32;
@@ -35,7 +46,11 @@ export class Prefetch {
   readonly #rule: PrefetchRule;
   readonly #with = new RecentMean();
   readonly #without = new RecentMean();
-  /** Guesses for the layer to come. */
+  readonly #odds = new ForesightOdds();
+  readonly #computing = new RecentMean();
+  /** Guesses for the layer to come: margins of those that are not in memory. */
+  readonly #margins = new Map<SlabId, number>();
+  /** Those that are being read. */
   readonly #expected = new Set<SlabId>();
   #tokens = 0;
   #isOn = false;
@@ -57,29 +72,66 @@ export class Prefetch {
     (this.#isOn ? this.#with : this.#without).add(ms);
   }
 
-  /** Whether a slab was guessed for a layer that has not come yet. */
+  /** What a layer has computed for, from its choice to the next one's, but for waiting. */
+  computed(ms: number): void {
+    this.#computing.add(ms);
+  }
+
+  /** Whether a slab is read for a layer that has not come yet. */
   isExpected(slab: SlabId): boolean {
     return this.#expected.has(slab);
   }
 
-  /** Nothing is expected any more: the layer has come, or its room is needed. */
+  /** The layer has come that was guessed for. */
+  came(used: readonly SlabId[]): void {
+    for (const [slab, margin] of this.#margins) this.#odds.saw(margin, used.includes(slab));
+    this.giveUp();
+  }
+
+  /** Nothing is expected any more. */
   giveUp(): void {
+    this.#margins.clear();
     this.#expected.clear();
   }
 
-  /** Slabs of the layer after this one to be read now, most likely first. */
-  worthReading(
+  /** Slabs that the layer after this one may use and that are not in memory, the likeliest first. */
+  guess(
     layer: number,
     slabsPerToken: number,
     foresight: Foresight,
     isInMemory: (slab: SlabId) => boolean,
-  ): readonly SlabId[] {
+  ): readonly Guess[] {
     if (!this.#isOn || layer + 1 >= this.#shape.layers) return [];
     const scores = foresight();
     if (scores === undefined) return [];
-    const likely = this.#likely(layer + 1, scores, slabsPerToken).filter((slab) => !isInMemory(slab));
-    for (const slab of likely) this.#expected.add(slab);
-    return likely;
+    const first = (layer + 1) * this.#shape.slabsPerLayer;
+    const ranked = [...scores.keys()].toSorted((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0) || a - b);
+    const logOf = (rank: number): number => Math.log(scores[ranked[rank] ?? -1] ?? 0);
+    const border = (logOf(slabsPerToken - 1) + logOf(slabsPerToken)) / 2;
+    for (const [rank, slab] of ranked.slice(0, GUESSED_SHARE * slabsPerToken).entries()) {
+      const margin = logOf(rank) - border;
+      if (!Number.isNaN(margin) && !isInMemory(first + slab)) this.#margins.set(first + slab, margin);
+    }
+    return [...this.#margins]
+      .map(([slab, margin]) => ({ slab, odds: this.#odds.of(margin) }))
+      .toSorted((a, b) => b.odds - a.odds);
+  }
+
+  /**
+   * Of these guesses, those to be read now. While the layer computes, a share `h` of a read is done: what is saved by a right
+   * guess; a wrong one holds up by the rest, `1 - h`, what is read next. It pays from odds of `1 - h` on.
+   */
+  worthReading(guesses: readonly Guess[], { slabMs, queuedMs }: StorageTimes): readonly SlabId[] {
+    const chosen: SlabId[] = [];
+    let left = this.#computing.value - queuedMs;
+    for (const { slab, odds } of guesses) {
+      const hidden = Math.min(1, Math.max(0, left / slabMs));
+      if (!(odds >= Math.max(LEAST_ODDS, 1 - hidden))) break;
+      chosen.push(slab);
+      this.#expected.add(slab);
+      left -= slabMs;
+    }
+    return chosen;
   }
 
   #decide(): boolean {
@@ -88,16 +140,6 @@ export class Prefetch {
     if (on.count < LEAST_TOKENS || off.count < LEAST_TOKENS) return block % 2 === 1;
     const pays = on.value <= (1 - LEAST_GAIN) * off.value;
     return block % TRIAL_EVERY === TRIAL_EVERY - 1 ? !pays : pays;
-  }
-
-  #likely(layer: number, scores: Float32Array, slabsPerToken: number): readonly SlabId[] {
-    const first = layer * this.#shape.slabsPerLayer;
-    const least = LEAST_LIKELY / slabsPerToken;
-    return [...scores.keys()]
-      .filter((slab) => (scores[slab] ?? 0) >= least)
-      .toSorted((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0) || a - b)
-      .slice(0, slabsPerToken)
-      .map((slab) => first + slab);
   }
 }
 
