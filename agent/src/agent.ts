@@ -247,7 +247,12 @@ export class Agent {
       board: board.id,
       agentVersion,
       host,
-      engine: { kind: this.#engine.kind, version: this.#engineVersion, ...engineState },
+      engine: {
+        kind: this.#engine.kind,
+        version: this.#engineVersion,
+        ...engineState,
+        abilities: [...this.#engine.abilities],
+      },
       storage: { freeBytes, ...(readBytesPerS === undefined ? {} : { readBytesPerS }) },
       slots: board.slots,
       concurrency: this.#parts.concurrency,

@@ -1,5 +1,7 @@
 import type { Serving } from '@fleetgate/shared/catalogue/serving';
-import type { ChatMessage, Sampling } from '@fleetgate/shared/protocol/job';
+import type { Grammar } from '@fleetgate/shared/protocol/grammar';
+import type { ChatMessage, Sampling, TokenChoice } from '@fleetgate/shared/protocol/job';
+import type { EngineAbility } from '@fleetgate/shared/protocol/twin';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { NextTokens } from '@fleetgate/shared/mixture/next-token';
 import type { Bytes, Milliseconds } from '@fleetgate/shared/units/quantity';
@@ -68,11 +70,6 @@ export interface TakenPattern {
   readonly keep?: number;
 }
 
-/** What an answer has to be like: JSON that keeps a schema, or a text of a grammar (GBNF, as llama.cpp reads it). */
-export type Grammar =
-  | { readonly kind: 'json-schema'; readonly schema: Readonly<Record<string, unknown>> }
-  | { readonly kind: 'gbnf'; readonly text: string };
-
 /** What may be asked of an answer besides. Engines that cannot do it throw `engine.unavailable`, or leave it out. */
 export interface GenerateExtras {
   /** Asks for `meanLogProb`. */
@@ -80,15 +77,6 @@ export interface GenerateExtras {
   /** Asks for `choices`, with so many likeliest tokens each, 0 to 20. */
   readonly topLogProbs?: number | undefined;
   readonly grammar?: Grammar | undefined;
-}
-
-/** A token of an answer under the model's own distribution (softmax at temperature 1, before top-p and grammar). */
-export interface TokenChoice {
-  readonly text: string;
-  /** Natural logarithm of its probability. */
-  readonly logProb: number;
-  /** The likeliest tokens in its place, likeliest first. */
-  readonly top: readonly { readonly text: string; readonly logProb: number }[];
 }
 
 /** An answer whose tokens somebody else chooses. */
@@ -148,6 +136,8 @@ export type EngineState =
  */
 export interface Engine {
   readonly kind: 'llama' | 'http' | 'scripted';
+  /** Which extras of an answer it gives. */
+  readonly abilities: readonly EngineAbility[];
   version(): Promise<string>;
   /** The present state; `onState` tells of every change. */
   state(): EngineState;

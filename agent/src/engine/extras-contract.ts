@@ -1,11 +1,17 @@
+import type { Grammar } from '@fleetgate/shared/protocol/grammar';
 import { expect, it } from 'vitest';
 
-import type { Grammar } from './engine.js';
 import { type EngineCalls, GREEDY, never } from './engine-calls.fixture.js';
 
 /** What every engine must do, or say that it cannot: grammars, scores, likeliest tokens, embeddings. */
 export function describeExtras(calls: EngineCalls): void {
   const { chat, run, codeOf } = calls;
+
+  it('says which extras it has', () => {
+    const { engine, knowsGrammars } = calls.under;
+    expect(engine.abilities.includes('grammar')).toBe(knowsGrammars !== false);
+    expect(engine.abilities).toContain('log-probs');
+  });
 
   it('keeps an answer within a grammar or a schema, refuses what is none, or says that it cannot', async () => {
     const { engine, model } = calls.under;

@@ -61,6 +61,10 @@ export class GovernedEngine implements Engine {
     return this.#engine.kind;
   }
 
+  get abilities(): Engine['abilities'] {
+    return this.#engine.abilities;
+  }
+
   get strain(): Strain {
     return this.#strain;
   }

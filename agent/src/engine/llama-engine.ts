@@ -4,6 +4,7 @@ import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 import { estimateMemory, modelFacts, weightBytes } from '@fleetgate/shared/gguf/facts';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
+import { ENGINE_ABILITIES } from '@fleetgate/shared/protocol/twin';
 import { type Random, systemRandom } from '@fleetgate/shared/random';
 import { bytes } from '@fleetgate/shared/units/quantity';
 
@@ -41,6 +42,7 @@ export function createLlamaEngine(options: LlamaEngineOptions): LlamaEngine {
 /** One child process holds all resident variants; a crash or hang rejects the calls that were running, and leaves it empty. */
 export class LlamaEngine implements Engine {
   readonly kind = 'llama';
+  readonly abilities = ENGINE_ABILITIES;
   readonly #options: LlamaEngineOptions;
   readonly #random: Random;
   readonly #calls = new ChildCalls();

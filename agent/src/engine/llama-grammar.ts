@@ -1,12 +1,11 @@
 import type { Llama, LlamaGrammarEvaluationState, LlamaModel } from 'node-llama-cpp';
 
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
-
-import type { Grammar } from './engine.js';
+import { type Grammar, MOST_SCHEMA_DEPTH, schemaDepth } from '@fleetgate/shared/protocol/grammar';
+import { MOST_TOP_LOG_PROBS } from '@fleetgate/shared/protocol/job';
 
 /** A schema or grammar beyond this is refused: turning it into rules, and every token after, would take too long. */
 const MOST_CHARACTERS = 256 * 1024;
-const MOST_DEPTH = 64;
 /**
  * Of all repetitions together: llama.cpp writes each out, about 140 bytes each time, but bounds (at `LLAMA_MOST_REPEATS`)
  * each one only. A grammar of the length allowed could ask for 6 GB.
@@ -15,7 +14,6 @@ const MOST_REPEATS = 64 * 1024;
 /** Of one repetition; llama.cpp refuses it from here on, before it writes anything out. */
 const LLAMA_MOST_REPEATS = 2000;
 const COUNTS: ReadonlySet<string> = new Set(['minItems', 'maxItems', 'minLength', 'maxLength']);
-const MOST_TOP_LOG_PROBS = 20;
 
 /** Throws `request.invalid` for more alternatives than an answer tells. */
 export function checkTopLogProbs(count: number | undefined): void {
@@ -51,7 +49,7 @@ export async function grammarText(grammar: Grammar, llama: () => Promise<Llama> 
     return grammar.text;
   }
   // First: JSON.stringify overflows on what is nested too deep.
-  checkDepth('schema', depthOf(grammar.schema, 0));
+  checkDepth('schema', schemaDepth(grammar.schema));
   checkedLength(JSON.stringify(grammar.schema), 'schema');
   checkRepeats('schema', countsOf(grammar.schema));
   const { LlamaJsonSchemaGrammar } = await import('node-llama-cpp');
@@ -89,14 +87,8 @@ function checkedLength(text: string, what: string): string {
 }
 
 function checkDepth(what: string, depth: number): void {
-  if (depth <= MOST_DEPTH) return;
-  throw new FleetError('request.invalid', `${what}: nested deeper than ${MOST_DEPTH} levels, expected less`);
-}
-
-/** Stops counting where it is too deep anyway. */
-function depthOf(value: unknown, depth: number): number {
-  if (depth > MOST_DEPTH || typeof value !== 'object' || value === null) return depth;
-  return Object.values(value).reduce<number>((most, inner) => Math.max(most, depthOf(inner, depth + 1)), depth);
+  if (depth <= MOST_SCHEMA_DEPTH) return;
+  throw new FleetError('request.invalid', `${what}: nested deeper than ${MOST_SCHEMA_DEPTH} levels, expected less`);
 }
 
 function checkRepeats(what: string, repeats: number): void {

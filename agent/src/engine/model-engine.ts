@@ -2,6 +2,7 @@ import { type FleetError, isFleetError, messageOf } from '@fleetgate/shared/erro
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
+import { ENGINE_ABILITIES } from '@fleetgate/shared/protocol/twin';
 
 import type {
   EmbedResult,
@@ -28,6 +29,7 @@ import { EngineStatus } from './engine-status.js';
  */
 export class ModelEngine implements Engine {
   readonly kind = 'llama';
+  readonly abilities = ENGINE_ABILITIES;
   readonly #ordinary: Engine;
   readonly #slabs: Engine;
   readonly #log: Logger;

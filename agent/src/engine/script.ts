@@ -1,10 +1,11 @@
 import { FleetError } from '@fleetgate/shared/errors';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { NextTokens } from '@fleetgate/shared/mixture/next-token';
+import type { TokenChoice } from '@fleetgate/shared/protocol/job';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { checkEmbedded, unitVector } from './embedding.js';
-import type { EmbedResult, EngineModel, GenerateInput, ScoreResult, TokenChoice } from './engine.js';
+import type { EmbedResult, EngineModel, GenerateInput, ScoreResult } from './engine.js';
 
 export interface Script {
   /** The answer to a prompt, one element per token. Default: the prompt's own words. */

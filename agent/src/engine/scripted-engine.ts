@@ -2,6 +2,7 @@ import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError } from '@fleetgate/shared/errors';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
+import type { EngineAbility } from '@fleetgate/shared/protocol/twin';
 import { type Bytes, type Milliseconds, bytes, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { AnswerText } from './answer-text.js';
@@ -49,6 +50,7 @@ export interface ScriptedEngineOptions extends Script {
  */
 export class ScriptedEngine implements Engine {
   readonly kind = 'scripted';
+  readonly abilities: readonly EngineAbility[] = ['log-probs'];
   readonly #options: ScriptedEngineOptions;
   readonly #resident = new Map<VariantId, { model: EngineModel; loaded: LoadedModel }>();
   readonly #jobs = new ScriptedJobs();

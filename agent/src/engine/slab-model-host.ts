@@ -1,3 +1,4 @@
+import type { Grammar } from '@fleetgate/shared/protocol/grammar';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { SeededRandom } from '@fleetgate/shared/random';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
@@ -10,7 +11,6 @@ import type {
   GenerateExtras,
   GenerateInput,
   GenerateResult,
-  Grammar,
   LoadedModel,
   MixOptions,
   MixResult,

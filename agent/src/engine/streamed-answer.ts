@@ -1,10 +1,11 @@
 import { z } from 'zod';
 
 import { FleetError } from '@fleetgate/shared/errors';
+import type { TokenChoice } from '@fleetgate/shared/protocol/job';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { AnswerText } from './answer-text.js';
-import type { GenerateExtras, GenerateResult, TokenChoice } from './engine.js';
+import type { GenerateExtras, GenerateResult } from './engine.js';
 
 const LONGEST_ERROR_TEXT = 500;
 

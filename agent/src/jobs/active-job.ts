@@ -175,11 +175,12 @@ export class ActiveJob {
       this.#stream.text(text, tokens);
     };
     const { engine } = this.#around;
-    const wanted = { confidence: job.logProbs === true };
+    const { logProbs, topLogProbs, grammar } = job;
+    const wanted = { confidence: logProbs === true, topLogProbs, grammar };
     this.#endDone(await engine.generate(job.variantId, input, job.sampling, onText, this.#abort.signal, wanted));
   }
 
-  #endDone({ finishReason, meanLogProb, ...counts }: GenerateResult): void {
+  #endDone({ finishReason, meanLogProb, choices, ...counts }: GenerateResult): void {
     const { promptTokens, reusedTokens, outputTokens, prefill, decode } = counts;
     const slabs = counts.slabs && slabUsage(counts.slabs, this.#around.readBytesPerS?.());
     const usage = this.#usage({
@@ -194,6 +195,7 @@ export class ActiveJob {
     // The engine ended it by itself.
     else if (finishReason === 'cancelled') this.#end({ usage, error: unloaded(this.job.variantId) });
     else {
+      if (choices !== undefined) this.#stream.choices(choices);
       const sure = meanLogProb === undefined ? {} : { meanLogProb };
       this.#finish(() => this.#stream.end({ kind: 'done', finishReason, usage, ...sure }));
     }

@@ -53,6 +53,29 @@ async function aRunner(overrides: Partial<JobRunnerOptions> = {}) {
   return { clock, engine, runner, outs, last };
 }
 
+describe('what is asked of an answer besides its text', () => {
+  it('comes after the text, in messages that the broker takes', async () => {
+    const { clock, runner, outs } = await aRunner();
+    const prompt = Array.from({ length: 90 }, (_, i) => `w${i}`).join(' ');
+    runner.accept(aJob('1', { prompt, topLogProbs: 2 }));
+    await pass(clock, 1500);
+    const said = outs.get('1') ?? [];
+    const kinds = said.map(({ kind }) => kind);
+    expect(kinds.slice(kinds.lastIndexOf('tokens') + 1)).toEqual(['choices', 'choices', 'done']);
+    const choices = said.flatMap((out) => (out.kind === 'choices' ? [out.choices] : []));
+    expect(choices.map(({ length }) => length)).toEqual([64, 26]);
+    expect(choices.flat().map(({ text }) => text.trim())).toEqual(prompt.split(' '));
+    expect(said.map(({ seq }) => seq)).toEqual(said.map((_, i) => i));
+  });
+
+  it('is refused by an engine that cannot', async () => {
+    const { clock, runner, last } = await aRunner();
+    runner.accept(aJob('1', { grammar: { kind: 'gbnf', text: 'root ::= "a"' } }));
+    await pass(clock, 100);
+    expect(last('1')).toMatchObject({ kind: 'failed', error: { code: 'engine.unavailable' } });
+  });
+});
+
 describe('JobQueue', () => {
   it('knows a repeated job and refuses beyond its capacity', () => {
     const queue = new JobQueue(1);

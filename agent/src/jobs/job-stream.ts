@@ -1,6 +1,6 @@
 import type { Clock } from '@fleetgate/shared/clock';
 import type { JobId } from '@fleetgate/shared/ids';
-import type { JobOut, JobUsage } from '@fleetgate/shared/protocol/job';
+import { type JobOut, type JobUsage, MOST_CHOICES, type TokenChoice } from '@fleetgate/shared/protocol/job';
 import { type MessageError, PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
@@ -70,6 +70,15 @@ export class JobStream {
     else this.#cancelFlush ??= this.#clock.after(GAP, () => this.#flush());
   }
 
+  /** The tokens of an answer whose text is complete. */
+  choices(all: readonly TokenChoice[]): void {
+    if (this.#ended) return;
+    this.#flush();
+    for (let start = 0; start < all.length; start += MOST_CHOICES) {
+      this.#emit({ ...this.#head(), kind: 'choices', choices: all.slice(start, start + MOST_CHOICES).map(told) });
+    }
+  }
+
   /** A step of a mixed answer; its text goes along. */
   next({ step, next, promptBits, text }: MixStep): void {
     if (this.#ended) return;
@@ -112,6 +121,15 @@ export class JobStream {
   #head() {
     return { v: PROTOCOL_VERSION, jobId: this.#jobId, seq: this.#seq++ } as const;
   }
+}
+
+function told({ text, logProb, top }: TokenChoice): TokenChoice {
+  const likely = (one: { readonly text: string; readonly logProb: number }) => ({
+    text: one.text,
+    // Single precision may put a sure token a hair above 0.
+    logProb: Math.min(0, rounded(one.logProb)),
+  });
+  return { ...likely({ text, logProb }), top: top.map(likely) };
 }
 
 /** The end of a scored job: bits of tokens as they go over the wire. */

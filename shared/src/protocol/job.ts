@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import { classIdSchema, jobIdSchema, variantIdSchema } from '../ids.js';
+import { grammarSchema } from './grammar.js';
 import { powerSourceSchema } from './twin.js';
 import { messageErrorSchema, versionSchema } from './version.js';
 
@@ -33,6 +34,20 @@ export const MOST_DETAILED_TOKENS = 16_384;
 /** A mixed answer whose next token does not come for this long is given up by the agent as `job.expired`, ms. */
 export const MIX_SILENCE_MS = 20_000;
 
+/** Most of the likeliest tokens that are told in the place of each token of an answer. */
+export const MOST_TOP_LOG_PROBS = 20;
+/** Most tokens that one `choices` tells of: with all their likeliest tokens a quarter of what the broker takes. */
+export const MOST_CHOICES = 64;
+
+const likelyTokenSchema = z.object({ text: z.string(), logProb: z.number().nonpositive() });
+
+/** A token of an answer under the model's own distribution (softmax at temperature 1, before top-p and grammar). */
+export const tokenChoiceSchema = likelyTokenSchema.extend({
+  /** The likeliest tokens in its place, likeliest first. */
+  top: z.array(likelyTokenSchema).max(MOST_TOP_LOG_PROBS),
+});
+export type TokenChoice = z.infer<typeof tokenChoiceSchema>;
+
 const jobBase = {
   v: versionSchema,
   jobId: jobIdSchema,
@@ -43,8 +58,14 @@ const jobBase = {
   classId: classIdSchema.optional(),
 };
 
-/** Asks for `meanLogProb`. */
-const logProbsSchema = z.boolean().optional();
+/** What is asked of an answer besides its text, and of its form. Only of agents that say they can (`engine.abilities`). */
+const answerWishes = {
+  /** Asks for `meanLogProb`. */
+  logProbs: z.boolean().optional(),
+  /** Asks for `choices`, with so many likeliest tokens each. */
+  topLogProbs: z.number().int().min(0).max(MOST_TOP_LOG_PROBS).optional(),
+  grammar: grammarSchema.optional(),
+};
 
 /** Controller to agent. A job id that was seen before is a duplicate and is ignored. */
 export const jobSchema = z.discriminatedUnion('kind', [
@@ -53,14 +74,14 @@ export const jobSchema = z.discriminatedUnion('kind', [
     kind: z.literal('chat'),
     messages: z.array(chatMessageSchema).min(1),
     sampling: samplingSchema,
-    logProbs: logProbsSchema,
+    ...answerWishes,
   }),
   z.object({
     ...jobBase,
     kind: z.literal('complete'),
     prompt: z.string(),
     sampling: samplingSchema,
-    logProbs: logProbsSchema,
+    ...answerWishes,
   }),
   /** Log-likelihood of `completion` after the chat prompt `prompt`: evaluation, not generation. */
   z.object({
@@ -154,6 +175,8 @@ const nextOutSchema = z
 export const jobOutSchema = z.discriminatedUnion('kind', [
   z.object({ ...outBase, kind: z.literal('accepted'), queuePosition: z.number().int().nonnegative() }),
   z.object({ ...outBase, kind: z.literal('tokens'), text: z.string(), tokens: z.number().int().positive() }),
+  /** After the text, before `done`, where it was asked for: every token of the answer in order, the end token not counted. */
+  z.object({ ...outBase, kind: z.literal('choices'), choices: z.array(tokenChoiceSchema).min(1).max(MOST_CHOICES) }),
   z.object({
     ...outBase,
     kind: z.literal('done'),

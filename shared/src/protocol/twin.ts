@@ -9,6 +9,10 @@ import { messageErrorSchema, versionSchema } from './version.js';
 export const powerSourceSchema = z.enum(['measured', 'modelled']);
 export type PowerSource = z.infer<typeof powerSourceSchema>;
 
+/** `grammar`: answers within one; `log-probs`: `topLogProbs`. */
+export const ENGINE_ABILITIES = ['grammar', 'log-probs'] as const;
+export type EngineAbility = (typeof ENGINE_ABILITIES)[number];
+
 /** A variant that a device is to have. */
 export const desiredVariantSchema = z.object({
   variantId: variantIdSchema,
@@ -106,6 +110,8 @@ export const reportedSchema = z.object({
     version: z.string(),
     state: z.enum(['ready', 'restarting', 'down']),
     reason: z.string().optional(),
+    /** What may be asked of its answers besides the text (`ENGINE_ABILITIES`); what an agent does not name it ignores. */
+    abilities: z.array(z.string().max(50)).max(50).optional(),
   }),
   memory: z.object({ budgetBytes: z.number().nonnegative(), usedBytes: z.number().nonnegative() }),
   storage: z.object({ freeBytes: z.number().nonnegative(), readBytesPerS: z.number().positive().optional() }),
