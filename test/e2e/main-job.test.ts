@@ -89,6 +89,35 @@ describe('the main job, end to end, on real models', () => {
     expect(record.actual?.latencyMs).toBeGreaterThan(0);
   });
 
+  it('keeps an answer to a schema, an object or a grammar, and tells how likely its tokens were', async () => {
+    const messages = [{ role: 'user' as const, content: prompts('code', 1)[0] ?? '' }];
+    const asked = { model: 'auto', messages, temperature: 0, max_tokens: 200 };
+    const schema = { type: 'object', properties: { sure: { type: 'boolean' }, kind: { enum: ['loop', 'list'] } } };
+    const parsed = await client.chat.completions.create({
+      ...asked,
+      response_format: { type: 'json_schema', json_schema: { name: 'answer', schema } },
+      logprobs: true,
+      top_logprobs: 2,
+    });
+    const [choice] = parsed.choices;
+    expect(JSON.parse(choice?.message.content ?? '')).toEqual({
+      sure: expect.any(Boolean),
+      kind: expect.stringMatching(/^(loop|list)$/),
+    });
+    const told = choice?.logprobs?.content ?? [];
+    expect(told.map(({ token }) => token).join('')).toBe(choice?.message.content);
+    expect(told).toHaveLength(parsed.usage?.completion_tokens ?? -1);
+    const stream = client.chat.completions.stream({ ...asked, response_format: { type: 'json_object' } });
+    const streamed = (await stream.finalChatCompletion()).choices[0];
+    // A model as small may fill an object for ever; what there is of it is one.
+    if (streamed?.finish_reason === 'stop') expect(typeof JSON.parse(streamed.message.content ?? '')).toBe('object');
+    else expect(streamed?.message.content).toMatch(/^\{/);
+    const yesOrNo = { ...asked, grammar: 'root ::= "yes" | "no"' };
+    expect((await client.chat.completions.create(yesOrNo)).choices[0]?.message.content).toMatch(/^(yes|no)$/);
+    const broken = client.chat.completions.create({ ...asked, grammar: 'root ::= (' } as typeof asked);
+    await expect(broken).rejects.toMatchObject({ status: 400 });
+  });
+
   it('answers greedily the same twice', async () => {
     const ask = () =>
       client.chat.completions.create({

@@ -1,5 +1,6 @@
 import type { Expert, Variant } from '@fleetgate/shared/catalogue/expert';
 import type { DeviceId, ExpertId, VariantId } from '@fleetgate/shared/ids';
+import type { EngineAbility } from '@fleetgate/shared/protocol/twin';
 import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { Catalogue } from '../catalogue/catalogue.js';
@@ -22,6 +23,7 @@ export const EXCLUSIONS = [
   'device-unresponsive',
   'device-standby',
   'engine-down',
+  'engine-cannot',
   'not-resident',
   'context-too-small',
   'cost-unknown',
@@ -64,6 +66,8 @@ export interface DispatchFacts {
   readonly promptTokens: number;
   /** Most tokens that the answer may have; 0 for a prompt that is only scored. */
   readonly maxOutputTokens: number;
+  /** What the engine has to be able to do besides answering. */
+  readonly abilities: readonly EngineAbility[];
   /** Actual over expected tokens of the class's answers so far. */
   readonly answerFactor: number;
   readonly catalogue: Catalogue;
@@ -218,6 +222,8 @@ function deviceFault(
   const { reported } = device;
   if (reported.state === 'standby' || reported.state === 'draining') return 'device-standby';
   if (reported.engine.state !== 'ready') return 'engine-down';
+  const abilities: readonly string[] = reported.engine.abilities ?? [];
+  if (!facts.abilities.every((ability) => abilities.includes(ability))) return 'engine-cannot';
   const residency = reported.variants.find(({ variantId }) => variantId === variant.id)?.residency;
   if (residency !== 'resident') return 'not-resident';
   const context =

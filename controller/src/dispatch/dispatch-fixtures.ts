@@ -75,6 +75,7 @@ export interface DeviceOptions {
   readonly epoch?: number;
   readonly concurrency?: number;
   readonly engine?: 'ready' | 'restarting' | 'down';
+  readonly abilities?: readonly string[];
   readonly state?: 'starting' | 'active' | 'standby' | 'draining';
   readonly residency?: Residency;
   readonly progress?: number;
@@ -105,7 +106,12 @@ export function aDevice(name: string, variants: readonly string[], options: Devi
       board,
       agentVersion: '0',
       host: { id: 'h', os: 'linux', arch: 'x64', cpu: 'c', cores: 2, memoryBytes: 1 },
-      engine: { kind: 'scripted', version: '0', state: options.engine ?? 'ready' },
+      engine: {
+        kind: 'scripted',
+        version: '0',
+        state: options.engine ?? 'ready',
+        ...(options.abilities === undefined ? {} : { abilities: [...options.abilities] }),
+      },
       memory: { budgetBytes: 1, usedBytes: 0 },
       storage: { freeBytes: 1 },
       slots: 4,

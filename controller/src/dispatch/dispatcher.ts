@@ -13,7 +13,7 @@ import { mayRetry } from './job-error.js';
 import { JobRuns } from './job-runs.js';
 import { asksHowSure, learnFromAnswer } from './learn-from-answer.js';
 import { openRequest } from './open-request.js';
-import { jobOf, type Prompt } from './prompt.js';
+import { jobOf, neededAbilities, type Prompt } from './prompt.js';
 import { cancelledError, fullError, noPlanError, shuttingDownError, unknownModelError } from './refusal.js';
 import type { JobRun, Request } from './request.js';
 import type { Choice, RequestEvent } from './request-events.js';
@@ -62,6 +62,7 @@ export class Dispatcher {
       {
         tokens: (run, text, tokens) => this.#onTokens(run, text, tokens),
         next: (run, out) => this.#onNext(run, out),
+        choices: ({ request }, choices) => request.events.push({ kind: 'choices', choices }),
         ended: (run, out) => this.#onEnded(run, out),
         failed: (run, error, when) => this.#onJobFailed(run, error, when),
         usage: (run, usage) => this.#onUsage(run, usage),
@@ -180,6 +181,7 @@ export class Dispatcher {
         score,
         promptTokens: request.promptTokens,
         maxOutputTokens: prompt.input.kind === 'score' ? 0 : prompt.sampling.maxTokens,
+        abilities: neededAbilities(prompt),
         answerFactor: score === undefined ? 1 : workloads.answerFactor(score.classId),
         catalogue: catalogue(),
         fleet: fleet.view,

@@ -2,7 +2,7 @@ import type { Clock } from '@fleetgate/shared/clock';
 import { type FleetError, unreachable } from '@fleetgate/shared/errors';
 import type { DeviceId, JobId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
-import type { Job, JobOut, JobUsage } from '@fleetgate/shared/protocol/job';
+import type { Job, JobOut, JobUsage, TokenChoice } from '@fleetgate/shared/protocol/job';
 import { after, elapsed, type Milliseconds, milliseconds, type UnixMs } from '@fleetgate/shared/units/quantity';
 
 import type { Device, FleetChange } from '../fleet/device.js';
@@ -21,6 +21,8 @@ export interface JobRunListener {
   tokens(run: JobRun, text: string, tokens: number): void;
   /** A step of a `mix` job; told only where it was asked for. */
   next?(run: JobRun, out: JobOut & { readonly kind: 'next' }): void;
+  /** How likely tokens of the answer were; told only where it was asked for. */
+  choices?(run: JobRun, choices: readonly TokenChoice[]): void;
   ended(run: JobRun, out: JobOut & { readonly kind: 'done' | 'scored' }): void;
   failed(run: JobRun, error: FleetError, when: 'before-first-token' | 'streaming'): void;
   /** What a run that failed or was abandoned has cost. */
@@ -164,6 +166,9 @@ export class JobRuns {
         run.phase = 'streaming';
         run.deadlines.start('stall', this.#parts.config.stallTimeout, () => this.#onStallCheck(run));
         this.#listener.next?.(run, out);
+        return;
+      case 'choices':
+        this.#listener.choices?.(run, out.choices);
         return;
       case 'failed':
         if (out.usage !== undefined) this.#listener.usage(run, out.usage);

@@ -11,7 +11,9 @@ const SURENESS_EVERY = 16;
 type Teachers = Pick<DispatcherParts, 'costs' | 'gate' | 'workloads' | 'evidence'>;
 
 /** Telling how sure it was takes an engine a second look at its answer: some answers are enough to learn from. */
-export function asksHowSure({ evidence }: Teachers, { target }: Request, accepted: number): boolean {
+export function asksHowSure({ evidence }: Teachers, { target, prompt }: Request, accepted: number): boolean {
+  // Within a grammar a model says what it would not have said.
+  if (prompt.grammar !== undefined) return false;
   return evidence !== undefined && target?.kind === 'any' && accepted % SURENESS_EVERY === 0;
 }
 

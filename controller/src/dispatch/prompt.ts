@@ -1,5 +1,7 @@
 import type { ClassId, JobId, RequestId, VariantId } from '@fleetgate/shared/ids';
+import type { Grammar } from '@fleetgate/shared/protocol/grammar';
 import type { ChatMessage, Job, Sampling } from '@fleetgate/shared/protocol/job';
+import type { EngineAbility } from '@fleetgate/shared/protocol/twin';
 import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
 import type { Joules, Milliseconds } from '@fleetgate/shared/units/quantity';
 
@@ -40,6 +42,18 @@ export interface Prompt {
   readonly limits: PromptLimits;
   /** Asks how sure the model was of its answer. */
   readonly logProbs?: boolean;
+  /** Asks how likely each token of the answer was, and for so many likeliest ones in its place. */
+  readonly topLogProbs?: number;
+  /** The answer has to be within it. */
+  readonly grammar?: Grammar;
+}
+
+/** What a device's engine has to be able to do for an answer as it was asked for. */
+export function neededAbilities({ grammar, topLogProbs }: Prompt): readonly EngineAbility[] {
+  return [
+    ...(grammar === undefined ? [] : (['grammar'] as const)),
+    ...(topLogProbs === undefined ? [] : (['log-probs'] as const)),
+  ];
 }
 
 /** The most a client wants to spend on one request. */
@@ -94,12 +108,17 @@ export function jobOf(prompt: Prompt, { jobId, variantId, timeout, classId }: Jo
   const ofClass = classId === undefined ? {} : { classId };
   const base = { v: PROTOCOL_VERSION, jobId, variantId, timeoutMs, ...ofClass } as const;
   const { input, sampling } = prompt;
-  const logProbs = prompt.logProbs === true ? { logProbs: true } : {};
+  const { logProbs, topLogProbs, grammar } = prompt;
+  const wishes = {
+    ...(logProbs === true ? { logProbs } : {}),
+    ...(topLogProbs === undefined ? {} : { topLogProbs }),
+    ...(grammar === undefined ? {} : { grammar }),
+  };
   switch (input.kind) {
     case 'chat':
-      return { ...base, kind: 'chat', messages: [...input.messages], sampling, ...logProbs };
+      return { ...base, kind: 'chat', messages: [...input.messages], sampling, ...wishes };
     case 'complete':
-      return { ...base, kind: 'complete', prompt: input.prompt, sampling, ...logProbs };
+      return { ...base, kind: 'complete', prompt: input.prompt, sampling, ...wishes };
     case 'score': {
       const detail = input.detail === true ? { detail: true } : {};
       return { ...base, kind: 'score', prompt: input.prompt, completion: input.completion, ...detail };

@@ -60,6 +60,16 @@ export function refusalFor(candidates: readonly Candidate[], limits: PromptLimit
       context: { param: 'messages' },
     });
   }
+  if (by('engine-cannot').length > 0) {
+    return new FleetError(
+      'request.invalid',
+      `no device that serves ${model} can answer so: its engine keeps to no grammar, or tells no log-probabilities`,
+      {
+        hint: 'leave response_format, grammar and logprobs out, or ask for another model; older agents cannot either',
+        context: { param: 'response_format' },
+      },
+    );
+  }
   const away = by('device-offline', 'device-unresponsive', 'device-standby', 'engine-down', 'device-tried');
   if (away.length > 0) {
     const reasons = [...new Set(away.map(({ deviceId, excluded }) => `${deviceId}: ${excluded}`))].sort();

@@ -1,6 +1,6 @@
 import type { FleetError } from '@fleetgate/shared/errors';
 import type { DeviceId, ExpertId, PlanId, VariantId } from '@fleetgate/shared/ids';
-import type { JobOut, JobUsage } from '@fleetgate/shared/protocol/job';
+import type { JobOut, JobUsage, TokenChoice } from '@fleetgate/shared/protocol/job';
 
 /** Who answers. */
 export interface Choice {
@@ -11,12 +11,13 @@ export interface Choice {
 }
 
 /**
- * What a client's request sees: chosen (again after a device was lost), tokens, or steps of a `mix` prompt, then exactly
- * one of done, scored, failed.
+ * What a client's request sees: chosen (again after a device was lost), tokens, or steps of a `mix` prompt, then, where it
+ * was asked for, how likely the tokens were, then exactly one of done, scored, failed.
  */
 export type RequestEvent =
   | { readonly kind: 'chosen'; readonly choice: Choice }
   | { readonly kind: 'tokens'; readonly text: string; readonly tokens: number }
+  | { readonly kind: 'choices'; readonly choices: readonly TokenChoice[] }
   | { readonly kind: 'next'; readonly out: JobOut & { readonly kind: 'next' } }
   | {
       readonly kind: 'done';

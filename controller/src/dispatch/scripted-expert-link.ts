@@ -1,5 +1,5 @@
 import type { DeviceId, JobId } from '@fleetgate/shared/ids';
-import type { Job, JobOut, JobUsage } from '@fleetgate/shared/protocol/job';
+import type { Job, JobOut, JobUsage, TokenChoice } from '@fleetgate/shared/protocol/job';
 import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
 import { type Observable, Subject } from 'rxjs';
 
@@ -24,6 +24,10 @@ export class ScriptedJob {
 
   tokens(text: string, tokens = 1): void {
     this.#say({ ...this.#head(), kind: 'tokens', text, tokens });
+  }
+
+  choices(choices: TokenChoice[]): void {
+    this.#say({ ...this.#head(), kind: 'choices', choices });
   }
 
   done(

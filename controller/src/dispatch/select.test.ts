@@ -35,6 +35,7 @@ function facts(options: {
     score: aGate({ math: 0.5, code: 0.4, big: 0.45 }).score('prompt'),
     promptTokens: 10,
     maxOutputTokens: 64,
+    abilities: [],
     catalogue,
     fleet: new Map(options.devices.map((device) => [device.id, device])),
     policy: aPolicy(options.devices),
@@ -52,6 +53,21 @@ const choose = (given: DispatchFacts, prices = { qualityPerJoule: 0, qualityPerS
   select(candidatesFor(given), prices).chosen?.candidate;
 
 describe('candidates', () => {
+  it('leave out devices whose engine cannot do what is asked, or does not say that it can', () => {
+    const devices = [
+      aDevice('new', ['math-q8_0'], { abilities: ['grammar', 'log-probs'] }),
+      aDevice('some', ['math-q8_0'], { abilities: ['log-probs'] }),
+      aDevice('old', ['math-q8_0']),
+    ];
+    const cannot = (abilities: DispatchFacts['abilities']) =>
+      candidatesFor(facts({ devices, more: { abilities } }))
+        .filter(({ excluded }) => excluded === 'engine-cannot')
+        .map(({ deviceId }) => deviceId);
+    expect(cannot([])).toEqual([]);
+    expect(cannot(['log-probs'])).toEqual(['old']);
+    expect(cannot(['grammar', 'log-probs'])).toEqual(['some', 'old']);
+  });
+
   it('wait for what runs: as many jobs run at once as the device says, however many experts are resident', () => {
     const load = { occupied: 2, freeIn: aCost(600, 0).latency, foreign: 1 };
     const waitWith = (concurrency: number) =>

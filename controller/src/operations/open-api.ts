@@ -16,17 +16,33 @@ const expertSchema = z.object({
   name: z.string().optional(),
   domains: z.array(z.string()).optional(),
 });
-const chatSchema = z.object({
+const answerFields = {
   model: z.string(),
-  messages: z.array(z.object({ role: z.string(), content: z.string() })),
   stream: z.boolean().optional(),
   max_tokens: z.number().int().optional(),
+  temperature: z.number().optional(),
+  grammar: z.string().optional(),
+  response_format: z
+    .object({
+      type: z.enum(['text', 'json_object', 'json_schema']),
+      json_schema: z.object({ name: z.string(), schema: z.record(z.string(), z.unknown()) }).optional(),
+    })
+    .optional(),
+};
+
+const chatSchema = z.object({
+  ...answerFields,
+  messages: z.array(z.object({ role: z.string(), content: z.string() })),
+  logprobs: z.boolean().optional(),
+  top_logprobs: z.number().int().optional(),
 });
+
+const completionSchema = z.object({ ...answerFields, prompt: z.string(), logprobs: z.number().int().optional() });
 
 /** What each operation does, and what it takes where that is not in its address. */
 const OPERATIONS: readonly (readonly [method: string, path: string, summary: string, body?: z.ZodType])[] = [
   ['post', '/v1/chat/completions', 'Answer a conversation (OpenAI)', chatSchema],
-  ['post', '/v1/completions', 'Continue a text (OpenAI)', z.object({ model: z.string(), prompt: z.string() })],
+  ['post', '/v1/completions', 'Continue a text (OpenAI)', completionSchema],
   ['get', '/v1/models', 'Models that may be asked for (OpenAI)'],
   ['get', '/v1/models/{id}', 'One model (OpenAI)'],
   ['post', '/v1/feedback', 'Rate an answer; the gate learns from it', feedbackSchema],

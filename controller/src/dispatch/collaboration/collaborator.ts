@@ -14,7 +14,7 @@ import type { Decision } from '../decide.js';
 import type { Consideration, DispatchedRequest, Dispatcher } from '../dispatcher.js';
 import type { Ledger } from '../ledger.js';
 import { collaborationOf, VIRTUAL_MODELS } from '../model-target.js';
-import type { Collaboration, Prompt } from '../prompt.js';
+import { type Collaboration, neededAbilities, type Prompt } from '../prompt.js';
 import { cancelledError, fullError } from '../refusal.js';
 import type { RequestEvent } from '../request-events.js';
 import { actualCost, recordDecision, recordEnd } from '../request-record.js';
@@ -189,8 +189,10 @@ export class Collaborator {
 }
 
 /** Whether a prompt leaves it open how many experts answer, and can be answered by several. */
-function mayCollaborate({ model, mode, input, limits, callOf }: Prompt): boolean {
+function mayCollaborate(prompt: Prompt): boolean {
+  const { model, mode, input, limits, callOf } = prompt;
   if (callOf !== undefined || limits.calls === 1 || (input.kind !== 'chat' && input.kind !== 'complete')) return false;
+  if (neededAbilities(prompt).length > 0) return false;
   const of = mode ?? VIRTUAL_MODELS.get(model)?.mode;
   return VIRTUAL_MODELS.has(model) && (of === 'auto' || of === 'best');
 }

@@ -1,8 +1,10 @@
 import type { RequestView } from '@fleetgate/shared/api/operations';
+import type { TokenChoice } from '@fleetgate/shared/protocol/job';
 import { type UnixMs } from '@fleetgate/shared/units/quantity';
 
 import type { DispatchedRequest } from '../dispatcher.js';
 import type { Choice, RequestEvent } from '../request-events.js';
+import { logProbsOf } from './log-probs.js';
 
 /** The two kinds of answer that /v1 gives; they differ in names only. */
 export type AnswerKind = 'chat' | 'text';
@@ -34,12 +36,12 @@ export function choiceHeaders(choice: Choice): Readonly<Record<string, string>> 
 
 /** `usage` of an answer; joules include what jobs that failed before it have used. */
 export function usageOf({ usage }: Done, record: RequestView): object {
-  const { promptTokens, outputTokens, energyJ, energySource } = usage;
+  const { promptTokens, reusedTokens = 0, outputTokens, energyJ, energySource } = usage;
   return {
     prompt_tokens: promptTokens,
     completion_tokens: outputTokens,
     total_tokens: promptTokens + outputTokens,
-    prompt_tokens_details: { cached_tokens: 0 },
+    prompt_tokens_details: { cached_tokens: reusedTokens },
     energy_joules: record.actual?.energyJ ?? energyJ,
     energy_source: energySource,
   };
@@ -66,15 +68,29 @@ export function explanation(record: RequestView): object {
   };
 }
 
+/** What an answer said; with `choices` where the client asked how likely its tokens were. */
+export interface Said {
+  readonly text: string;
+  readonly choices: readonly TokenChoice[] | undefined;
+}
+
 /** A whole answer. */
-export function answerBody(head: AnswerHead, text: string, done: Done, record: RequestView, explain: boolean): object {
+export function answerBody(head: AnswerHead, said: Said, done: Done, record: RequestView, explain: boolean): object {
+  const { text } = said;
   const content = head.kind === 'chat' ? { message: { role: 'assistant', content: text, refusal: null } } : { text };
   return {
     id: head.id,
     object: head.kind === 'chat' ? 'chat.completion' : 'text_completion',
     created: head.created,
     model: done.choice.variantId,
-    choices: [{ index: 0, ...content, logprobs: null, finish_reason: done.finishReason }],
+    choices: [
+      {
+        index: 0,
+        ...content,
+        logprobs: said.choices === undefined ? null : logProbsOf(head.kind, said.choices),
+        finish_reason: done.finishReason,
+      },
+    ],
     usage: usageOf(done, record),
     ...(explain ? { fleetgate: explanation(record) } : {}),
   };
@@ -84,6 +100,7 @@ export function answerBody(head: AnswerHead, text: string, done: Done, record: R
 export class AnswerFrames {
   readonly #head: AnswerHead;
   readonly #start: string;
+  #toldCharacters = 0;
 
   constructor(head: AnswerHead, choice: Choice) {
     this.#head = head;
@@ -102,19 +119,26 @@ export class AnswerFrames {
     return this.#frame(this.#head.kind === 'chat' ? `{"content":${json}}` : json, null);
   }
 
+  /** How likely tokens were whose text was sent before. */
+  logProbs(choices: readonly TokenChoice[]): string {
+    const logProbs = JSON.stringify(logProbsOf(this.#head.kind, choices, this.#toldCharacters));
+    this.#toldCharacters += choices.reduce((sum, { text }) => sum + text.length, 0);
+    return this.#frame(this.#head.kind === 'chat' ? '{}' : '""', null, { logProbs });
+  }
+
   /** Comes last of the frames with choices. */
   finish(reason: 'stop' | 'length', extension: object | undefined): string {
     const more = extension === undefined ? '' : `,"fleetgate":${JSON.stringify(extension)}`;
-    return this.#frame(this.#head.kind === 'chat' ? '{}' : '""', reason, more);
+    return this.#frame(this.#head.kind === 'chat' ? '{}' : '""', reason, { more });
   }
 
   usage(usage: object): string {
     return `${this.#start},"choices":[],"usage":${JSON.stringify(usage)}}`;
   }
 
-  #frame(content: string, reason: 'stop' | 'length' | null, more = ''): string {
+  #frame(content: string, reason: 'stop' | 'length' | null, { logProbs = 'null', more = '' } = {}): string {
     const name = this.#head.kind === 'chat' ? 'delta' : 'text';
     const finish = reason === null ? 'null' : `"${reason}"`;
-    return `${this.#start},"choices":[{"index":0,"${name}":${content},"logprobs":null,"finish_reason":${finish}}]${more}}`;
+    return `${this.#start},"choices":[{"index":0,"${name}":${content},"logprobs":${logProbs},"finish_reason":${finish}}]${more}}`;
   }
 }

@@ -35,6 +35,7 @@ import { MemoryLedger } from '../memory-ledger.js';
 import { type ScriptedJob, ScriptedExpertLink } from '../scripted-expert-link.js';
 
 const KEY = 'test-key';
+const WORDS = ['two', ' and', ' two', ' is', ' four'];
 
 function answer(job: ScriptedJob): void {
   job.accepted();
@@ -42,12 +43,18 @@ function answer(job: ScriptedJob): void {
     job.scored(12.5, 10);
     return;
   }
-  for (const word of ['two', ' and', ' two', ' is', ' four']) job.tokens(word);
-  job.done();
+  for (const word of WORDS) job.tokens(word);
+  if ('topLogProbs' in job.job) {
+    const top = [{ text: ' or', logProb: -1.5 }].slice(0, job.job.topLogProbs);
+    job.choices(WORDS.slice(0, 2).map((text) => ({ text, logProb: -0.5, top })));
+    job.choices(WORDS.slice(2).map((text) => ({ text, logProb: -0.25, top })));
+  }
+  job.done('stop', { reusedTokens: 3 });
 }
 
 const catalogue = aCatalogue([anExpert('math'), anExpert('code', [aVariant('code')])]);
-const devices = [aDevice('jetson', ['math-q8_0', 'code-q8_0']), aDevice('pi', ['math-q8_0'])];
+const abilities = ['grammar', 'log-probs'];
+const devices = [aDevice('jetson', ['math-q8_0', 'code-q8_0'], { abilities }), aDevice('pi', ['math-q8_0'])];
 
 let app: NestFastifyApplication;
 let dispatcher: Dispatcher;
@@ -171,6 +178,57 @@ describe('the openai client', () => {
     });
     const error = await refusal(client.models.retrieve('nobody'));
     expect([error.status, error.code, error.type]).toEqual([404, 'model_not_found', 'invalid_request_error']);
+  });
+
+  it('is told how likely the tokens of an answer were, whole, streamed and as a completion', async () => {
+    const asked = { model: 'auto', messages, logprobs: true, top_logprobs: 1 };
+    const whole = await client.chat.completions.create(asked);
+    const { content } = whole.choices[0]?.logprobs ?? {};
+    expect(content?.map(({ token, logprob }) => [token, logprob])).toEqual(
+      WORDS.map((word, i) => [word, i < 2 ? -0.5 : -0.25]),
+    );
+    expect(content?.[1]).toEqual({
+      token: ' and',
+      logprob: -0.5,
+      bytes: [...Buffer.from(' and')],
+      top_logprobs: [{ token: ' or', logprob: -1.5, bytes: [...Buffer.from(' or')] }],
+    });
+    expect(whole.usage?.prompt_tokens_details?.cached_tokens).toBe(3);
+    const streamed = await client.chat.completions.stream({ ...asked, stream: true }).finalChatCompletion();
+    expect(streamed.choices[0]?.message.content).toBe(WORDS.join(''));
+    expect(streamed.choices[0]?.logprobs?.content).toEqual(content);
+    const asCompletion = { model: 'math', prompt: 'two and two', logprobs: 1 };
+    const { choices } = await client.completions.create(asCompletion);
+    expect(choices[0]?.logprobs).toEqual({
+      tokens: WORDS,
+      token_logprobs: [-0.5, -0.5, -0.25, -0.25, -0.25],
+      top_logprobs: WORDS.map(() => ({ ' or': -1.5 })),
+      text_offset: [0, 3, 7, 11, 14],
+    });
+    const offsets: number[] = [];
+    for await (const chunk of await client.completions.create({ ...asCompletion, stream: true })) {
+      offsets.push(...(chunk.choices[0]?.logprobs?.text_offset ?? []));
+    }
+    expect(offsets).toEqual([0, 3, 7, 11, 14]);
+    expect((await client.chat.completions.create({ model: 'auto', messages })).choices[0]?.logprobs).toBeNull();
+    expect(new Set(link.jobs.slice(0, -1).map(({ device }) => device))).toEqual(new Set(['jetson']));
+  });
+
+  it('has an answer kept to a form, by a device that can, and is refused where none can', async () => {
+    const schema = { type: 'object', properties: { sum: { type: 'number' } } };
+    const response_format = { type: 'json_schema' as const, json_schema: { name: 'sum', schema } };
+    await client.chat.completions.create({ model: 'auto', messages, response_format });
+    expect(link.jobs[0]).toMatchObject({ device: 'jetson', job: { grammar: { kind: 'json-schema', schema } } });
+    fleet.put(aDevice('jetson', ['math-q8_0', 'code-q8_0']));
+    const error = await refusal(client.chat.completions.create({ model: 'auto', messages, response_format }));
+    expect([error.status, error.param]).toEqual([400, 'response_format']);
+    link.behave = (job) => {
+      job.accepted();
+      job.failed('request.invalid', false);
+    };
+    fleet.put(aDevice('jetson', ['math-q8_0'], { abilities }));
+    const bad = await refusal(client.chat.completions.create({ model: 'math', messages, response_format }));
+    expect([bad.status, bad.type]).toEqual([400, 'invalid_request_error']);
   });
 
   it('gets a whole answer, with its cost and who gave it', async () => {

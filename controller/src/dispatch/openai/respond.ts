@@ -1,5 +1,6 @@
 import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError } from '@fleetgate/shared/errors';
+import type { TokenChoice } from '@fleetgate/shared/protocol/job';
 import type { FastifyReply } from 'fastify';
 
 import { errorFrame } from '../../platform/error-body.js';
@@ -54,13 +55,16 @@ async function whole(
 ): Promise<void> {
   const head = answerHead(kind, dispatched, clock.now());
   let text = '';
+  const told: TokenChoice[] = [];
+  const choices = request.prompt.topLogProbs === undefined ? undefined : told;
   for await (const event of dispatched.events) {
     if (event.kind === 'tokens') text += event.text;
+    else if (event.kind === 'choices') told.push(...event.choices);
     else if (event.kind === 'failed') throw event.error;
     else if (event.kind === 'done') {
       await reply
         .headers({ ...choiceHeaders(event.choice), ...processingTime(clock, dispatched) })
-        .send(answerBody(head, text, event, dispatched.record(), request.explain));
+        .send(answerBody(head, { text, choices }, event, dispatched.record(), request.explain));
     }
   }
 }
@@ -104,6 +108,9 @@ async function stream(
     } else if (event.kind === 'tokens') {
       const begun = begin();
       await out.send(...begun.first, begun.frames.text(event.text));
+    } else if (event.kind === 'choices') {
+      const begun = begin();
+      await out.send(...begun.first, begun.frames.logProbs(event.choices));
     } else if (event.kind === 'done') {
       const begun = begin();
       const record = dispatched.record();

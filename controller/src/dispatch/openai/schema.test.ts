@@ -92,10 +92,50 @@ describe('parseChat', () => {
     [{ seed: 1.5 }, 'seed'],
     [{ stop: Array.from({ length: 17 }, () => 'x') }, 'stop'],
     [{ stream: 'yes' }, 'stream'],
+    [{ response_format: 'json' }, 'response_format'],
+    [{ response_format: { type: 'xml' } }, 'response_format.type'],
+    [{ response_format: { type: 'json_schema' } }, 'response_format.json_schema'],
+    [{ response_format: { type: 'json_schema', json_schema: { schema: [] } } }, 'response_format.json_schema.schema'],
+    [{ response_format: { type: 'json_object' }, grammar: 'root ::= "a"' }, 'grammar'],
+    [{ model: 'ensemble', response_format: { type: 'json_object' } }, 'response_format'],
+    [{ model: 'auto', fleetgate: { mode: 'vote' }, logprobs: true }, 'logprobs'],
+    [{ logprobs: 5 }, 'logprobs'],
+    [{ top_logprobs: 2 }, 'top_logprobs'],
+    [{ logprobs: true, top_logprobs: 21 }, 'top_logprobs'],
     [{ fleetgate: { energyJ: -1 } }, 'fleetgate.energyJ'],
     [{ fleetgate: { mode: 'wild' } }, 'fleetgate.mode'],
   ])('refuses %j and names %s', (fields, param) => {
     expect(paramOf(() => chat(fields))).toBe(param);
+  });
+});
+
+describe('the form of an answer', () => {
+  const schema = { type: 'object', properties: { sure: { type: 'boolean' } } };
+  const formOf = (fields: object) => chat(fields).prompt.grammar;
+
+  it('is any text, an object, what a schema says, or a grammar', () => {
+    for (const fields of [{}, { response_format: null }, { response_format: { type: 'text' } }, { grammar: '' }]) {
+      expect(formOf(fields)).toBeUndefined();
+    }
+    expect(formOf({ response_format: { type: 'json_object' } })?.kind).toBe('gbnf');
+    const strict = { type: 'json_schema', json_schema: { name: 'answer', strict: true, schema } };
+    expect(formOf({ response_format: strict })).toEqual({ kind: 'json-schema', schema });
+    expect(formOf({ grammar: 'root ::= "a"' })).toEqual({ kind: 'gbnf', text: 'root ::= "a"' });
+    expect(parseCompletion({ model: 'a', prompt: 'x', grammar: 'root ::= "a"' }).prompt.grammar?.kind).toBe('gbnf');
+  });
+
+  it('is no schema that nothing could walk through', () => {
+    const deep = JSON.parse(`${'{"items":'.repeat(100_000)}{}${'}'.repeat(100_000)}`) as object;
+    const response_format = { type: 'json_schema', json_schema: { name: 'answer', schema: deep } };
+    expect(paramOf(() => chat({ response_format }))).toBe('response_format.json_schema.schema');
+  });
+
+  it('tells as many likeliest tokens as are asked for', () => {
+    expect(chat({}).prompt.topLogProbs).toBeUndefined();
+    expect(chat({ logprobs: false }).prompt.topLogProbs).toBeUndefined();
+    expect(chat({ logprobs: true }).prompt.topLogProbs).toBe(0);
+    expect(chat({ logprobs: true, top_logprobs: 3 }).prompt.topLogProbs).toBe(3);
+    expect(parseCompletion({ model: 'a', prompt: 'x', logprobs: 2 }).prompt.topLogProbs).toBe(2);
   });
 });
 

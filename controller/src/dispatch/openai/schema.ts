@@ -3,8 +3,9 @@ import type { ChatMessage, Sampling } from '@fleetgate/shared/protocol/job';
 import { joules, milliseconds } from '@fleetgate/shared/units/quantity';
 import { z } from 'zod';
 
-import { VIRTUAL_MODELS } from '../model-target.js';
-import { COLLABORATIONS, MODES, type Prompt, type PromptInput } from '../prompt.js';
+import { collaborationOf, VIRTUAL_MODELS } from '../model-target.js';
+import { COLLABORATIONS, MODES, neededAbilities, type Prompt, type PromptInput } from '../prompt.js';
+import { chatLogProbs, completionLogProbs, formFields, grammarOf, topLogProbsOf } from './answer-form.js';
 
 /** Longest answer when a chat client names no limit, tokens; a device's time is not the client's to leave open. */
 const DEFAULT_CHAT_TOKENS = 512;
@@ -67,6 +68,7 @@ const shared = {
     .nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
+  ...formFields,
   fleetgate,
 };
 
@@ -90,11 +92,13 @@ const chatSchema = z.object({
   ...shared,
   messages: z.array(message, 'expected a list of messages').min(1, 'expected at least one message'),
   max_completion_tokens: limit,
+  ...chatLogProbs,
 });
 
 const completionSchema = z.object({
   ...shared,
   prompt: z.union([text, z.array(text).length(1)], 'expected text, or a list of one text'),
+  ...completionLogProbs,
 });
 
 const scoreSchema = z.object({ model, prompt: text, completion: text.min(1, 'expected some text'), fleetgate });
@@ -107,7 +111,8 @@ export function parseChat(body: unknown): ParsedRequest {
   });
   if (messages.every(({ content }) => content.trim() === '')) throw invalid('messages', 'expected some text');
   const maxTokens = request.max_completion_tokens ?? request.max_tokens ?? DEFAULT_CHAT_TOKENS;
-  return parsed('/v1/chat/completions', request, { kind: 'chat', messages }, maxTokens);
+  const asked = { input: { kind: 'chat' as const, messages }, maxTokens, topLogProbs: topLogProbsOf(request) };
+  return parsed('/v1/chat/completions', request, asked);
 }
 
 /** Body of POST /v1/completions. */
@@ -116,7 +121,8 @@ export function parseCompletion(body: unknown): ParsedRequest {
   const prompt = Array.isArray(request.prompt) ? (request.prompt[0] ?? '') : request.prompt;
   if (prompt === '') throw invalid('prompt', 'expected some text');
   const maxTokens = request.max_tokens ?? DEFAULT_COMPLETION_TOKENS;
-  return parsed('/v1/completions', request, { kind: 'complete', prompt }, maxTokens);
+  const asked = { input: { kind: 'complete' as const, prompt }, maxTokens, topLogProbs: request.logprobs ?? undefined };
+  return parsed('/v1/completions', request, asked);
 }
 
 /** Body of POST /api/v1/score. */
@@ -133,16 +139,34 @@ export function parseScore(body: unknown): Prompt {
 
 type SharedFields = z.infer<z.ZodObject<typeof shared>>;
 
-function parsed(endpoint: string, request: SharedFields, input: PromptInput, maxTokens: number): ParsedRequest {
+interface Asked {
+  readonly input: PromptInput;
+  readonly maxTokens: number;
+  readonly topLogProbs: number | undefined;
+}
+
+function parsed(endpoint: string, request: SharedFields, { input, maxTokens, topLogProbs }: Asked): ParsedRequest {
   const wishes = request.fleetgate ?? {};
+  const grammar = grammarOf(request);
+  const prompt: Prompt = {
+    endpoint,
+    model: request.model,
+    ...wishesOf(request.model, wishes),
+    input,
+    sampling: samplingOf(request, maxTokens),
+    ...(topLogProbs === undefined ? {} : { topLogProbs }),
+    ...(grammar === undefined ? {} : { grammar }),
+  };
+  const together = collaborationOf(prompt);
+  if (together !== undefined && neededAbilities(prompt).length > 0) {
+    const field = grammar === undefined ? 'logprobs' : 'response_format';
+    throw invalid(
+      field,
+      `${together} puts the answer of several experts together, which has none: expected one expert`,
+    );
+  }
   return {
-    prompt: {
-      endpoint,
-      model: request.model,
-      ...wishesOf(request.model, wishes),
-      input,
-      sampling: samplingOf(request, maxTokens),
-    },
+    prompt,
     stream: request.stream === true,
     includeUsage: request.stream_options?.include_usage === true,
     explain: wishes.explain === true,
