@@ -1,4 +1,12 @@
+import type { OnText } from './engine.js';
 import { StopFilter } from './stop-filter.js';
+
+export interface AnswerTextOptions {
+  /** Whether tokens are told with the text. */
+  readonly tellIds?: boolean | undefined;
+  /** The reader has the beginning of the answer. */
+  readonly isBegun?: boolean | undefined;
+}
 
 /**
  * Sends an answer's text on as it comes: nothing of a stop string, and for a chat without the one space that chat
@@ -6,13 +14,23 @@ import { StopFilter } from './stop-filter.js';
  */
 export class AnswerText {
   readonly #stops: StopFilter;
-  readonly #onText: (text: string, tokens: number) => void;
+  readonly #onText: OnText;
+  readonly #tellIds: boolean;
   #trimming: boolean;
+  /** Characters that the reader has of what comes next. */
+  #known = 0;
   #unsentTokens = 0;
+  #unsentIds: number[] = [];
 
-  constructor(stops: readonly string[], kind: 'chat' | 'complete', onText: (text: string, tokens: number) => void) {
+  constructor(
+    stops: readonly string[],
+    kind: 'chat' | 'complete',
+    onText: OnText,
+    { tellIds = false, isBegun = false }: AnswerTextOptions = {},
+  ) {
     this.#stops = new StopFilter(stops);
-    this.#trimming = kind === 'chat';
+    this.#tellIds = tellIds;
+    this.#trimming = kind === 'chat' && !isBegun;
     this.#onText = onText;
   }
 
@@ -21,9 +39,16 @@ export class AnswerText {
     return this.#stops.stopped;
   }
 
+  /** Texts of the answer's first tokens, of which the reader has `characters`: those are not sent again. */
+  replay(texts: readonly string[], characters: number): void {
+    this.#known = characters;
+    for (const text of texts) this.#send(this.#stops.push(text));
+  }
+
   /** Text of one more token; it may be empty. */
-  push(text: string): void {
+  push(text: string, id?: number): void {
     this.#unsentTokens++;
+    if (this.#tellIds && id !== undefined) this.#unsentIds.push(id);
     this.#send(this.#stops.push(text));
   }
 
@@ -33,10 +58,14 @@ export class AnswerText {
   }
 
   #send(piece: string): void {
-    const text = this.#trimming && piece.startsWith(' ') ? piece.slice(1) : piece;
+    const all = this.#trimming && piece.startsWith(' ') ? piece.slice(1) : piece;
     if (piece !== '') this.#trimming = false;
+    const text = all.slice(this.#known);
+    this.#known -= all.length - text.length;
     if (text === '') return;
-    this.#onText(text, this.#unsentTokens);
+    if (this.#tellIds) this.#onText(text, this.#unsentTokens, this.#unsentIds);
+    else this.#onText(text, this.#unsentTokens);
     this.#unsentTokens = 0;
+    this.#unsentIds = [];
   }
 }

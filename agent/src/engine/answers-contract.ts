@@ -1,7 +1,8 @@
+import type { BegunAnswer } from '@fleetgate/shared/protocol/job';
 import { expect, it } from 'vitest';
 
-import type { GenerateInput } from './engine.js';
-import { type EngineCalls } from './engine-calls.fixture.js';
+import type { GenerateInput, OnText } from './engine.js';
+import { type EngineCalls, GREEDY, never } from './engine-calls.fixture.js';
 
 /** What every engine must do of answers. */
 export function describeAnswers(calls: EngineCalls): void {
@@ -33,6 +34,66 @@ export function describeAnswers(calls: EngineCalls): void {
     expect([again.text, thrice.text]).toEqual([first.text, first.text]);
     expect(thrice.result.reusedTokens ?? 0).toBeLessThan(thrice.result.promptTokens);
     expect(thrice.result.promptTokens).toBe(first.result.promptTokens);
+  });
+
+  it('goes on with an answer that another engine began, token for token, or says that it cannot', async () => {
+    const { engine, model } = calls.under;
+    if (!engine.abilities.includes('resume')) return;
+    const whole = await run();
+    const stop = whole.text.slice(24, 29);
+    for (const stops of [[], [stop]]) {
+      const sampling = { ...GREEDY, stop: stops };
+      const answer = async (resume?: BegunAnswer) => {
+        const pieces: { readonly text: string; readonly ids: readonly number[] }[] = [];
+        const onText: OnText = (text, _, ids = []) => void pieces.push({ text, ids });
+        const extras = { tokenIds: true, resume };
+        const result = await engine.generate(model.variantId, chat(), sampling, onText, never, extras);
+        return { pieces, result, text: pieces.map(({ text }) => text).join('') };
+      };
+      const first = await answer();
+      expect(first.pieces.flatMap(({ ids }) => ids).length).toBeLessThanOrEqual(first.result.outputTokens);
+      for (let cut = 1; cut < first.pieces.length; cut += Math.max(1, Math.floor(first.pieces.length / 6))) {
+        const told = first.pieces.slice(0, cut);
+        const text = told.map((piece) => piece.text).join('');
+        const ids = told.flatMap((piece) => piece.ids);
+        const { result, text: rest } = await answer({ text, ids });
+        expect(text + rest).toBe(first.text);
+        expect(result.finishReason).toBe(first.result.finishReason);
+        expect(result.resumedTokens).toBe(ids.length);
+        expect(result.outputTokens + ids.length).toBe(first.result.outputTokens);
+        expect(result.promptTokens).toBe(first.result.promptTokens + ids.length);
+        // What the reader has besides the text of the tokens is not sent again.
+        const fewer = ids.slice(0, -1);
+        if (fewer.length > 0) expect(text + (await answer({ text, ids: fewer })).text).toBe(first.text);
+        // By its text alone: another model may have begun it.
+        const other = await answer({ text });
+        expect(other.result.resumedTokens).toBeGreaterThan(0);
+        expect(other.text.length).toBeLessThan(20 * first.text.length);
+      }
+    }
+  });
+
+  it('says no more where an answer that another engine began was at its end', async () => {
+    const { engine, model } = calls.under;
+    if (!engine.abilities.includes('resume')) return;
+    let text = '';
+    const ids: number[] = [];
+    const onText: OnText = (piece, _, some = []) => {
+      text += piece;
+      ids.push(...some);
+    };
+    const sampling = { ...GREEDY, maxTokens: 6 };
+    await engine.generate(model.variantId, chat(), sampling, onText, never, { tokenIds: true });
+    const most = { ...sampling, maxTokens: ids.length };
+    const said: string[] = [];
+    const resume = { text, ids };
+    const result = await engine.generate(model.variantId, chat(), most, (piece) => said.push(piece), never, { resume });
+    expect(said).toEqual([]);
+    expect(result).toMatchObject({ finishReason: 'length', outputTokens: 0 });
+    const unknown = { resume: { text, ids: [2 ** 31 - 1] } };
+    expect(await codeOf(engine.generate(model.variantId, chat(), sampling, () => {}, never, unknown))).toBe(
+      'request.invalid',
+    );
   });
 
   it('ends with length at the most tokens asked for', async () => {

@@ -1,9 +1,7 @@
 import type { FleetError } from '@fleetgate/shared/errors';
 
 import { type Call, type CallKind, type Calls, type FromChild, fromPlainError, type ToChild } from './child-message.js';
-import type { MixStep } from './engine.js';
-
-export type OnText = (text: string, tokens: number) => void;
+import type { MixStep, OnText } from './engine.js';
 
 /** What is heard of a call before its answer. */
 export interface OnTheWay {
@@ -59,7 +57,7 @@ export class ChildCalls {
     if (pending === undefined) return;
     switch (message.kind) {
       case 'text':
-        pending.onText?.(message.text, message.tokens);
+        pending.onText?.(message.text, message.tokens, message.ids);
         return;
       case 'step':
         void this.#choose(message.id, pending, message.step);

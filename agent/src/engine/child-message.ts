@@ -69,7 +69,13 @@ export type FromChild =
   | { readonly kind: 'start-failed'; readonly error: PlainError }
   /** `progress` grows with every finished native step; `busy` while one is running or due. */
   | { readonly kind: 'heartbeat'; readonly progress: number; readonly busy: boolean }
-  | { readonly kind: 'text'; readonly id: number; readonly text: string; readonly tokens: number }
+  | {
+      readonly kind: 'text';
+      readonly id: number;
+      readonly text: string;
+      readonly tokens: number;
+      readonly ids?: readonly number[];
+    }
   /** The call waits for a `token`. */
   | { readonly kind: 'step'; readonly id: number; readonly step: MixStep }
   | { readonly kind: 'done'; readonly id: number; readonly result: Calls[CallKind]['answers'] }

@@ -11,7 +11,7 @@ import {
   type ToChild,
   toPlainError,
 } from './child-message.js';
-import type { EngineModel, GenerateResult, LoadedModel, MixStep } from './engine.js';
+import type { EngineModel, GenerateResult, LoadedModel, MixStep, OnText } from './engine.js';
 import { loadError } from './llama-failure.js';
 import type { ModelHost } from './model-host.js';
 import { TextBatches } from './text-batches.js';
@@ -108,8 +108,10 @@ export class EngineChild {
 
   async #generate(call: Call & { readonly kind: 'generate' }, signal: AbortSignal): Promise<GenerateResult> {
     const { id, variantId, input, sampling, seed, extras } = call;
-    const out = new TextBatches(systemClock, (text, tokens) => send({ kind: 'text', id, text, tokens }));
-    const onText = (text: string, tokens: number): void => out.push(text, tokens);
+    const out = new TextBatches(systemClock, (text, tokens, ids) => {
+      send({ kind: 'text', id, text, tokens, ...(ids === undefined ? {} : { ids }) });
+    });
+    const onText: OnText = (text, tokens, ids) => out.push(text, tokens, ids);
     try {
       return await this.#host(variantId).generate(input, sampling, seed, onText, signal, extras);
     } finally {

@@ -1,6 +1,6 @@
 import type { Serving } from '@fleetgate/shared/catalogue/serving';
 import type { Grammar } from '@fleetgate/shared/protocol/grammar';
-import type { ChatMessage, Sampling, TokenChoice } from '@fleetgate/shared/protocol/job';
+import type { BegunAnswer, ChatMessage, Sampling, TokenChoice } from '@fleetgate/shared/protocol/job';
 import type { EngineAbility } from '@fleetgate/shared/protocol/twin';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { NextTokens } from '@fleetgate/shared/mixture/next-token';
@@ -43,11 +43,16 @@ export type GenerateInput =
   | { readonly kind: 'chat'; readonly messages: readonly ChatMessage[] }
   | { readonly kind: 'complete'; readonly prompt: string };
 
+/** A piece of an answer's text, how many tokens it stands for, and, where asked for, tokens chosen since the last piece. */
+export type OnText = (text: string, tokens: number, ids?: readonly number[]) => void;
+
 export interface GenerateResult {
   readonly finishReason: 'stop' | 'length' | 'cancelled';
   readonly promptTokens: number;
   /** Of the prompt, tokens whose keys and values an earlier call had left. Absent: none. */
   readonly reusedTokens?: number;
+  /** Of the prompt, tokens of an answer that was begun elsewhere. Absent: none. */
+  readonly resumedTokens?: number;
   readonly outputTokens: number;
   readonly prefill: Milliseconds;
   readonly decode: Milliseconds;
@@ -77,6 +82,10 @@ export interface GenerateExtras {
   /** Asks for `choices`, with so many likeliest tokens each, 0 to 20. */
   readonly topLogProbs?: number | undefined;
   readonly grammar?: Grammar | undefined;
+  /** Asks for `ids` with each piece of text. */
+  readonly tokenIds?: boolean | undefined;
+  /** Goes on with it: only what comes after it is said. `maxTokens` counts it. */
+  readonly resume?: BegunAnswer | undefined;
 }
 
 /** An answer whose tokens somebody else chooses. */
@@ -146,14 +155,13 @@ export interface Engine {
   /** Idempotent. Running jobs of the variant are ended as cancelled first. */
   unload(variant: VariantId): Promise<void>;
   /**
-   * Calls `onText` with each piece of text as it comes; `tokens` is how many tokens it stands for. Aborting ends it as
-   * `cancelled`. Throws `request.invalid` for a grammar that is none.
+   * Calls `onText` with each piece of text as it comes. Aborting ends it as `cancelled`. Throws `request.invalid` for a grammar that is none.
    */
   generate(
     variant: VariantId,
     input: GenerateInput,
     sampling: Sampling,
-    onText: (text: string, tokens: number) => void,
+    onText: OnText,
     signal: AbortSignal,
     extras?: GenerateExtras,
   ): Promise<GenerateResult>;

@@ -16,6 +16,7 @@ import type {
   MixOptions,
   MixResult,
   MixStep,
+  OnText,
   ScoreResult,
 } from './engine.js';
 
@@ -140,7 +141,7 @@ export class GovernedEngine implements Engine {
     variant: VariantId,
     input: GenerateInput,
     sampling: Sampling,
-    onText: (text: string, tokens: number) => void,
+    onText: OnText,
     signal: AbortSignal,
     extras: GenerateExtras = {},
   ): Promise<GenerateResult> {

@@ -3,7 +3,7 @@ import { FleetError } from '@fleetgate/shared/errors';
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
-import { ENGINE_ABILITIES } from '@fleetgate/shared/protocol/twin';
+import type { EngineAbility } from '@fleetgate/shared/protocol/twin';
 import { bytes, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type {
@@ -46,7 +46,7 @@ export function createHttpEngine(options: HttpEngineOptions): Engine {
 
 class HttpEngine implements Engine {
   readonly kind = 'http';
-  readonly abilities = ENGINE_ABILITIES;
+  readonly abilities: readonly EngineAbility[] = ['grammar', 'log-probs'];
   readonly #options: HttpEngineOptions;
   readonly #resident = new Map<VariantId, { model: EngineModel; jobs: Set<AbortController> }>();
   readonly #status = new EngineStatus();

@@ -9,7 +9,7 @@ import { type Random, systemRandom } from '@fleetgate/shared/random';
 import { bytes } from '@fleetgate/shared/units/quantity';
 
 import { adapterBytes } from '@fleetgate/shared/gguf/disk-lora';
-import { ChildCalls, type OnText } from './child-calls.js';
+import { ChildCalls } from './child-calls.js';
 import type {
   EmbedResult,
   Engine,
@@ -22,6 +22,7 @@ import type {
   MixOptions,
   MixResult,
   MixStep,
+  OnText,
   ScoreResult,
 } from './engine.js';
 import type { LlamaChildProcess } from './llama-child-process.js';

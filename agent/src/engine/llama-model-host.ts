@@ -4,6 +4,7 @@ import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { AnswerText } from './answer-text.js';
+import { continuationOf, piecesToEvaluate, textAfter } from './begun-answer.js';
 import type {
   EmbedResult,
   EngineModel,
@@ -13,6 +14,7 @@ import type {
   MixOptions,
   MixResult,
   MixStep,
+  OnText,
   ScoreResult,
 } from './engine.js';
 import { LlamaEmbeddings } from './llama-embeddings.js';
@@ -26,8 +28,6 @@ import { CHUNK, documentBits, nextTokens, sum } from './llama-token-bits.js';
 import { mixAnswer, MixText } from './mix-answer.js';
 import { type ModelHost, nothingAnswered } from './model-host.js';
 import { TokenText } from './token-text.js';
-
-type OnText = (text: string, tokens: number) => void;
 
 /** One resident model with its sequences: tokenises, generates and scores. Lives in the engine's child process. */
 export class LlamaModelHost implements ModelHost {
@@ -101,18 +101,27 @@ export class LlamaModelHost implements ModelHost {
     signal: AbortSignal,
     extras: GenerateExtras = {},
   ): Promise<GenerateResult> {
-    const { tokens, stop } = this.#prompts.tokensOf(input);
+    const { tokens: prompt, stop } = this.#prompts.tokensOf(input);
+    const { tokenIds: tellIds, resume } = extras;
+    const begun = continuationOf(
+      extras,
+      (id) => this.#prompts.tokenOf(id),
+      (text) => this.#prompts.plain(text),
+    );
+    const tokens = [...prompt, ...begun.tokens];
     checkFits(this.model, tokens.length);
     checkTopLogProbs(extras.topLogProbs);
     const grammar = extras.grammar === undefined ? undefined : await openGrammar(this.#llamaModel, extras.grammar);
     return this.#sequences.using(tokens, signal, async (sequence, reusedTokens) => {
       if (sequence === undefined) return nothingAnswered();
-      const answer = new AnswerText([...sampling.stop, ...this.model.stop, ...stop], input.kind, onText);
-      const text = this.#textAfter(tokens);
+      const stops = [...sampling.stop, ...this.model.stop, ...stop];
+      const answer = new AnswerText(stops, input.kind, onText, { tellIds, isBegun: !begun.isExact });
+      const text = textAfter(prompt, begun, answer, (before) => this.#textAfter(before));
       const startedAt = performance.now();
-      const last = Math.max(reusedTokens, tokens.length - CHUNK);
-      if (!(await this.#prefill(sequence, tokens.slice(reusedTokens, last), signal))) return nothingAnswered();
-      const room = Math.min(sampling.maxTokens, this.model.contextTokens - tokens.length);
+      const pieces = piecesToEvaluate(prompt, begun, reusedTokens, sampling.temperature === 0);
+      const last = await this.#prefillAll(sequence, pieces, signal);
+      if (last === undefined) return nothingAnswered();
+      const room = Math.min(sampling.maxTokens - begun.tokens.length, this.model.contextTokens - tokens.length);
       let firstAt: number | undefined;
       const output: Token[] = [];
       let finishReason: GenerateResult['finishReason'] = 'stop';
@@ -121,7 +130,9 @@ export class LlamaModelHost implements ModelHost {
         ...{ temperature, topP, topK: 0, minP: 0, seed },
         ...(grammar === undefined ? {} : { grammarEvaluationState: grammar }),
       };
-      for await (const token of sequence.evaluate(tokens.slice(last), options)) {
+      if (answer.stopped || room <= 0) finishReason = answer.stopped ? 'stop' : 'length';
+      const rest = answer.stopped || room <= 0 ? [] : sequence.evaluate([...last], options);
+      for await (const token of rest) {
         firstAt ??= performance.now();
         this.#onProgress();
         if (signal.aborted) {
@@ -129,7 +140,7 @@ export class LlamaModelHost implements ModelHost {
           break;
         }
         output.push(token);
-        answer.push(text.push(token));
+        answer.push(text.push(token), Number(token));
         if (answer.stopped) break;
         if (output.length >= room) {
           finishReason = 'length';
@@ -144,6 +155,7 @@ export class LlamaModelHost implements ModelHost {
         finishReason,
         promptTokens: tokens.length,
         ...(reusedTokens === 0 ? {} : { reusedTokens }),
+        ...(resume === undefined ? {} : { resumedTokens: begun.tokens.length }),
         outputTokens: output.length,
         prefill: milliseconds((firstAt ?? endedAt) - startedAt),
         decode: milliseconds(endedAt - (firstAt ?? endedAt)),
@@ -216,6 +228,23 @@ export class LlamaModelHost implements ModelHost {
 
   #textAfter(tokens: readonly Token[]): TokenText<Token> {
     return new TokenText<Token>((some, before) => this.#llamaModel.detokenize(some, false, before), tokens);
+  }
+
+  /** Evaluates all but the end, which is to be followed by an answer. Undefined when it was aborted on the way. */
+  async #prefillAll(
+    sequence: LlamaContextSequence,
+    pieces: readonly (readonly Token[])[],
+    signal: AbortSignal,
+  ): Promise<readonly Token[] | undefined> {
+    let end: readonly Token[] = [];
+    for (const piece of pieces) {
+      const cut = Math.max(0, piece.length - CHUNK);
+      const isDone =
+        (await this.#prefill(sequence, end, signal)) && (await this.#prefill(sequence, piece.slice(0, cut), signal));
+      if (!isDone) return undefined;
+      end = piece.slice(cut);
+    }
+    return end;
   }
 
   /** False when it was aborted on the way. */

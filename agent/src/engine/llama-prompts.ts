@@ -17,7 +17,8 @@ export class LlamaPrompts extends Prompts<Token> {
         eosText: eosString ?? '',
       },
       firstToken: shouldPrependBosToken ? (bos ?? undefined) : undefined,
-      tokenise: (text) => model.tokenize(text, true),
+      tokenise: (text, how) =>
+        how === 'plain' ? model.tokenize(text, false, 'trimLeadingSpace') : model.tokenize(text, true),
       specialTexts: () =>
         [...model.iterateAllTokens()]
           .filter((token) => model.isSpecialToken(token))

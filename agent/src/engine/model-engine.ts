@@ -2,7 +2,6 @@ import { type FleetError, isFleetError, messageOf } from '@fleetgate/shared/erro
 import type { VariantId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
-import { ENGINE_ABILITIES } from '@fleetgate/shared/protocol/twin';
 
 import type {
   EmbedResult,
@@ -16,6 +15,7 @@ import type {
   MixOptions,
   MixResult,
   MixStep,
+  OnText,
   ScoreResult,
 } from './engine.js';
 import { EngineStatus } from './engine-status.js';
@@ -29,7 +29,6 @@ import { EngineStatus } from './engine-status.js';
  */
 export class ModelEngine implements Engine {
   readonly kind = 'llama';
-  readonly abilities = ENGINE_ABILITIES;
   readonly #ordinary: Engine;
   readonly #slabs: Engine;
   readonly #log: Logger;
@@ -54,6 +53,11 @@ export class ModelEngine implements Engine {
       // Whole models are served on; the others are loaded again as soon as their engine is back, or whole.
       this.#status.set(this.#ordinary.state());
     });
+  }
+
+  /** Whichever of them a variant is in. */
+  get abilities(): Engine['abilities'] {
+    return this.#ordinary.abilities.filter((ability) => this.#slabs.abilities.includes(ability));
   }
 
   version(): Promise<string> {
@@ -90,7 +94,7 @@ export class ModelEngine implements Engine {
     variant: VariantId,
     input: GenerateInput,
     sampling: Sampling,
-    onText: (text: string, tokens: number) => void,
+    onText: OnText,
     signal: AbortSignal,
     extras: GenerateExtras = {},
   ): Promise<GenerateResult> {

@@ -11,6 +11,7 @@ import type {
   MixOptions,
   MixResult,
   MixStep,
+  OnText,
   ScoreResult,
 } from './engine.js';
 
@@ -25,7 +26,7 @@ export interface ModelHost {
     input: GenerateInput,
     sampling: Sampling,
     seed: number,
-    onText: (text: string, tokens: number) => void,
+    onText: OnText,
     signal: AbortSignal,
     extras?: GenerateExtras,
   ): Promise<GenerateResult>;

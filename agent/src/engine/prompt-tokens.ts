@@ -9,8 +9,8 @@ export interface Vocabulary<Token> {
   readonly format: ChatFormat;
   /** The beginning token, where the model wants one put first. */
   readonly firstToken: Token | undefined;
-  /** Special tokens spelled in the text become tokens. */
-  tokenise(text: string): readonly Token[];
+  /** Special tokens spelled in the text become tokens, but where it is `plain`. */
+  tokenise(text: string, how?: 'plain'): readonly Token[];
   /** How the special tokens are spelled. */
   specialTexts(): readonly string[];
 }
@@ -45,6 +45,11 @@ export class Prompts<Token> {
       throw new FleetError('request.invalid', 'the prompt is empty, expected at least one token');
     }
     return { tokens, stop, endsWithSpace: /\s$/.test(parts.at(-1) ?? '') };
+  }
+
+  /** Tokens of a text that an answer has begun with. */
+  plain(text: string): readonly Token[] {
+    return this.#vocabulary.tokenise(text, 'plain');
   }
 
   #chatParts(messages: readonly ChatMessage[]): { parts: readonly string[]; stop: readonly string[] } {

@@ -6,6 +6,7 @@ import type { EngineAbility } from '@fleetgate/shared/protocol/twin';
 import { type Bytes, type Milliseconds, bytes, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { AnswerText } from './answer-text.js';
+import { continuationOf } from './begun-answer.js';
 import type {
   EmbedResult,
   Engine,
@@ -18,6 +19,7 @@ import type {
   MixOptions,
   MixResult,
   MixStep,
+  OnText,
   ScoreResult,
 } from './engine.js';
 import { EngineStatus } from './engine-status.js';
@@ -33,6 +35,7 @@ import {
   scriptedScore,
   scriptedVectors,
   wordOf,
+  words,
 } from './script.js';
 import { ScriptedJobs } from './scripted-jobs.js';
 import { orAborted, pause } from './waiting.js';
@@ -50,7 +53,7 @@ export interface ScriptedEngineOptions extends Script {
  */
 export class ScriptedEngine implements Engine {
   readonly kind = 'scripted';
-  readonly abilities: readonly EngineAbility[] = ['log-probs'];
+  readonly abilities: readonly EngineAbility[] = ['log-probs', 'resume'];
   readonly #options: ScriptedEngineOptions;
   readonly #resident = new Map<VariantId, { model: EngineModel; loaded: LoadedModel }>();
   readonly #jobs = new ScriptedJobs();
@@ -122,40 +125,58 @@ export class ScriptedEngine implements Engine {
     variant: VariantId,
     input: GenerateInput,
     sampling: Sampling,
-    onText: (text: string, tokens: number) => void,
+    onText: OnText,
     signal: AbortSignal,
     extras: GenerateExtras = {},
   ): Promise<GenerateResult> {
     if (extras.grammar !== undefined) {
       throw new FleetError('engine.unavailable', 'a script knows no grammar', { retryable: false });
     }
-    const { topLogProbs } = extras;
+    const { topLogProbs, tokenIds: tellIds, resume } = extras;
     checkTopLogProbs(topLogProbs);
     const { model, promptTokens, script, room, failure, sureness } = this.#begin(variant, input, sampling.maxTokens);
-    const answer = new AnswerText([...sampling.stop, ...model.stop], input.kind, onText);
+    const begun = continuationOf(
+      extras,
+      (id) => id,
+      (text) => words(text).map((_, i) => i + 1),
+    );
+    const resumed = begun.tokens.length;
+    const answer = new AnswerText([...sampling.stop, ...model.stop], input.kind, onText, {
+      tellIds,
+      isBegun: !begun.isExact,
+    });
+    if (begun.isExact) {
+      answer.replay(
+        begun.tokens.map((token) => wordOf(script, token)),
+        begun.characters,
+      );
+    }
     return this.#jobs.during(variant, signal, async (job) => {
       const startedAt = this.#options.clock.now();
       await this.#wait(this.#options.prefill ?? milliseconds(0), job);
       const firstAt = this.#options.clock.now();
       let sent = 0;
-      for (const token of script) {
+      for (const [i, token] of script.slice(resumed).entries()) {
         await this.#wait(this.#options.perToken ?? milliseconds(0), job);
-        if (job.aborted || answer.stopped || sent >= room) break;
+        if (job.aborted || answer.stopped || resumed + sent >= room) break;
         if (failure !== undefined && sent >= failure.afterTokens) throw failure.error;
         sent++;
-        answer.push(token);
+        answer.push(token, resumed + i + 1);
       }
       if (job.reason instanceof FleetError) throw job.reason;
       if (!job.aborted) answer.flush();
-      const finished = answer.stopped || sent >= script.length;
+      const finished = answer.stopped || resumed + sent >= script.length;
       return {
         finishReason: job.aborted ? 'cancelled' : finished ? 'stop' : 'length',
-        promptTokens,
+        promptTokens: promptTokens + resumed,
+        ...(resume === undefined ? {} : { resumedTokens: resumed }),
         outputTokens: sent,
         prefill: milliseconds(firstAt - startedAt),
         decode: milliseconds(this.#options.clock.now() - firstAt),
         ...(extras.confidence !== true || sent === 0 ? {} : { meanLogProb: Math.log(sureness) }),
-        ...(topLogProbs === undefined ? {} : { choices: choicesOf(script.slice(0, sent), sureness, topLogProbs) }),
+        ...(topLogProbs === undefined
+          ? {}
+          : { choices: choicesOf(script.slice(resumed, resumed + sent), sureness, topLogProbs) }),
       };
     });
   }

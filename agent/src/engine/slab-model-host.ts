@@ -5,6 +5,7 @@ import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { LlamaLibrary } from '../native/llama-library.js';
 import { AnswerText } from './answer-text.js';
+import { type Continuation, continuationOf, piecesToEvaluate, textAfter } from './begun-answer.js';
 import type {
   EmbedResult,
   EngineModel,
@@ -15,6 +16,7 @@ import type {
   MixOptions,
   MixResult,
   MixStep,
+  OnText,
   ScoreResult,
 } from './engine.js';
 import { cancelled, checkFits } from './llama-failure.js';
@@ -94,24 +96,34 @@ export class SlabModelHost implements ModelHost {
     input: GenerateInput,
     sampling: Sampling,
     seed: number,
-    onText: (text: string, tokens: number) => void,
+    onText: OnText,
     signal: AbortSignal,
     extras: GenerateExtras = {},
   ): Promise<GenerateResult> {
-    const prompt = this.#prompts.tokensOf(input);
-    checkFits(this.model, prompt.tokens.length);
-    const answer = new AnswerText([...sampling.stop, ...this.model.stop, ...prompt.stop], input.kind, onText);
+    const { tokens, stop } = this.#prompts.tokensOf(input);
+    const { tokenIds: tellIds, resume } = extras;
+    const begun = continuationOf(
+      extras,
+      (id) => (id < this.#parts.vocabulary.size ? id : undefined),
+      (text) => this.#prompts.plain(text),
+    );
+    const prompt = [...tokens, ...begun.tokens];
+    checkFits(this.model, prompt.length);
+    const stops = [...sampling.stop, ...this.model.stop, ...stop];
+    const answer = new AnswerText(stops, input.kind, onText, { tellIds, isBegun: !begun.isExact });
+    const text = textAfter(tokens, begun, answer, (before) => this.#text(before));
     checkTopLogProbs(extras.topLogProbs);
     const grammar = extras.grammar === undefined ? undefined : await this.#grammar(extras.grammar);
     try {
-      return await this.#sequences.using(prompt.tokens, signal, async (sequence) => {
+      return await this.#sequences.using(prompt, signal, async (sequence) => {
         const picker = new TokenPicker(this.#sequences.logits, {
           sampling,
           random: new SeededRandom(seed),
           extras,
           grammar,
         });
-        return this.#answer({ sequence, prompt: prompt.tokens, sampling, answer, picker, signal });
+        const result = await this.#answer({ sequence, prompt, begun, sampling, answer, text, picker, signal });
+        return resume === undefined ? result : { ...result, resumedTokens: begun.tokens.length };
       });
     } finally {
       grammar?.close();
@@ -120,23 +132,35 @@ export class SlabModelHost implements ModelHost {
 
   async #answer(job: {
     readonly sequence: SlabSequence;
+    /** Ends with what was begun elsewhere. */
     readonly prompt: readonly number[];
+    readonly begun: Continuation<number>;
     readonly sampling: Sampling;
     readonly answer: AnswerText;
+    readonly text: TokenText<number>;
     readonly picker: TokenPicker;
     readonly signal: AbortSignal;
   }): Promise<GenerateResult> {
-    const { sequence, prompt, sampling, answer, picker, signal } = job;
+    const { sequence, prompt, begun, sampling, answer, text, picker, signal } = job;
     const { vocabulary } = this.#parts;
     const before = this.#figures.total;
-    const text = this.#text(prompt);
     const startedAt = performance.now();
-    const room = Math.min(sampling.maxTokens, this.model.contextTokens - prompt.length);
+    const room = Math.min(sampling.maxTokens - begun.tokens.length, this.model.contextTokens - prompt.length);
+    if (answer.stopped || room <= 0) {
+      answer.flush(text.flush());
+      return { ...nothingAnswered(), finishReason: answer.stopped ? 'stop' : 'length', promptTokens: prompt.length };
+    }
     const pick = (): number => picker.pick();
     const mask = await this.#sequences.takeMask(sequence, prompt, signal);
     const reusedTokens = sequence.held.length;
-    const read = (): Promise<number | undefined> =>
-      this.#sequences.next(sequence, prompt.slice(reusedTokens), signal, pick);
+    const own = prompt.slice(0, prompt.length - begun.tokens.length);
+    const pieces = piecesToEvaluate(own, begun, reusedTokens, sampling.temperature === 0);
+    const read = async (): Promise<number | undefined> => {
+      for (const piece of pieces.slice(0, -1)) {
+        if ((await this.#sequences.next(sequence, piece, signal, () => 0)) === undefined) return undefined;
+      }
+      return this.#sequences.next(sequence, pieces.at(-1) ?? [], signal, pick);
+    };
     const [first, hint] =
       mask === undefined ? await this.#sequences.observed(sequence, read) : [await read(), undefined];
     if (first === undefined) return nothingAnswered();
@@ -148,7 +172,7 @@ export class SlabModelHost implements ModelHost {
     while (token !== undefined && !vocabulary.endsAnswer(token)) {
       outputTokens++;
       picker.accept(token);
-      answer.push(text.push(token));
+      answer.push(text.push(token), token);
       if (answer.stopped) break;
       if (outputTokens >= room) {
         finishReason = 'length';

@@ -1,6 +1,8 @@
 import type { Clock } from '@fleetgate/shared/clock';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
+import type { OnText } from './engine.js';
+
 /** Between two messages, as the agent has between its own. Models slower than that have a message a token. */
 const GAP = milliseconds(25);
 
@@ -10,20 +12,22 @@ const GAP = milliseconds(25);
  */
 export class TextBatches {
   readonly #clock: Clock;
-  readonly #send: (text: string, tokens: number) => void;
+  readonly #send: OnText;
   #text = '';
   #tokens = 0;
+  #ids: number[] | undefined;
   #isOpen = false;
   #cancel: () => void = () => {};
 
-  constructor(clock: Clock, send: (text: string, tokens: number) => void) {
+  constructor(clock: Clock, send: OnText) {
     this.#clock = clock;
     this.#send = send;
   }
 
-  push(text: string, tokens: number): void {
+  push(text: string, tokens: number, ids?: readonly number[]): void {
     this.#text += text;
     this.#tokens += tokens;
+    if (ids !== undefined) this.#ids = [...(this.#ids ?? []), ...ids];
     if (!this.#isOpen) this.#open();
   }
 
@@ -45,8 +49,8 @@ export class TextBatches {
 
   #flush(): void {
     if (this.#text === '') return;
-    const [text, tokens] = [this.#text, this.#tokens];
-    [this.#text, this.#tokens] = ['', 0];
-    this.#send(text, tokens);
+    const [text, tokens, ids] = [this.#text, this.#tokens, this.#ids];
+    [this.#text, this.#tokens, this.#ids] = ['', 0, undefined];
+    this.#send(text, tokens, ids);
   }
 }

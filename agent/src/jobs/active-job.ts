@@ -6,7 +6,7 @@ import type { Job, JobUsage, SlabUsage } from '@fleetgate/shared/protocol/job';
 import { toMessageError } from '@fleetgate/shared/protocol/version';
 import { milliseconds, type UnixMs } from '@fleetgate/shared/units/quantity';
 
-import type { Engine, GenerateResult, MixStep } from '../engine/engine.js';
+import type { Engine, GenerateResult, MixStep, OnText } from '../engine/engine.js';
 import type { Slots } from '../engine/slots.js';
 import { EnergyAccount, type JobEnergy } from './job-energy.js';
 import type { QueuedJob } from './job-queue.js';
@@ -37,7 +37,7 @@ export interface JobListener {
 
 type TokenCounts = Pick<
   JobUsage,
-  'promptTokens' | 'reusedTokens' | 'outputTokens' | 'prefillMs' | 'decodeMs' | 'slabs'
+  'promptTokens' | 'reusedTokens' | 'resumedTokens' | 'outputTokens' | 'prefillMs' | 'decodeMs' | 'slabs'
 >;
 
 /** One accepted job, waiting or running: says its messages and ends exactly once, whatever happens. */
@@ -170,22 +170,23 @@ export class ActiveJob {
       job.kind === 'chat'
         ? { kind: 'chat' as const, messages: job.messages }
         : { kind: 'complete' as const, prompt: job.prompt };
-    const onText = (text: string, tokens: number) => {
+    const onText: OnText = (text, tokens, ids) => {
       this.#listener.onTokens(tokens);
-      this.#stream.text(text, tokens);
+      this.#stream.text(text, tokens, ids);
     };
     const { engine } = this.#around;
-    const { logProbs, topLogProbs, grammar } = job;
-    const wanted = { confidence: logProbs === true, topLogProbs, grammar };
+    const { logProbs, topLogProbs, grammar, tokenIds, resume } = job;
+    const wanted = { confidence: logProbs === true, topLogProbs, grammar, tokenIds, resume };
     this.#endDone(await engine.generate(job.variantId, input, job.sampling, onText, this.#abort.signal, wanted));
   }
 
   #endDone({ finishReason, meanLogProb, choices, ...counts }: GenerateResult): void {
-    const { promptTokens, reusedTokens, outputTokens, prefill, decode } = counts;
+    const { promptTokens, reusedTokens, resumedTokens, outputTokens, prefill, decode } = counts;
     const slabs = counts.slabs && slabUsage(counts.slabs, this.#around.readBytesPerS?.());
     const usage = this.#usage({
       promptTokens,
       ...(reusedTokens === undefined ? {} : { reusedTokens }),
+      ...(resumedTokens === undefined ? {} : { resumedTokens }),
       outputTokens,
       prefillMs: prefill,
       decodeMs: decode,

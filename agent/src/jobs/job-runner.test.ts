@@ -68,6 +68,28 @@ describe('what is asked of an answer besides its text', () => {
     expect(said.map(({ seq }) => seq)).toEqual(said.map((_, i) => i));
   });
 
+  it('are the tokens themselves, with the last piece of a text, by which another agent goes on', async () => {
+    const said = async (job: Job): Promise<readonly JobOut[]> => {
+      const { clock, runner, outs } = await aRunner();
+      runner.accept(job);
+      await pass(clock, 1500);
+      return outs.get(job.jobId) ?? [];
+    };
+    const textOf = (outs: readonly JobOut[]) => outs.map((out) => (out.kind === 'tokens' ? out.text : '')).join('');
+    const prompt = Array.from({ length: 30 }, (_, i) => `word${i}`).join(' ');
+    const whole = await said(aJob('1', { prompt, tokenIds: true }));
+    const pieces = whole.filter((out) => out.kind === 'tokens');
+    expect(pieces.flatMap(({ ids = [] }) => ids)).toEqual(Array.from({ length: 30 }, (_, i) => i + 1));
+    const some = pieces.slice(0, 4);
+    const resume = { text: textOf(some), ids: some.flatMap(({ ids = [] }) => ids) };
+    const rest = await said(aJob('2', { prompt, resume }));
+    expect(resume.text + textOf(rest)).toBe(textOf(whole));
+    expect(rest.at(-1)).toMatchObject({ kind: 'done', usage: { resumedTokens: resume.ids.length } });
+    const long = 'x'.repeat(40_000);
+    const cut = (await said(aJob('3', { prompt: long, tokenIds: true }))).filter((out) => out.kind === 'tokens');
+    expect(cut.map(({ ids }) => ids)).toEqual([undefined, undefined, [1]]);
+  });
+
   it('is refused by an engine that cannot', async () => {
     const { clock, runner, last } = await aRunner();
     runner.accept(aJob('1', { grammar: { kind: 'gbnf', text: 'root ::= "a"' } }));

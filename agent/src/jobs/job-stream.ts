@@ -38,6 +38,7 @@ export class JobStream {
   #seq = 0;
   #text = '';
   #tokens = 0;
+  #ids: number[] | undefined;
   #outputTokens = 0;
   #spoke = false;
   #cancelFlush: (() => void) | undefined;
@@ -61,9 +62,10 @@ export class JobStream {
     if (!this.#ended) this.#emit({ ...this.#head(), kind: 'accepted', queuePosition });
   }
 
-  text(text: string, tokens: number): void {
+  text(text: string, tokens: number, ids?: readonly number[]): void {
     if (this.#ended) return;
     this.#text += text;
+    if (ids !== undefined) this.#ids = [...(this.#ids ?? []), ...ids];
     this.#tokens += tokens;
     this.#outputTokens += tokens;
     if (!this.#spoke) this.#flush();
@@ -111,11 +113,15 @@ export class JobStream {
     // Tokens without text (half a character) wait for the text that they belong to.
     if (this.#text === '') return;
     this.#spoke = true;
-    for (const text of pieces(this.#text)) {
-      this.#emit({ ...this.#head(), kind: 'tokens', text, tokens: Math.max(1, this.#tokens) });
+    const all = [...pieces(this.#text)];
+    for (const [i, text] of all.entries()) {
+      // With the last piece: tokens that are told before their text would be taken up without it.
+      const ids = i < all.length - 1 || this.#ids === undefined ? {} : { ids: this.#ids };
+      this.#emit({ ...this.#head(), kind: 'tokens', text, tokens: Math.max(1, this.#tokens), ...ids });
       this.#tokens = 0;
     }
     this.#text = '';
+    this.#ids = undefined;
   }
 
   #head() {

@@ -58,6 +58,20 @@ const jobBase = {
   classId: classIdSchema.optional(),
 };
 
+const tokenIdsSchema = z.array(z.number().int().nonnegative()).max(131_072);
+
+/** An answer that another device began and cannot end. */
+export const begunAnswerSchema = z.object({
+  /** What the client has of it. */
+  text: z.string().min(1),
+  /**
+   * Its tokens, by the vocabulary of the same variant: the answer then goes on as if nothing had happened. Absent: from the
+   * text, of whatever model.
+   */
+  ids: tokenIdsSchema.optional(),
+});
+export type BegunAnswer = z.infer<typeof begunAnswerSchema>;
+
 /** What is asked of an answer besides its text, and of its form. Only of agents that say they can (`engine.abilities`). */
 const answerWishes = {
   /** Asks for `meanLogProb`. */
@@ -65,6 +79,10 @@ const answerWishes = {
   /** Asks for `choices`, with so many likeliest tokens each. */
   topLogProbs: z.number().int().min(0).max(MOST_TOP_LOG_PROBS).optional(),
   grammar: grammarSchema.optional(),
+  /** Asks for `ids` with the text. */
+  tokenIds: z.boolean().optional(),
+  /** Only what comes after it is to be answered; `maxTokens` counts it. */
+  resume: begunAnswerSchema.optional(),
 };
 
 /** Controller to agent. A job id that was seen before is a duplicate and is ignored. */
@@ -129,6 +147,8 @@ export const jobUsageSchema = z.object({
   promptTokens: z.number().int().nonnegative(),
   /** Of the prompt, tokens not evaluated for this job: an earlier one had left what they give. Absent: none. */
   reusedTokens: z.number().int().nonnegative().optional(),
+  /** Of the prompt, tokens of an answer that was begun elsewhere. Absent: none. */
+  resumedTokens: z.number().int().nonnegative().optional(),
   outputTokens: z.number().int().nonnegative(),
   /** Energy above idle, for this job's share of the engine. */
   energyJ: z.number().nonnegative(),
@@ -174,7 +194,14 @@ const nextOutSchema = z
 /** Agent to controller, in order of `seq`; exactly one of done, scored and failed ends a job. */
 export const jobOutSchema = z.discriminatedUnion('kind', [
   z.object({ ...outBase, kind: z.literal('accepted'), queuePosition: z.number().int().nonnegative() }),
-  z.object({ ...outBase, kind: z.literal('tokens'), text: z.string(), tokens: z.number().int().positive() }),
+  z.object({
+    ...outBase,
+    kind: z.literal('tokens'),
+    text: z.string(),
+    tokens: z.number().int().positive(),
+    /** Where asked for: tokens chosen so far that no message before has told; some may have given no text yet. */
+    ids: tokenIdsSchema.optional(),
+  }),
   /** After the text, before `done`, where it was asked for: every token of the answer in order, the end token not counted. */
   z.object({ ...outBase, kind: z.literal('choices'), choices: z.array(tokenChoiceSchema).min(1).max(MOST_CHOICES) }),
   z.object({
