@@ -7,6 +7,8 @@ export class DispatchStats {
   cancelled = 0;
   /** Attempts after the first. */
   retried = 0;
+  /** Answers that another device went on with. */
+  takenOver = 0;
   /** Messages delivered more than once. */
   duplicate = 0;
   /** Messages of jobs that have ended or were never ours. */

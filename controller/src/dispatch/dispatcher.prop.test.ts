@@ -66,8 +66,9 @@ const isEnd = ({ kind }: RequestEvent): boolean => kind === 'done' || kind === '
 describe('Dispatcher, whatever happens in whatever order', () => {
   it('ends every request exactly once and forgets no job', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 60 }), fc.nat(), async (steps, seed) => {
-        const devices = NAMES.map((name) => aDevice(name, ['math-q8_0']));
+      fc.asyncProperty(fc.array(step, { maxLength: 60 }), fc.nat(), fc.boolean(), async (steps, seed, canResume) => {
+        const abilities = canResume ? ['resume'] : [];
+        const devices = NAMES.map((name) => aDevice(name, ['math-q8_0'], { abilities }));
         const clock = new ManualClock();
         const fleet = new FixtureFleet(devices);
         const link = new ScriptedExpertLink();

@@ -181,6 +181,74 @@ describe('Dispatcher', () => {
     expectIdle(dispatcher);
   });
 
+  it('has another device go on after what was said, token for token where it serves the same', async () => {
+    const able = { abilities: ['resume', 'grammar'] };
+    const { clock, costs, dispatcher, fleet, ledger, link, workloads } = world({}, [
+      aDevice('a', ['math-q8_0'], able),
+      aDevice('b', ['math-q8_0'], able),
+      aDevice('c', ['code-q8_0'], able),
+    ]);
+    const request = dispatcher.accept(
+      aPrompt('auto', { sampling: { maxTokens: 20, temperature: 0, topP: 1, stop: [] } }),
+    );
+    const seen = reading(request);
+    const first = await nth(link, 0);
+    expect(first.job).toMatchObject({ tokenIds: true });
+    first.accepted();
+    first.tokens('fo', 1, [11]);
+    first.tokens('ur ', 2, [12, 13]);
+    fleet.offline('a');
+    clock.advance(DISPATCH_DEFAULTS.lossGrace);
+    const second = await nth(link, 1);
+    expect([second.device, second.job]).toMatchObject([
+      'b',
+      { variantId: 'math-q8_0', sampling: { maxTokens: 20 }, resume: { text: 'four ', ids: [11, 12, 13] } },
+    ]);
+    second.accepted();
+    second.tokens('and', 1, [14]);
+    second.failed('engine.crashed');
+    // Nobody else serves it: another expert goes on from the text.
+    const third = await nth(link, 2);
+    expect([third.device, third.job]).toMatchObject(['c', { variantId: 'code-q8_0', resume: { text: 'four and' } }]);
+    expect(third.job).not.toHaveProperty('resume.ids');
+    third.accepted();
+    third.tokens(' five');
+    const [learned, lengths] = [costs.observed.length, workloads.answerFactor(classId('any'))];
+    third.done('length', { promptTokens: 30, resumedTokens: 4, outputTokens: 2, energyJ: 1 });
+    await settle();
+    expect(texts(seen)).toBe('four and five');
+    expect(seen.map(({ kind }) => kind).filter((kind) => kind === 'done' || kind === 'failed')).toEqual(['done']);
+    expect(seen.at(-1)).toMatchObject({ finishReason: 'length', usage: { promptTokens: 26, outputTokens: 6 } });
+    expect(await ledger.get(request.id)).toMatchObject({
+      state: 'succeeded',
+      attempts: [{ outcome: 'device.lost' }, { outcome: 'engine.crashed' }, { outcome: 'succeeded' }],
+    });
+    expect(dispatcher.stats).toMatchObject({ retried: 2, takenOver: 2, succeeded: 1, failed: 0 });
+    // Neither a prompt nor a whole answer: nothing to learn costs or lengths from.
+    expect([costs.observed.length, workloads.answerFactor(classId('any'))]).toEqual([learned, lengths]);
+  });
+
+  it('has nobody go on where the answer keeps to a form, or no engine can', async () => {
+    const able = { abilities: ['resume', 'grammar'] };
+    const both = [aDevice('a', ['math-q8_0'], able), aDevice('b', ['math-q8_0'], able)];
+    const one = [aDevice('a', ['math-q8_0'], able), aDevice('b', ['math-q8_0'])];
+    for (const [devices, more] of [
+      [both, { grammar: { kind: 'gbnf', text: 'root ::= "a"' } }],
+      [one, {}],
+    ] as const) {
+      const { clock, dispatcher, fleet, link } = world({}, [...devices]);
+      const seen = reading(dispatcher.accept(aPrompt('auto', more)));
+      const job = await nth(link, 0);
+      job.accepted();
+      job.tokens('fo', 1, [11]);
+      fleet.offline('a');
+      clock.advance(DISPATCH_DEFAULTS.lossGrace);
+      await settle();
+      expect(seen.at(-1)).toMatchObject({ kind: 'failed', error: { code: 'device.lost' } });
+      expect(link.jobs).toHaveLength(1);
+    }
+  });
+
   it('goes on when a device is back with its answer within the grace', async () => {
     const { clock, dispatcher, fleet, link } = world();
     const seen = reading(dispatcher.accept(aPrompt()));

@@ -6,19 +6,21 @@ import { elapsed, milliseconds } from '@fleetgate/shared/units/quantity';
 import type { Subscription } from 'rxjs';
 
 import type { Device } from '../fleet/device.js';
-import { decide, type Decision, fetchProgress } from './decide.js';
+import type { Decision } from './decide.js';
+import { decideRequest } from './decide-request.js';
 import type { DispatcherParts } from './dispatcher-parts.js';
 import { DispatchStats } from './dispatch-stats.js';
 import { mayRetry } from './job-error.js';
 import { JobRuns } from './job-runs.js';
 import { asksHowSure, learnFromAnswer } from './learn-from-answer.js';
 import { openRequest } from './open-request.js';
-import { jobOf, neededAbilities, type Prompt } from './prompt.js';
-import { cancelledError, fullError, noPlanError, shuttingDownError, unknownModelError } from './refusal.js';
+import { jobOf, type Prompt } from './prompt.js';
+import { cancelledError, fullError, shuttingDownError, unknownModelError } from './refusal.js';
 import type { JobRun, Request } from './request.js';
 import type { Choice, RequestEvent } from './request-events.js';
 import { actualCost, recordDecision, recordEnd, withOutcome } from './request-record.js';
-import { leaningOf, steered } from './steer-request.js';
+import { canBeTakenOver } from './said-so-far.js';
+import { steered } from './steer-request.js';
 
 /** A request that was taken. A refusal, too, comes as an event, its only one. */
 export interface DispatchedRequest {
@@ -44,8 +46,8 @@ export interface Consideration {
  * each taken up synchronously; the only effects are on the link, the ledger and the request's own events. Every request
  * ends in exactly one terminal state.
  *
- * Before the first token a job that fails is made again on another device; after it the request fails and the client is
- * told in its stream.
+ * A job that fails is made again on another device; after the first token that one goes on after what was said, token for
+ * token where it serves the same variant. Where none can, the request fails and the client is told in its stream.
  */
 export class Dispatcher {
   readonly stats = new DispatchStats();
@@ -60,7 +62,7 @@ export class Dispatcher {
     this.#runs = new JobRuns(
       { ...parts, stats: this.stats },
       {
-        tokens: (run, text, tokens) => this.#onTokens(run, text, tokens),
+        tokens: (run, out) => this.#onTokens(run, out),
         next: (run, out) => this.#onNext(run, out),
         choices: ({ request }, choices) => request.events.push({ kind: 'choices', choices }),
         ended: (run, out) => this.#onEnded(run, out),
@@ -170,31 +172,7 @@ export class Dispatcher {
   }
 
   #decide(request: Request): Decision | FleetError {
-    const { catalogue, config, costs, fleet, policy, workloads } = this.#parts;
-    const { prompt, target, score } = request;
-    const active = policy();
-    if (active === undefined || target === undefined) return noPlanError(prompt.model, fetchProgress(fleet.view));
-    return decide(
-      {
-        target,
-        limits: prompt.limits,
-        score,
-        promptTokens: request.promptTokens,
-        maxOutputTokens: prompt.input.kind === 'score' ? 0 : prompt.sampling.maxTokens,
-        abilities: neededAbilities(prompt),
-        answerFactor: score === undefined ? 1 : workloads.answerFactor(score.classId),
-        catalogue: catalogue(),
-        fleet: fleet.view,
-        policy: active,
-        estimate: (device, variant, workload) => costs.estimate(device, variant, workload),
-        loadOf: (device) => this.#runs.loadOf(device),
-        maxQueuedPerDevice: config.maxQueuedPerDevice,
-        tried: request.tried,
-        unresponsive: this.#runs.unresponsive(),
-        ...leaningOf(this.#parts.steering, request),
-      },
-      prompt.model,
-    );
+    return decideRequest(this.#parts, this.#runs, request);
   }
 
   #send(request: Request, { selection, choice, predicted }: Decision & { readonly kind: 'chosen' }): void {
@@ -202,6 +180,7 @@ export class Dispatcher {
     const now = clock.now();
     const attempt = request.record.attempts.length + 1;
     if (attempt > 1) this.stats.retried += 1;
+    if (!request.said.isEmpty) this.stats.takenOver += 1;
     const { deviceId, variantId, planId } = choice;
     const record = recordDecision(request.record, selection);
     const started = { deviceId, variantId, startedAtMs: now, outcome: 'running' };
@@ -212,13 +191,21 @@ export class Dispatcher {
     const { accepted } = this.stats;
     const asked = asksHowSure(this.#parts, request, accepted) ? { ...request.prompt, logProbs: true } : request.prompt;
     const classId = request.score?.abstained === undefined ? request.score?.classId : undefined;
-    const job = jobOf(asked, { jobId: jobId(`${request.id}-${attempt}`), variantId, timeout: left, classId });
+    const job = jobOf(asked, {
+      jobId: jobId(`${request.id}-${attempt}`),
+      variantId,
+      timeout: left,
+      classId,
+      tokenIds: canBeTakenOver(asked),
+      begun: request.said.begunFor(variantId),
+    });
     request.run = this.#runs.start(request, choice, predicted, job);
   }
 
-  #onTokens({ request, heardAt }: JobRun, text: string, tokens: number): void {
+  #onTokens({ request, choice, heardAt }: JobRun, out: JobOut & { readonly kind: 'tokens' }): void {
     request.firstTokenAt ??= heardAt;
-    request.events.push({ kind: 'tokens', text, tokens });
+    if (canBeTakenOver(request.prompt)) request.said.add(choice.variantId, out);
+    request.events.push({ kind: 'tokens', text: out.text, tokens: out.tokens });
   }
 
   #onNext({ request, heardAt }: JobRun, out: JobOut & { readonly kind: 'next' }): void {
@@ -228,7 +215,7 @@ export class Dispatcher {
 
   #onEnded({ request, choice }: JobRun, out: JobOut & { readonly kind: 'done' | 'scored' }): void {
     const { clock } = this.#parts;
-    const { usage } = out;
+    const usage = asOneAnswer(out.usage);
     if (out.kind === 'done') learnFromAnswer(this.#parts, request, choice, out, clock.now());
     const finishReason = out.kind === 'done' && out.finishReason === 'length' ? 'length' : 'stop';
     request.record = {
@@ -236,7 +223,7 @@ export class Dispatcher {
       actual: actualCost(usage, request, clock.now()),
       finishReason: out.kind === 'done' ? finishReason : null,
     };
-    const event = endOf(choice, finishReason, out);
+    const event = endOf(choice, finishReason, { ...out, usage });
     this.#end(request, 'succeeded', event);
   }
 
@@ -244,7 +231,8 @@ export class Dispatcher {
     if (request.ended) return;
     request.record = withOutcome(request.record, error.code);
     request.tried.add(choice.deviceId);
-    if (when === 'streaming' || !mayRetry(error)) this.#fail(request, error);
+    const isLost = when === 'streaming' && (!canBeTakenOver(request.prompt) || request.said.isEmpty);
+    if (isLost || !mayRetry(error)) this.#fail(request, error);
     else this.#next(request, error);
   }
 
@@ -299,6 +287,13 @@ export class Dispatcher {
       code: error?.code,
     });
   }
+}
+
+/** The tokens of an answer, whoever gave them. */
+function asOneAnswer(usage: JobUsage): JobUsage {
+  const { resumedTokens = 0, promptTokens, outputTokens } = usage;
+  if (resumedTokens === 0) return usage;
+  return { ...usage, promptTokens: promptTokens - resumedTokens, outputTokens: outputTokens + resumedTokens };
 }
 
 function endOf(

@@ -18,7 +18,7 @@ import type { Choice } from './request-events.js';
 
 /** What the owner of the runs is told. After `ended` or `failed` a run tells only `usage`. */
 export interface JobRunListener {
-  tokens(run: JobRun, text: string, tokens: number): void;
+  tokens(run: JobRun, out: JobOut & { readonly kind: 'tokens' }): void;
   /** A step of a `mix` job; told only where it was asked for. */
   next?(run: JobRun, out: JobOut & { readonly kind: 'next' }): void;
   /** How likely tokens of the answer were; told only where it was asked for. */
@@ -160,7 +160,7 @@ export class JobRuns {
       case 'tokens':
         run.phase = 'streaming';
         run.deadlines.start('stall', this.#parts.config.stallTimeout, () => this.#onStallCheck(run));
-        this.#listener.tokens(run, out.text, out.tokens);
+        this.#listener.tokens(run, out);
         return;
       case 'next':
         run.phase = 'streaming';

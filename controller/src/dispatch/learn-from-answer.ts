@@ -27,6 +27,8 @@ export function learnFromAnswer(
 ): void {
   // A mixed answer waits for others: it would teach nothing about answers.
   if (request.prompt.input.kind === 'mix') return;
+  // Nor does one that was begun elsewhere: it is neither a prompt nor a whole answer.
+  if (usage.resumedTokens !== undefined) return;
   const sentAt = request.record.attempts.at(-1)?.startedAtMs;
   const latency = sentAt === undefined ? undefined : elapsed(unixMs(sentAt), now);
   teachers.costs.observeJob(choice.deviceId, choice.variantId, usage, latency);

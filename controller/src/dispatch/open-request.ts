@@ -10,6 +10,7 @@ import { gateText, type Prompt, promptTokens } from './prompt.js';
 import type { Request } from './request.js';
 import { RequestEvents } from './request-events.js';
 import { newRequestId, openRecord } from './request-record.js';
+import { SaidSoFar } from './said-so-far.js';
 
 /** A request that has just come, scored and counted as demand; nothing is decided about it yet. */
 export function openRequest(parts: DispatcherParts, prompt: Prompt): Request {
@@ -29,6 +30,7 @@ export function openRequest(parts: DispatcherParts, prompt: Prompt): Request {
     events: new RequestEvents(),
     deadlines: new Deadlines(clock),
     tried: new Set(),
+    said: new SaidSoFar(),
     record: {
       ...record,
       classId: score?.classId ?? null,

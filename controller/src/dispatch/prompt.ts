@@ -1,6 +1,6 @@
 import type { ClassId, JobId, RequestId, VariantId } from '@fleetgate/shared/ids';
 import type { Grammar } from '@fleetgate/shared/protocol/grammar';
-import type { ChatMessage, Job, Sampling } from '@fleetgate/shared/protocol/job';
+import type { BegunAnswer, ChatMessage, Job, Sampling } from '@fleetgate/shared/protocol/job';
 import type { EngineAbility } from '@fleetgate/shared/protocol/twin';
 import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
 import type { Joules, Milliseconds } from '@fleetgate/shared/units/quantity';
@@ -100,10 +100,14 @@ export interface JobFacts {
   readonly timeout: Milliseconds;
   /** Undefined where the gate does not know it. */
   readonly classId: ClassId | undefined;
+  /** Asks for the answer's tokens, by which another device can go on with it. */
+  readonly tokenIds?: boolean;
+  /** What another device has said of the answer. */
+  readonly begun?: BegunAnswer | undefined;
 }
 
 /** The prompt as a job for an agent. */
-export function jobOf(prompt: Prompt, { jobId, variantId, timeout, classId }: JobFacts): Job {
+export function jobOf(prompt: Prompt, { jobId, variantId, timeout, classId, tokenIds, begun }: JobFacts): Job {
   const timeoutMs = Math.max(1, Math.floor(timeout));
   const ofClass = classId === undefined ? {} : { classId };
   const base = { v: PROTOCOL_VERSION, jobId, variantId, timeoutMs, ...ofClass } as const;
@@ -113,6 +117,8 @@ export function jobOf(prompt: Prompt, { jobId, variantId, timeout, classId }: Jo
     ...(logProbs === true ? { logProbs } : {}),
     ...(topLogProbs === undefined ? {} : { topLogProbs }),
     ...(grammar === undefined ? {} : { grammar }),
+    ...(tokenIds === true ? { tokenIds } : {}),
+    ...(begun === undefined ? {} : { resume: begun }),
   };
   switch (input.kind) {
     case 'chat':

@@ -8,6 +8,7 @@ import type { JobEvents } from './job-events.js';
 import type { ModelTarget } from './model-target.js';
 import type { Prompt } from './prompt.js';
 import type { Choice, RequestEvents } from './request-events.js';
+import type { SaidSoFar } from './said-so-far.js';
 
 /** A request under way; the dispatcher is its only writer. */
 export interface Request {
@@ -22,6 +23,7 @@ export interface Request {
   readonly deadlines: Deadlines<'request'>;
   /** Devices that have failed it. */
   readonly tried: Set<DeviceId>;
+  readonly said: SaidSoFar;
   record: RequestView;
   run: JobRun | undefined;
   firstTokenAt: UnixMs | undefined;
@@ -36,7 +38,7 @@ export interface Request {
  * |---|---|---|
  * | sent | given to the broker | accepted, tokens, or the accept deadline |
  * | accepted | waits or runs at the device | tokens, an end, or the loss of the device |
- * | streaming | has sent text: no other device can take over | an end, silence, or the loss of the device |
+ * | streaming | has sent text: another device would go on after it | an end, silence, or the loss of the device |
  * | abandoned | not wanted any more, told to stop | its end, the loss of the device, or the drain deadline |
  * | ended | nothing more is expected | |
  */

@@ -22,8 +22,8 @@ export class ScriptedJob {
     this.#say({ ...this.#head(), kind: 'accepted', queuePosition });
   }
 
-  tokens(text: string, tokens = 1): void {
-    this.#say({ ...this.#head(), kind: 'tokens', text, tokens });
+  tokens(text: string, tokens = 1, ids?: number[]): void {
+    this.#say({ ...this.#head(), kind: 'tokens', text, tokens, ...(ids === undefined ? {} : { ids }) });
   }
 
   choices(choices: TokenChoice[]): void {

@@ -1,0 +1,51 @@
+import type { VariantId } from '@fleetgate/shared/ids';
+import type { BegunAnswer, JobOut } from '@fleetgate/shared/protocol/job';
+
+import { neededAbilities, type Prompt } from './prompt.js';
+
+/** What a client has of an answer, so that another device can go on with it. */
+export class SaidSoFar {
+  #text = '';
+  #tokens = 0;
+  #variantId: VariantId | undefined;
+  /** Undefined once some of the tokens are not known, or of another vocabulary. */
+  #ids: number[] | undefined = [];
+
+  get isEmpty(): boolean {
+    return this.#text === '';
+  }
+
+  /** As the devices counted them. */
+  get tokens(): number {
+    return this.#tokens;
+  }
+
+  /** Who said the last of it. */
+  get variantId(): VariantId | undefined {
+    return this.#variantId;
+  }
+
+  add(variantId: VariantId, { text, tokens, ids }: JobOut & { readonly kind: 'tokens' }): void {
+    if (this.#variantId !== undefined && this.#variantId !== variantId) this.#ids = undefined;
+    this.#variantId = variantId;
+    this.#text += text;
+    this.#tokens += tokens;
+    if (ids !== undefined) this.#ids?.push(...ids);
+  }
+
+  /** For a device that goes on with `variantId`: token for token where it is the same model, else from the text. */
+  begunFor(variantId: VariantId): BegunAnswer | undefined {
+    if (this.isEmpty) return undefined;
+    const isSame = this.#ids !== undefined && this.#ids.length > 0 && variantId === this.#variantId;
+    return { text: this.#text, ...(isSame ? { ids: [...(this.#ids ?? [])] } : {}) };
+  }
+}
+
+/**
+ * Whether another device can go on with an answer. Not where it keeps to a grammar or tells its tokens: neither the rules'
+ * state nor what was told goes along.
+ */
+export function canBeTakenOver(prompt: Prompt): boolean {
+  const { kind } = prompt.input;
+  return (kind === 'chat' || kind === 'complete') && neededAbilities(prompt).length === 0;
+}
