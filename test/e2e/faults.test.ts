@@ -69,28 +69,32 @@ describe('faults of a running fleet', () => {
     );
   };
   /** Starts a long answer, does `fault` after its first token, and gives what the client saw. */
-  const duringAnAnswer = async (fault: (host: string) => void | Promise<void>) => {
+  const duringAnAnswer = async (fault: (host: string) => void | Promise<void>, asked = LONG) => {
     // The device that hosts it may have been started again a moment ago.
-    await answers(LONG.model);
-    const { data, response } = await client.chat.completions.create({ ...LONG, stream: true }).withResponse();
+    await answers(asked.model);
+    const { data, response } = await client.chat.completions.create({ ...asked, stream: true }).withResponse();
     const host = response.headers.get('x-fleetgate-device') ?? '';
     let text = '';
+    let before = '';
+    const ids = new Set<string>();
     let finish: string | null = null;
     let error: unknown;
     let struck = false;
     try {
       for await (const chunk of data) {
+        ids.add(chunk.id);
         text += chunk.choices[0]?.delta.content ?? '';
         finish = chunk.choices[0]?.finish_reason ?? finish;
         if (!struck && text !== '') {
           struck = true;
+          before = text;
           await fault(host);
         }
       }
     } catch (caught) {
       error = caught;
     }
-    return { id: response.headers.get('x-request-id') ?? '', host, text, finish, error };
+    return { id: response.headers.get('x-request-id') ?? '', host, text, before, ids, finish, error };
   };
   const agentOf = (name: string) =>
     descendants(fleet.pid, new RegExp(`fleetgate\\.mjs agent .*--name ${name} `))[0] ?? 0;
@@ -100,6 +104,24 @@ describe('faults of a running fleet', () => {
     expect(seen.error).toBeInstanceOf(APIError);
     expect((seen.error as APIError).code).toBe('device_lost');
     expect(await record(seen.id)).toMatchObject({ state: 'failed', error: { code: 'device.lost' } });
+    await until(async () => (await device(seen.host)).state === 'online', 'the agent is back');
+    await answers();
+  }, 120_000);
+
+  it('goes on with an answer by another device when its agent is killed, in the same stream', async () => {
+    const seen = await duringAnAnswer((host) => void process.kill(agentOf(host), 'SIGKILL'), {
+      ...LONG,
+      model: 'auto',
+    });
+    expect(seen.error).toBeUndefined();
+    expect(['stop', 'length']).toContain(seen.finish);
+    expect(seen.ids.size).toBe(1);
+    expect(seen.text.length).toBeGreaterThan(seen.before.length);
+    const { state, attempts, actual } = await record(seen.id);
+    expect(state).toBe('succeeded');
+    expect(attempts.map(({ outcome }) => outcome)).toEqual(['device.lost', 'succeeded']);
+    expect(attempts[1]?.deviceId).not.toBe(seen.host);
+    expect(actual?.outputTokens).toBeGreaterThan(0);
     await until(async () => (await device(seen.host)).state === 'online', 'the agent is back');
     await answers();
   }, 120_000);

@@ -60,7 +60,7 @@ function running() {
   const runs = new JobRuns(
     { ...common, stats },
     {
-      tokens: (_run, text) => told.push(`tokens ${text}`),
+      tokens: (_run, out) => told.push(`tokens ${out.text}`),
       next: (_run, out) => told.push(`next ${out.step} ${out.ids.join(' ')}`),
       ended: (_run, out) => told.push(out.kind),
       failed: (_run, error, when) => told.push(`${error.code} ${when}`),
