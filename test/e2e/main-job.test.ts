@@ -118,6 +118,22 @@ describe('the main job, end to end, on real models', () => {
     await expect(broken).rejects.toMatchObject({ status: 400 });
   });
 
+  it('gives texts as vectors of one length, the same for the same text', async () => {
+    const [one, other] = prompts('math', 2);
+    const input = [one ?? '', other ?? '', one ?? ''];
+    const { data, usage } = await client.embeddings.create({ model: 'math', input });
+    const vectors = data.map(({ embedding }) => embedding);
+    const likeness = (a = 0, b = 0): number =>
+      (vectors[a] ?? []).reduce((sum, value, i) => sum + value * (vectors[b]?.[i] ?? 0), 0);
+    expect([likeness(0, 0), likeness(0, 2)].map((value) => Number(value.toFixed(3)))).toEqual([1, 1]);
+    expect(likeness(0, 1)).toBeLessThan(0.999);
+    expect(usage.prompt_tokens).toBeGreaterThan(10);
+    const plain = await client.embeddings.create({ model: 'math', input: one ?? '', encoding_format: 'float' });
+    for (const [i, value] of (plain.data[0]?.embedding ?? []).entries()) {
+      expect(value).toBeCloseTo(vectors[0]?.[i] ?? NaN, 3);
+    }
+  });
+
   it('answers greedily the same twice', async () => {
     const ask = () =>
       client.chat.completions.create({

@@ -46,7 +46,7 @@ export function createHttpEngine(options: HttpEngineOptions): Engine {
 
 class HttpEngine implements Engine {
   readonly kind = 'http';
-  readonly abilities: readonly EngineAbility[] = ['grammar', 'log-probs'];
+  readonly abilities: readonly EngineAbility[] = ['grammar', 'log-probs', 'embeddings'];
   readonly #options: HttpEngineOptions;
   readonly #resident = new Map<VariantId, { model: EngineModel; jobs: Set<AbortController> }>();
   readonly #status = new EngineStatus();

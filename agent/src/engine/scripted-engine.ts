@@ -53,7 +53,7 @@ export interface ScriptedEngineOptions extends Script {
  */
 export class ScriptedEngine implements Engine {
   readonly kind = 'scripted';
-  readonly abilities: readonly EngineAbility[] = ['log-probs', 'resume'];
+  readonly abilities: readonly EngineAbility[] = ['log-probs', 'resume', 'embeddings'];
   readonly #options: ScriptedEngineOptions;
   readonly #resident = new Map<VariantId, { model: EngineModel; loaded: LoadedModel }>();
   readonly #jobs = new ScriptedJobs();

@@ -111,6 +111,8 @@ export class ActiveJob {
     switch (job.kind) {
       case 'score':
         return this.#score(job);
+      case 'embed':
+        return this.#embed(job);
       case 'mix':
         return this.#mix(job);
       case 'chat':
@@ -127,6 +129,18 @@ export class ActiveJob {
     const usage = this.#usage({ promptTokens, outputTokens: scoredTokens, prefillMs: duration, decodeMs: 0 });
     if (this.#stopped !== undefined) this.#end({ usage });
     else this.#finish(() => this.#stream.end(scoredOut({ bits, bytes, usage }, promptBits, tokenBits)));
+  }
+
+  async #embed({ variantId, texts }: Job & { readonly kind: 'embed' }): Promise<void> {
+    const result = await this.#around.engine.embed(variantId, texts, this.#abort.signal);
+    const { vectors, promptTokens, duration } = result;
+    const usage = this.#usage({ promptTokens, outputTokens: 0, prefillMs: duration, decodeMs: 0 });
+    if (this.#stopped !== undefined) {
+      this.#end({ usage });
+      return;
+    }
+    this.#stream.vectors(vectors);
+    this.#finish(() => this.#stream.end({ kind: 'embedded', usage }));
   }
 
   async #mix({ variantId, input, topK, maxTokens, stop }: Job & { readonly kind: 'mix' }): Promise<void> {

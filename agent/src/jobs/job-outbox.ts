@@ -120,11 +120,29 @@ export class JobOutbox {
 
 /** About how many bytes it has as JSON, at most. */
 function sizeOf(out: JobOut): number {
-  if (out.kind === 'tokens') return 100 + out.text.length * 3;
-  if (out.kind === 'next') return 200 + out.text.length * 3 + out.ids.length * 18;
-  return 400 + (out.kind === 'scored' ? (out.tokenBits?.length ?? 0) * 10 : 0);
+  switch (out.kind) {
+    case 'tokens':
+      return 100 + out.text.length * 3 + (out.ids?.length ?? 0) * 8;
+    case 'next':
+      return 200 + out.text.length * 3 + out.ids.length * 18;
+    case 'choices':
+      return 100 + out.choices.reduce((sum, { text, top }) => sum + 60 + text.length * 3 + sizeOfAll(top), 0);
+    case 'vectors':
+      return 100 + out.vectors.reduce((sum, vector) => sum + 3 + vector.length, 0);
+    case 'scored':
+      return 400 + (out.tokenBits?.length ?? 0) * 10;
+    case 'accepted':
+    case 'done':
+    case 'embedded':
+    case 'failed':
+      return 400;
+  }
 }
 
-function isEnd(out: JobOut): boolean {
-  return out.kind === 'done' || out.kind === 'scored' || out.kind === 'failed';
+function sizeOfAll(top: readonly { readonly text: string }[]): number {
+  return top.reduce((sum, { text }) => sum + 40 + text.length * 3, 0);
+}
+
+function isEnd({ kind }: JobOut): boolean {
+  return kind === 'done' || kind === 'scored' || kind === 'embedded' || kind === 'failed';
 }

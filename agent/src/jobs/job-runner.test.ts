@@ -90,6 +90,24 @@ describe('what is asked of an answer besides its text', () => {
     expect(cut.map(({ ids }) => ids)).toEqual([undefined, undefined, [1]]);
   });
 
+  it('may be vectors of texts, in messages that the broker takes', async () => {
+    const { clock, runner, outs, engine } = await aRunner();
+    const texts = ['one text', 'another text'];
+    runner.accept({ v: 1, jobId: jobId('1'), variantId: MATH, timeoutMs: 1000, kind: 'embed', texts });
+    await pass(clock, 50);
+    const said = outs.get('1') ?? [];
+    expect(said.map(({ kind }) => kind)).toEqual(['accepted', 'vectors', 'embedded']);
+    const vectors = said.flatMap((out) => (out.kind === 'vectors' ? out.vectors : []));
+    const expected = (await engine.embed(MATH, texts, new AbortController().signal)).vectors;
+    expect(vectors.map((one) => [...new Float32Array(Uint8Array.from(Buffer.from(one, 'base64')).buffer)])).toEqual(
+      expected.map((vector) => [...Float32Array.from(vector)]),
+    );
+    const large: JobOut[] = [];
+    const stream = new JobStream(jobId('2'), clock, (out) => large.push(out));
+    stream.vectors(Array.from({ length: 10 }, () => Array.from({ length: 4096 }, () => 0.5)));
+    expect(large.map((out) => (out.kind === 'vectors' ? out.vectors.length : 0))).toEqual([2, 2, 2, 2, 2]);
+  });
+
   it('is refused by an engine that cannot', async () => {
     const { clock, runner, last } = await aRunner();
     runner.accept(aJob('1', { grammar: { kind: 'gbnf', text: 'root ::= "a"' } }));

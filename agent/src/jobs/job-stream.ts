@@ -8,6 +8,8 @@ import type { MixStep } from '../engine/engine.js';
 
 /** Between two messages of text: a reader sees no difference, the broker carries a fraction of the messages. */
 const GAP = milliseconds(25);
+/** Characters of vectors in one message: a quarter of what the broker takes, or one vector. */
+const MOST_VECTOR_CHARACTERS = 65_536;
 /** Characters of text in one message: at most a quarter of what the broker takes, even if each becomes four bytes. */
 const MOST_CHARACTERS = 16_384;
 
@@ -26,6 +28,7 @@ export type JobEnd =
       readonly promptBits?: number;
       readonly tokenBits?: number[];
     }
+  | { readonly kind: 'embedded'; readonly usage: JobUsage }
   | { readonly kind: 'failed'; readonly error: MessageError; readonly usage?: JobUsage };
 
 /**
@@ -79,6 +82,24 @@ export class JobStream {
     for (let start = 0; start < all.length; start += MOST_CHOICES) {
       this.#emit({ ...this.#head(), kind: 'choices', choices: all.slice(start, start + MOST_CHOICES).map(told) });
     }
+  }
+
+  /** Vectors of texts, in their order. */
+  vectors(all: readonly (readonly number[])[]): void {
+    if (this.#ended) return;
+    let some: string[] = [];
+    let characters = 0;
+    const send = (): void => {
+      if (some.length > 0) this.#emit({ ...this.#head(), kind: 'vectors', vectors: some });
+      [some, characters] = [[], 0];
+    };
+    for (const vector of all) {
+      const encoded = Buffer.from(Float32Array.from(vector).buffer).toString('base64');
+      if (characters + encoded.length > MOST_VECTOR_CHARACTERS) send();
+      some.push(encoded);
+      characters += encoded.length;
+    }
+    send();
   }
 
   /** A step of a mixed answer; its text goes along. */

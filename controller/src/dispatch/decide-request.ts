@@ -4,7 +4,7 @@ import { decide, type Decision, fetchProgress } from './decide.js';
 import type { DispatcherParts } from './dispatcher-parts.js';
 import type { JobRuns } from './job-runs.js';
 import type { ModelTarget } from './model-target.js';
-import { neededAbilities } from './prompt.js';
+import { isOnlyRead, neededAbilities } from './prompt.js';
 import { noPlanError } from './refusal.js';
 import type { Request } from './request.js';
 import { leaningOf } from './steer-request.js';
@@ -37,7 +37,7 @@ function decideFor(
       limits: prompt.limits,
       score,
       promptTokens: request.promptTokens + said.tokens,
-      maxOutputTokens: prompt.input.kind === 'score' ? 0 : Math.max(1, prompt.sampling.maxTokens - said.tokens),
+      maxOutputTokens: isOnlyRead(prompt.input) ? 0 : Math.max(1, prompt.sampling.maxTokens - said.tokens),
       abilities: [...neededAbilities(prompt), ...(said.isEmpty ? [] : (['resume'] as const))],
       answerFactor: score === undefined ? 1 : workloads.answerFactor(score.classId),
       catalogue: catalogue(),

@@ -4,6 +4,7 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { Collaborator } from './collaboration/collaborator.js';
 import { ChatCompletionsController } from './openai/chat-completions.controller.js';
+import { EmbeddingsController } from './openai/embeddings.controller.js';
 import { parseJsonBody } from './openai/json-body.js';
 import { ModelsController } from './openai/models.controller.js';
 import { ScoreController } from './openai/score.controller.js';
@@ -28,7 +29,7 @@ export function dispatchModule(parts: {
 }): DynamicModule {
   return {
     module: DispatchModule,
-    controllers: [ChatCompletionsController, ModelsController, ScoreController],
+    controllers: [ChatCompletionsController, EmbeddingsController, ModelsController, ScoreController],
     providers: [
       { provide: Collaborator, useValue: parts.collaborator },
       { provide: MODELS_SOURCE, useValue: parts.models },

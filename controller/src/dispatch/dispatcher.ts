@@ -64,6 +64,7 @@ export class Dispatcher {
       {
         tokens: (run, out) => this.#onTokens(run, out),
         next: (run, out) => this.#onNext(run, out),
+        vectors: ({ request }, vectors) => request.events.push({ kind: 'vectors', vectors }),
         choices: ({ request }, choices) => request.events.push({ kind: 'choices', choices }),
         ended: (run, out) => this.#onEnded(run, out),
         failed: (run, error, when) => this.#onJobFailed(run, error, when),
@@ -213,7 +214,7 @@ export class Dispatcher {
     request.events.push({ kind: 'next', out });
   }
 
-  #onEnded({ request, choice }: JobRun, out: JobOut & { readonly kind: 'done' | 'scored' }): void {
+  #onEnded({ request, choice }: JobRun, out: JobOut & { readonly kind: 'done' | 'scored' | 'embedded' }): void {
     const { clock } = this.#parts;
     const usage = asOneAnswer(out.usage);
     if (out.kind === 'done') learnFromAnswer(this.#parts, request, choice, out, clock.now());
@@ -299,10 +300,11 @@ function asOneAnswer(usage: JobUsage): JobUsage {
 function endOf(
   choice: Choice,
   finishReason: 'stop' | 'length',
-  out: JobOut & { readonly kind: 'done' | 'scored' },
+  out: JobOut & { readonly kind: 'done' | 'scored' | 'embedded' },
 ): RequestEvent {
   const { usage } = out;
   if (out.kind === 'done') return { kind: 'done', choice, finishReason, usage, meanLogProb: out.meanLogProb };
+  if (out.kind === 'embedded') return { kind: 'embedded', choice, usage };
   const { bits, bytes, promptBits, tokenBits } = out;
   return { kind: 'scored', choice, bits, bytes, usage, promptBits, tokenBits };
 }

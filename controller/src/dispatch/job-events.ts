@@ -52,6 +52,6 @@ export class JobEvents {
   }
 }
 
-function isEnd(out: JobOut): boolean {
-  return out.kind === 'done' || out.kind === 'scored' || out.kind === 'failed';
+function isEnd({ kind }: JobOut): boolean {
+  return kind === 'done' || kind === 'scored' || kind === 'embedded' || kind === 'failed';
 }

@@ -23,7 +23,9 @@ export interface JobRunListener {
   next?(run: JobRun, out: JobOut & { readonly kind: 'next' }): void;
   /** How likely tokens of the answer were; told only where it was asked for. */
   choices?(run: JobRun, choices: readonly TokenChoice[]): void;
-  ended(run: JobRun, out: JobOut & { readonly kind: 'done' | 'scored' }): void;
+  /** Vectors of texts, in their order; told only where they were asked for. */
+  vectors?(run: JobRun, vectors: readonly string[]): void;
+  ended(run: JobRun, out: JobOut & { readonly kind: 'done' | 'scored' | 'embedded' }): void;
   failed(run: JobRun, error: FleetError, when: 'before-first-token' | 'streaming'): void;
   /** What a run that failed or was abandoned has cost. */
   usage(run: JobRun, usage: JobUsage): void;
@@ -170,12 +172,16 @@ export class JobRuns {
       case 'choices':
         this.#listener.choices?.(run, out.choices);
         return;
+      case 'vectors':
+        this.#listener.vectors?.(run, out.vectors);
+        return;
       case 'failed':
         if (out.usage !== undefined) this.#listener.usage(run, out.usage);
         this.#fail(run, agentError(run.choice.deviceId, out.error));
         return;
       case 'done':
       case 'scored':
+      case 'embedded':
         if (out.kind === 'done' && out.finishReason === 'cancelled') {
           // Nobody here asked for it: the agent is stopping or makes room for another variant.
           this.#listener.usage(run, out.usage);

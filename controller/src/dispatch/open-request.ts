@@ -6,7 +6,7 @@ import type { GateScore } from '../gating/gate.js';
 import { Deadlines } from './deadlines.js';
 import type { DispatcherParts } from './dispatcher-parts.js';
 import { resolveModel } from './model-target.js';
-import { gateText, type Prompt, promptTokens } from './prompt.js';
+import { gateText, isOnlyRead, type Prompt, promptTokens } from './prompt.js';
 import type { Request } from './request.js';
 import { RequestEvents } from './request-events.js';
 import { newRequestId, openRecord } from './request-record.js';
@@ -58,7 +58,7 @@ function scoreOf({ gate, log, onDemand }: DispatcherParts, id: RequestId, prompt
   try {
     const score = gate()?.score(gateText(prompt.input));
     // The request that this is a call of has been counted; what is only scored is evaluation, no work to plan for.
-    const isDemand = prompt.callOf === undefined && prompt.input.kind !== 'score';
+    const isDemand = prompt.callOf === undefined && !isOnlyRead(prompt.input);
     if (score !== undefined && isDemand) onDemand(score.classId, score);
     return score;
   } catch (error) {

@@ -21,8 +21,15 @@ export type PromptInput =
   | AnswerInput
   /** With `detail`, the bits of every token are answered as well. */
   | { readonly kind: 'score'; readonly prompt: string; readonly completion: string; readonly detail?: boolean }
+  /** Texts to be given as vectors. */
+  | { readonly kind: 'embed'; readonly texts: readonly string[] }
   /** An answer whose tokens are chosen here, from the likeliest `topK` of each step. */
   | { readonly kind: 'mix'; readonly input: AnswerInput; readonly topK: number };
+
+/** What is asked of a model besides an answer: it only reads. */
+export function isOnlyRead({ kind }: PromptInput): boolean {
+  return kind === 'score' || kind === 'embed';
+}
 
 /** One request of a client, read and checked, before anything is decided about it. */
 export interface Prompt {
@@ -49,8 +56,9 @@ export interface Prompt {
 }
 
 /** What a device's engine has to be able to do for an answer as it was asked for. */
-export function neededAbilities({ grammar, topLogProbs }: Prompt): readonly EngineAbility[] {
+export function neededAbilities({ input, grammar, topLogProbs }: Prompt): readonly EngineAbility[] {
   return [
+    ...(input.kind === 'embed' ? (['embeddings'] as const) : []),
     ...(grammar === undefined ? [] : (['grammar'] as const)),
     ...(topLogProbs === undefined ? [] : (['log-probs'] as const)),
   ];
@@ -67,6 +75,7 @@ export interface PromptLimits {
 /** What the gate scores: the last thing the user said, for that is what the answer has to be good at. */
 export function gateText(input: PromptInput): string {
   if (input.kind === 'mix') return gateText(input.input);
+  if (input.kind === 'embed') return input.texts[0] ?? '';
   if (input.kind !== 'chat') return input.prompt;
   const asked = input.messages.findLast((message) => message.role === 'user' && message.content.trim() !== '');
   return (asked ?? input.messages.at(-1))?.content ?? '';
@@ -83,12 +92,15 @@ export function promptChars(input: PromptInput): number {
       return input.prompt.length + input.completion.length;
     case 'mix':
       return promptChars(input.input);
+    case 'embed':
+      return input.texts.reduce((chars, text) => chars + text.length, 0);
   }
 }
 
 /** The prompt as text, for a ledger that has been told to keep it. */
 export function promptText(input: PromptInput): string {
   if (input.kind === 'mix') return promptText(input.input);
+  if (input.kind === 'embed') return input.texts.join('\n');
   return input.kind === 'chat'
     ? input.messages.map(({ role, content }) => `${role}: ${content}`).join('\n')
     : input.prompt;
@@ -129,6 +141,8 @@ export function jobOf(prompt: Prompt, { jobId, variantId, timeout, classId, toke
       const detail = input.detail === true ? { detail: true } : {};
       return { ...base, kind: 'score', prompt: input.prompt, completion: input.completion, ...detail };
     }
+    case 'embed':
+      return { ...base, kind: 'embed', texts: [...input.texts] };
     case 'mix': {
       const { maxTokens, stop } = sampling;
       const from =

@@ -12,7 +12,7 @@ export interface Choice {
 
 /**
  * What a client's request sees: chosen (again after a device was lost), tokens, or steps of a `mix` prompt, then, where it
- * was asked for, how likely the tokens were, then exactly one of done, scored, failed.
+ * was asked for, how likely the tokens were, or vectors of texts, then exactly one of done, scored, embedded, failed.
  */
 export type RequestEvent =
   | { readonly kind: 'chosen'; readonly choice: Choice }
@@ -36,6 +36,9 @@ export type RequestEvent =
       readonly promptBits?: number | undefined;
       readonly tokenBits?: readonly number[] | undefined;
     }
+  /** Vectors of texts, in base64 as in the protocol. */
+  | { readonly kind: 'vectors'; readonly vectors: readonly string[] }
+  | { readonly kind: 'embedded'; readonly choice: Choice; readonly usage: JobUsage }
   | { readonly kind: 'failed'; readonly error: FleetError };
 
 /**
@@ -61,7 +64,7 @@ export class RequestEvents implements AsyncIterable<RequestEvent> {
     } else {
       this.#unread.push(event);
     }
-    this.#ended = event.kind === 'done' || event.kind === 'scored' || event.kind === 'failed';
+    this.#ended = isEnd(event);
     const wake = this.#wake;
     this.#wake = undefined;
     wake?.();
@@ -81,4 +84,8 @@ export class RequestEvents implements AsyncIterable<RequestEvent> {
       });
     }
   }
+}
+
+function isEnd({ kind }: RequestEvent): boolean {
+  return kind === 'done' || kind === 'scored' || kind === 'embedded' || kind === 'failed';
 }

@@ -47,6 +47,11 @@ export class ScriptedJob {
     this.#say({ ...this.#head(), kind: 'scored', bits, bytes, usage: USAGE, ...detail });
   }
 
+  embedded(vectors: string[]): void {
+    this.#say({ ...this.#head(), kind: 'vectors', vectors });
+    this.#say({ ...this.#head(), kind: 'embedded', usage: { ...USAGE, outputTokens: 0 } });
+  }
+
   /** A step of a mixed answer: probabilities of tokens by id; what is missing to 1 is the rest. */
   next(step: number, probs: Readonly<Record<number, number>>, text = '', promptBits?: number): void {
     const ranked = Object.entries(probs).toSorted(([, a], [, b]) => b - a);

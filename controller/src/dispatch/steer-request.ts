@@ -4,6 +4,7 @@ import type { ExpertId } from '@fleetgate/shared/ids';
 import type { DispatchFacts } from './candidates.js';
 import { chosenBy, type Decision } from './decide.js';
 import type { DispatchPolicy } from './dispatch-policy.js';
+import { isOnlyRead } from './prompt.js';
 import type { Request } from './request.js';
 import type { Steering } from './steering.js';
 
@@ -26,7 +27,7 @@ export function steered(
 ): Decision | FleetError {
   if (steering === undefined || policy === undefined || score === undefined) return decision;
   if (decision instanceof FleetError || decision.kind !== 'chosen') return decision;
-  const isAuto = target?.kind === 'any' && target.mode === 'auto' && prompt.input.kind !== 'score';
+  const isAuto = target?.kind === 'any' && target.mode === 'auto' && !isOnlyRead(prompt.input);
   // A prompt that nothing is predicted for is no place to try a new expert, nor does it teach how one does.
   if (!isAuto || record.attempts.length > 0 || score.abstained !== undefined) return decision;
   return chosenBy(steering.settle(decision.selection, score.classId, policy.shares), policy.planId) ?? decision;

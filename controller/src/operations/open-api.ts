@@ -37,12 +37,19 @@ const chatSchema = z.object({
   top_logprobs: z.number().int().optional(),
 });
 
+const embeddingsSchema = z.object({
+  model: z.string(),
+  input: z.union([z.string(), z.array(z.string())]),
+  encoding_format: z.enum(['float', 'base64']).optional(),
+});
+
 const completionSchema = z.object({ ...answerFields, prompt: z.string(), logprobs: z.number().int().optional() });
 
 /** What each operation does, and what it takes where that is not in its address. */
 const OPERATIONS: readonly (readonly [method: string, path: string, summary: string, body?: z.ZodType])[] = [
   ['post', '/v1/chat/completions', 'Answer a conversation (OpenAI)', chatSchema],
   ['post', '/v1/completions', 'Continue a text (OpenAI)', completionSchema],
+  ['post', '/v1/embeddings', 'Texts as vectors (OpenAI)', embeddingsSchema],
   ['get', '/v1/models', 'Models that may be asked for (OpenAI)'],
   ['get', '/v1/models/{id}', 'One model (OpenAI)'],
   ['post', '/v1/feedback', 'Rate an answer; the gate learns from it', feedbackSchema],

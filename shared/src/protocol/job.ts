@@ -39,6 +39,8 @@ export const MOST_TOP_LOG_PROBS = 20;
 /** Most tokens that one `choices` tells of: with all their likeliest tokens a quarter of what the broker takes. */
 export const MOST_CHOICES = 64;
 
+export const MOST_EMBEDDED_TEXTS = 256;
+
 const likelyTokenSchema = z.object({ text: z.string(), logProb: z.number().nonpositive() });
 
 /** A token of an answer under the model's own distribution (softmax at temperature 1, before top-p and grammar). */
@@ -110,6 +112,8 @@ export const jobSchema = z.discriminatedUnion('kind', [
     /** Asks for `promptBits` and `tokenBits`. */
     detail: z.boolean().optional(),
   }),
+  /** Texts as vectors, by the model's own state; evaluation, not generation. */
+  z.object({ ...jobBase, kind: z.literal('embed'), texts: z.array(z.string().min(1)).min(1).max(MOST_EMBEDDED_TEXTS) }),
   /**
    * An answer whose tokens the controller chooses: the agent says the probabilities of the next token (`next`), waits for
    * the choice (`jobNextSchema`) and goes on, so that experts of one tokenizer can answer together. It ends as `done`
@@ -191,7 +195,7 @@ const nextOutSchema = z
     path: ['logProbs'],
   });
 
-/** Agent to controller, in order of `seq`; exactly one of done, scored and failed ends a job. */
+/** Agent to controller, in order of `seq`; exactly one of done, scored, embedded and failed ends a job. */
 export const jobOutSchema = z.discriminatedUnion('kind', [
   z.object({ ...outBase, kind: z.literal('accepted'), queuePosition: z.number().int().nonnegative() }),
   z.object({
@@ -230,6 +234,9 @@ export const jobOutSchema = z.discriminatedUnion('kind', [
     tokenBits: z.array(z.number().nonnegative()).max(MOST_DETAILED_TOKENS).optional(),
   }),
   nextOutSchema,
+  /** Vectors of the texts, in their order, before `embedded`: float32, little-endian, in base64; each of length 1. */
+  z.object({ ...outBase, kind: z.literal('vectors'), vectors: z.array(z.base64()).min(1).max(MOST_EMBEDDED_TEXTS) }),
+  z.object({ ...outBase, kind: z.literal('embedded'), usage: jobUsageSchema }),
   z.object({ ...outBase, kind: z.literal('failed'), error: messageErrorSchema, usage: jobUsageSchema.optional() }),
 ]);
 export type JobOut = z.infer<typeof jobOutSchema>;

@@ -9,8 +9,11 @@ import { messageErrorSchema, versionSchema } from './version.js';
 export const powerSourceSchema = z.enum(['measured', 'modelled']);
 export type PowerSource = z.infer<typeof powerSourceSchema>;
 
-/** `grammar`: answers within one; `log-probs`: `topLogProbs`; `resume`: goes on with an answer that another device began. */
-export const ENGINE_ABILITIES = ['grammar', 'log-probs', 'resume'] as const;
+/**
+ * `grammar`: answers within one; `log-probs`: `topLogProbs`; `resume`: goes on with an answer that another device began;
+ * `embeddings`: texts as vectors.
+ */
+export const ENGINE_ABILITIES = ['grammar', 'log-probs', 'resume', 'embeddings'] as const;
 export type EngineAbility = (typeof ENGINE_ABILITIES)[number];
 
 /** A variant that a device is to have. */

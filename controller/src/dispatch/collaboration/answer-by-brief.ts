@@ -14,7 +14,7 @@ const BACKGROUND_TOKENS = 96;
 /** The expert of the matter writes background; the largest model that may be asked answers with it. */
 export async function answerByBrief(room: AnswerRoom, members: readonly Member[]): Promise<JointAnswer> {
   const { input } = room.prompt;
-  if (input.kind === 'score' || input.kind === 'mix')
+  if (input.kind !== 'chat' && input.kind !== 'complete')
     throw new FleetError('internal.invariant', `${input.kind} is no question`);
   const { larger, background, why } = await backgroundFor(room, members, input);
   const question = background === '' ? input : withBackground(input, background);

@@ -46,7 +46,7 @@ export class JoiningMembers {
   constructor(room: AnswerRoom, members: readonly Member[]) {
     this.#room = room;
     const { input } = room.prompt;
-    if (input.kind === 'score' || input.kind === 'mix') return;
+    if (input.kind !== 'chat' && input.kind !== 'complete') return;
     for (const member of members) {
       try {
         const call = room.begin(member, { role: 'member', input: { kind: 'mix', input, topK: TOP_K } });

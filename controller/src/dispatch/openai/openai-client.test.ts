@@ -39,6 +39,10 @@ const WORDS = ['two', ' and', ' two', ' is', ' four'];
 
 function answer(job: ScriptedJob): void {
   job.accepted();
+  if (job.job.kind === 'embed') {
+    job.embedded(job.job.texts.map((_, i) => Buffer.from(Float32Array.of(0.6, -0.8, i).buffer).toString('base64')));
+    return;
+  }
   if (job.job.kind === 'score') {
     job.scored(12.5, 10);
     return;
@@ -53,7 +57,7 @@ function answer(job: ScriptedJob): void {
 }
 
 const catalogue = aCatalogue([anExpert('math'), anExpert('code', [aVariant('code')])]);
-const abilities = ['grammar', 'log-probs'];
+const abilities = ['grammar', 'log-probs', 'embeddings'];
 const devices = [aDevice('jetson', ['math-q8_0', 'code-q8_0'], { abilities }), aDevice('pi', ['math-q8_0'])];
 
 let app: NestFastifyApplication;
@@ -212,6 +216,30 @@ describe('the openai client', () => {
     expect(offsets).toEqual([0, 3, 7, 11, 14]);
     expect((await client.chat.completions.create({ model: 'auto', messages })).choices[0]?.logprobs).toBeNull();
     expect(new Set(link.jobs.slice(0, -1).map(({ device }) => device))).toEqual(new Set(['jetson']));
+  });
+
+  it('gets texts as vectors of one expert, in either encoding', async () => {
+    const { data, response } = await client.embeddings.create({ model: 'math', input: ['a', 'b'] }).withResponse();
+    expect(data.data.map(({ index, embedding }) => [index, embedding.map((one) => Number(one.toFixed(6)))])).toEqual([
+      [0, [0.6, -0.8, 0]],
+      [1, [0.6, -0.8, 1]],
+    ]);
+    expect(data).toMatchObject({ object: 'list', model: 'math-q8_0', usage: { prompt_tokens: 7, total_tokens: 7 } });
+    expect(response.headers.get('x-fleetgate-device')).toBe('jetson');
+    const floats = await client.embeddings.create({ model: 'math', input: 'a', encoding_format: 'float' });
+    expect(floats.data[0]?.embedding[1]).toBeCloseTo(-0.8, 6);
+    expect(link.jobs[0]?.job).toMatchObject({ kind: 'embed', texts: ['a', 'b'] });
+    for (const [fields, param] of [
+      [{ model: 'auto' }, 'model'],
+      [{ input: [] }, 'input'],
+      [{ input: [1, 2] }, 'input'],
+      [{ dimensions: 8 }, 'dimensions'],
+    ] as const) {
+      const error = await refusal(client.embeddings.create({ model: 'math', input: 'a', ...fields } as never));
+      expect([error.status, error.param]).toEqual([400, param]);
+    }
+    fleet.put(aDevice('jetson', ['math-q8_0', 'code-q8_0']));
+    expect((await refusal(client.embeddings.create({ model: 'math', input: 'a' }))).status).toBe(400);
   });
 
   it('has an answer kept to a form, by a device that can, and is refused where none can', async () => {
@@ -411,7 +439,7 @@ describe('what the client cannot send', () => {
   });
 
   it('answers unknown routes and content types in the same envelope', async () => {
-    const nowhere = await post('/v1/embeddings', '{}');
+    const nowhere = await post('/v1/assistants', '{}');
     expect(nowhere.status).toBe(404);
     expect(await body(nowhere)).toMatchObject({ error: { code: 'unknown_url' } });
     const form = await post('/v1/chat/completions', '<a/>', 'text/xml');

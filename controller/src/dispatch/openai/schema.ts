@@ -36,7 +36,8 @@ const mode = z
   .transform((value) => value.replace(/^auto:/, ''))
   .pipe(z.enum([...MODES, ...COLLABORATIONS], `expected one of ${[...MODES, ...COLLABORATIONS].join(', ')}`));
 
-const fleetgate = z
+/** What a client may wish of the choice of experts. */
+export const wishFields = z
   .object({
     energyJ: z.number().positive('expected more than 0 J').nullish(),
     latencyMs: z.number().positive('expected more than 0 ms').nullish(),
@@ -69,7 +70,7 @@ const shared = {
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
   ...formFields,
-  fleetgate,
+  fleetgate: wishFields,
 };
 
 const textParts = z.array(z.object({ type: z.string(), text: z.string().optional() })).superRefine((parts, context) => {
@@ -101,7 +102,12 @@ const completionSchema = z.object({
   ...completionLogProbs,
 });
 
-const scoreSchema = z.object({ model, prompt: text, completion: text.min(1, 'expected some text'), fleetgate });
+const scoreSchema = z.object({
+  model,
+  prompt: text,
+  completion: text.min(1, 'expected some text'),
+  fleetgate: wishFields,
+});
 
 /** Body of POST /v1/chat/completions. Throws `request.invalid` naming the field; unknown fields are ignored. */
 export function parseChat(body: unknown): ParsedRequest {
@@ -174,9 +180,9 @@ function parsed(endpoint: string, request: SharedFields, { input, maxTokens, top
 }
 
 /** What a client wants of the choice of experts. */
-function wishesOf(
+export function wishesOf(
   model: string,
-  wishes: NonNullable<z.infer<typeof fleetgate>>,
+  wishes: NonNullable<z.infer<typeof wishFields>>,
 ): Pick<Prompt, 'mode' | 'collaboration' | 'experts' | 'limits'> {
   return {
     ...modeOf(model, wishes.mode ?? undefined),
@@ -225,7 +231,8 @@ function contentOf(content: unknown, at: number): string {
     .join('');
 }
 
-function read<T>(schema: z.ZodType<T>, value: unknown, path: readonly PropertyKey[] = []): T {
+/** Throws `request.invalid` naming the field. */
+export function read<T>(schema: z.ZodType<T>, value: unknown, path: readonly PropertyKey[] = []): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const [issue] = result.error.issues;

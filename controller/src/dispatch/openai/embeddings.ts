@@ -1,0 +1,50 @@
+import { FleetError } from '@fleetgate/shared/errors';
+import { MOST_EMBEDDED_TEXTS } from '@fleetgate/shared/protocol/job';
+import { z } from 'zod';
+
+import { VIRTUAL_MODELS } from '../model-target.js';
+import type { Prompt } from '../prompt.js';
+import { read, wishesOf, wishFields } from './schema.js';
+
+const text = z.string('expected text').min(1, 'expected some text');
+
+const embeddingsSchema = z.object({
+  model: z.string('expected the name of a model').min(1, 'expected the name of a model').max(200),
+  input: z.union(
+    [
+      text,
+      z
+        .array(text)
+        .min(1, 'expected at least one text')
+        .max(MOST_EMBEDDED_TEXTS, `expected at most ${MOST_EMBEDDED_TEXTS} texts`),
+    ],
+    `expected some text, or a list of 1 to ${MOST_EMBEDDED_TEXTS} texts`,
+  ),
+  encoding_format: z.enum(['float', 'base64'], 'expected float or base64').nullish(),
+  dimensions: z.null('only the model’s own dimensions are supported').optional(),
+  fleetgate: wishFields,
+});
+
+export interface EmbeddingsRequest {
+  readonly prompt: Prompt;
+  readonly format: 'float' | 'base64';
+}
+
+/** Body of POST /v1/embeddings. Throws `request.invalid` naming the field; unknown fields are ignored. */
+export function parseEmbeddings(body: unknown): EmbeddingsRequest {
+  const { model, input, encoding_format: format, fleetgate } = read(embeddingsSchema, body);
+  if (VIRTUAL_MODELS.has(model)) {
+    const what = `model: vectors of different experts cannot be compared: expected one expert or variant, not ${model}`;
+    throw new FleetError('request.invalid', what, { context: { param: 'model' } });
+  }
+  return {
+    prompt: {
+      endpoint: '/v1/embeddings',
+      model,
+      ...wishesOf(model, fleetgate ?? {}),
+      input: { kind: 'embed', texts: typeof input === 'string' ? [input] : input },
+      sampling: { maxTokens: 1, temperature: 0, topP: 1, stop: [] },
+    },
+    format: format ?? 'float',
+  };
+}
