@@ -224,6 +224,11 @@ describe('Dispatcher', () => {
       attempts: [{ outcome: 'device.lost' }, { outcome: 'engine.crashed' }, { outcome: 'succeeded' }],
     });
     expect(dispatcher.stats).toMatchObject({ retried: 2, takenOver: 2, succeeded: 1, failed: 0 });
+    // The lost device is back and says what it has spent.
+    first.done('cancelled', { promptTokens: 1, outputTokens: 1, energyJ: 2 });
+    await settle();
+    const late = await ledger.get(request.id);
+    expect(late?.actual).toMatchObject({ promptTokens: 26, outputTokens: 6, energyJ: 3 });
     // Neither a prompt nor a whole answer: nothing to learn costs or lengths from.
     expect([costs.observed.length, workloads.answerFactor(classId('any'))]).toEqual([learned, lengths]);
   });

@@ -239,8 +239,12 @@ export class Dispatcher {
 
   /** Energy was spent also where no answer came of it. */
   #onUsage({ request }: JobRun, usage: JobUsage): void {
-    const endedAt = request.record.endedAtMs ?? this.#parts.clock.now();
-    request.record = { ...request.record, actual: actualCost(usage, request, endedAt) };
+    const { actual, endedAtMs } = request.record;
+    const endedAt = endedAtMs ?? this.#parts.clock.now();
+    // What another device has answered keeps its own figures.
+    const isOver = request.ended && actual !== null;
+    const sum = isOver ? { ...actual, energyJ: actual.energyJ + usage.energyJ } : actualCost(usage, request, endedAt);
+    request.record = { ...request.record, actual: sum };
     if (request.ended) this.#parts.ledger.put(request.record);
   }
 

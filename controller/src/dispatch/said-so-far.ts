@@ -1,5 +1,5 @@
 import type { VariantId } from '@fleetgate/shared/ids';
-import type { BegunAnswer, JobOut } from '@fleetgate/shared/protocol/job';
+import { type BegunAnswer, type JobOut, MOST_TOKEN_IDS } from '@fleetgate/shared/protocol/job';
 
 import { neededAbilities, type Prompt } from './prompt.js';
 
@@ -30,7 +30,9 @@ export class SaidSoFar {
     this.#variantId = variantId;
     this.#text += text;
     this.#tokens += tokens;
-    if (ids !== undefined) this.#ids?.push(...ids);
+    if (this.#ids === undefined || ids === undefined) return;
+    if (this.#ids.length + ids.length > MOST_TOKEN_IDS) this.#ids = undefined;
+    else for (const id of ids) this.#ids.push(id);
   }
 
   /** For a device that goes on with `variantId`: token for token where it is the same model, else from the text. */

@@ -60,7 +60,9 @@ const jobBase = {
   classId: classIdSchema.optional(),
 };
 
-const tokenIdsSchema = z.array(z.number().int().nonnegative()).max(131_072);
+/** Tokens of one answer: `sampling.maxTokens` at most. */
+export const MOST_TOKEN_IDS = 131_072;
+const tokenIdsSchema = z.array(z.number().int().nonnegative()).max(MOST_TOKEN_IDS);
 
 /** An answer that another device began and cannot end. */
 export const begunAnswerSchema = z.object({
