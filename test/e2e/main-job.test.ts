@@ -104,6 +104,7 @@ describe('the main job, end to end, on real models', () => {
       sure: expect.any(Boolean),
       kind: expect.stringMatching(/^(loop|list)$/),
     });
+    expect(choice?.finish_reason).toBe('stop');
     const told = choice?.logprobs?.content ?? [];
     expect(told.map(({ token }) => token).join('')).toBe(choice?.message.content);
     expect(told).toHaveLength(parsed.usage?.completion_tokens ?? -1);

@@ -13,6 +13,8 @@ const MOST_CHARACTERS = 256 * 1024;
 const MOST_REPEATS = 64 * 1024;
 /** Of one repetition; llama.cpp refuses it from here on, before it writes anything out. */
 const LLAMA_MOST_REPEATS = 2000;
+/** What node-llama-cpp puts after a schema's value, to stop there by itself: with others it goes on to the last token. */
+const SCHEMA_END = String.raw` "\n\n\n\n" [\n]*`;
 const COUNTS: ReadonlySet<string> = new Set(['minItems', 'maxItems', 'minLength', 'maxLength']);
 
 /** Throws `request.invalid` for more alternatives than an answer tells. */
@@ -55,7 +57,7 @@ export async function grammarText(grammar: Grammar, llama: () => Promise<Llama> 
   const { LlamaJsonSchemaGrammar } = await import('node-llama-cpp');
   const runtime = await llama();
   try {
-    return new LlamaJsonSchemaGrammar(runtime, grammar.schema as never).grammar;
+    return new LlamaJsonSchemaGrammar(runtime, grammar.schema as never).grammar.replace(SCHEMA_END, '');
   } catch (cause) {
     throw new FleetError('request.invalid', `schema: it cannot be turned into a grammar: ${messageOf(cause)}`, {
       cause,
