@@ -63,8 +63,7 @@ export class AnswerText {
     const text = all.slice(this.#known);
     this.#known -= all.length - text.length;
     if (text === '') return;
-    if (this.#tellIds) this.#onText(text, this.#unsentTokens, this.#unsentIds);
-    else this.#onText(text, this.#unsentTokens);
+    this.#onText(text, this.#unsentTokens, this.#tellIds ? this.#unsentIds : undefined);
     this.#unsentTokens = 0;
     this.#unsentIds = [];
   }

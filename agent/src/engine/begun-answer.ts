@@ -1,7 +1,8 @@
 import { FleetError } from '@fleetgate/shared/errors';
 
 import type { AnswerText } from './answer-text.js';
-import type { GenerateExtras } from './engine.js';
+import type { GenerateExtras, GenerateResult } from './engine.js';
+import { nothingAnswered } from './model-host.js';
 import type { TokenText } from './token-text.js';
 
 /** What an engine needs to go on with an answer that another one began. */
@@ -69,4 +70,16 @@ export function textAfter<Token>(
     characters,
   );
   return text;
+}
+
+/** The end of an answer that was at its end where it was begun; undefined where something is left to say. */
+export function endedBefore<Token>(
+  answer: AnswerText,
+  text: TokenText<Token>,
+  room: number,
+  promptTokens: number,
+): GenerateResult | undefined {
+  if (!answer.stopped && room > 0) return undefined;
+  answer.flush(text.flush());
+  return { ...nothingAnswered(), finishReason: answer.stopped ? 'stop' : 'length', promptTokens };
 }

@@ -4,7 +4,7 @@ import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { AnswerText } from './answer-text.js';
-import { continuationOf, piecesToEvaluate, textAfter } from './begun-answer.js';
+import { continuationOf, endedBefore, piecesToEvaluate, textAfter } from './begun-answer.js';
 import type {
   EmbedResult,
   EngineModel,
@@ -117,11 +117,13 @@ export class LlamaModelHost implements ModelHost {
       const stops = [...sampling.stop, ...this.model.stop, ...stop];
       const answer = new AnswerText(stops, input.kind, onText, { tellIds, isBegun: !begun.isExact });
       const text = textAfter(prompt, begun, answer, (before) => this.#textAfter(before));
+      const room = Math.min(sampling.maxTokens - begun.tokens.length, this.model.contextTokens - tokens.length);
+      const ended = endedBefore(answer, text, room, tokens.length);
+      if (ended !== undefined) return { ...ended, resumedTokens: begun.tokens.length };
       const startedAt = performance.now();
       const pieces = piecesToEvaluate(prompt, begun, reusedTokens, sampling.temperature === 0);
       const last = await this.#prefillAll(sequence, pieces, signal);
       if (last === undefined) return nothingAnswered();
-      const room = Math.min(sampling.maxTokens - begun.tokens.length, this.model.contextTokens - tokens.length);
       let firstAt: number | undefined;
       const output: Token[] = [];
       let finishReason: GenerateResult['finishReason'] = 'stop';
@@ -130,9 +132,7 @@ export class LlamaModelHost implements ModelHost {
         ...{ temperature, topP, topK: 0, minP: 0, seed },
         ...(grammar === undefined ? {} : { grammarEvaluationState: grammar }),
       };
-      if (answer.stopped || room <= 0) finishReason = answer.stopped ? 'stop' : 'length';
-      const rest = answer.stopped || room <= 0 ? [] : sequence.evaluate([...last], options);
-      for await (const token of rest) {
+      for await (const token of sequence.evaluate([...last], options)) {
         firstAt ??= performance.now();
         this.#onProgress();
         if (signal.aborted) {

@@ -5,7 +5,7 @@ import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { LlamaLibrary } from '../native/llama-library.js';
 import { AnswerText } from './answer-text.js';
-import { type Continuation, continuationOf, piecesToEvaluate, textAfter } from './begun-answer.js';
+import { type Continuation, continuationOf, endedBefore, piecesToEvaluate, textAfter } from './begun-answer.js';
 import type {
   EmbedResult,
   EngineModel,
@@ -146,10 +146,8 @@ export class SlabModelHost implements ModelHost {
     const before = this.#figures.total;
     const startedAt = performance.now();
     const room = Math.min(sampling.maxTokens - begun.tokens.length, this.model.contextTokens - prompt.length);
-    if (answer.stopped || room <= 0) {
-      answer.flush(text.flush());
-      return { ...nothingAnswered(), finishReason: answer.stopped ? 'stop' : 'length', promptTokens: prompt.length };
-    }
+    const ended = endedBefore(answer, text, room, prompt.length);
+    if (ended !== undefined) return ended;
     const pick = (): number => picker.pick();
     const mask = await this.#sequences.takeMask(sequence, prompt, signal);
     const reusedTokens = sequence.held.length;

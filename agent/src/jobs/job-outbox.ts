@@ -1,7 +1,7 @@
 import type { Clock } from '@fleetgate/shared/clock';
 import { isFleetError } from '@fleetgate/shared/errors';
 import type { JobId } from '@fleetgate/shared/ids';
-import type { JobOut } from '@fleetgate/shared/protocol/job';
+import { isJobEnd, type JobOut } from '@fleetgate/shared/protocol/job';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 /** A job whose controller has not heard of us for this long was given to another device. */
@@ -53,7 +53,7 @@ export class JobOutbox {
 
   push(jobId: JobId, out: JobOut): void {
     if (this.#given.has(jobId)) {
-      if (isEnd(out)) this.#given.delete(jobId);
+      if (isJobEnd(out)) this.#given.delete(jobId);
       return;
     }
     const size = sizeOf(out);
@@ -110,7 +110,7 @@ export class JobOutbox {
   }
 
   #giveUp(): void {
-    const ended = new Set(this.#entries.filter(({ out }) => isEnd(out)).map(({ jobId }) => jobId));
+    const ended = new Set(this.#entries.filter(({ out }) => isJobEnd(out)).map(({ jobId }) => jobId));
     for (const { jobId } of this.#entries) if (!ended.has(jobId)) this.#given.add(jobId);
     this.#entries = [];
     this.#bytes = 0;
@@ -141,8 +141,4 @@ function sizeOf(out: JobOut): number {
 
 function sizeOfAll(top: readonly { readonly text: string }[]): number {
   return top.reduce((sum, { text }) => sum + 40 + text.length * 3, 0);
-}
-
-function isEnd({ kind }: JobOut): boolean {
-  return kind === 'done' || kind === 'scored' || kind === 'embedded' || kind === 'failed';
 }

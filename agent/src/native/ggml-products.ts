@@ -1,4 +1,4 @@
-import { DATA_AT } from './ggml-layout.js';
+import { cpuFunctions } from './cpu-backend.js';
 import type { Koffi } from './llama-structs.js';
 
 type Library = ReturnType<Koffi['load']>;
@@ -39,6 +39,7 @@ export function columnProducts(koffi: Koffi, base: Library, ggml: Library): Colu
   const initParams = koffi.struct('ggml_init_params', { mem_size: 'size_t', mem_buffer: 'void *', no_alloc: 'bool' });
   const init = base.func('ggml_init', 'uint64_t', [initParams]);
   const end = base.func('void ggml_free(uint64_t)');
+  const dataOf = base.func('uint64_t ggml_get_data(uint64_t)');
   const newTensor = base.func('uint64_t ggml_new_tensor_1d(uint64_t, int, int64_t)');
   const multiply = base.func('uint64_t ggml_mul_mat(uint64_t, uint64_t, uint64_t)');
   const newGraph = base.func('uint64_t ggml_new_graph_custom(uint64_t, size_t, bool)');
@@ -64,12 +65,7 @@ export function columnProducts(koffi: Koffi, base: Library, ggml: Library): Colu
       const output = multiply(context, matrix, input) as number;
       const graph = newGraph(context, NODES, false) as number;
       expand(graph, output);
-      const dataOf = (tensor: number): number => {
-        const pointer = new BigUint64Array(1);
-        copy(pointer, tensor + DATA_AT, pointer.byteLength);
-        return Number(pointer[0]);
-      };
-      const [from, to] = [dataOf(input), dataOf(output)];
+      const [from, to] = [dataOf(input) as number, dataOf(output) as number];
       const product = new Float32Array(rows);
       return {
         of: (column) => {
@@ -86,15 +82,13 @@ export function columnProducts(koffi: Koffi, base: Library, ggml: Library): Colu
 
 /** The processor's backend with one thread, made once; 0 where it cannot be had. */
 function singleThreaded(koffi: Koffi, base: Library, ggml: Library): () => number {
-  const registered = ggml.func('uint64_t ggml_backend_reg_by_name(const char *)');
-  const functionOf = base.func('uint64_t ggml_backend_reg_get_proc_address(uint64_t, const char *)');
+  const functionOf = cpuFunctions(base, ggml);
   const start = ggml.func('uint64_t ggml_backend_init_by_name(const char *, const char *)');
   const setThreads = koffi.proto('void fleetgate_set_n_threads(uint64_t backend, int threads)');
   let backend: number | undefined;
   return () => {
     if (backend !== undefined) return backend;
-    const cpu = Number(registered('CPU'));
-    const set = cpu === 0 ? 0n : BigInt(functionOf(cpu, 'ggml_backend_set_n_threads') as number | bigint);
+    const set = functionOf('ggml_backend_set_n_threads');
     backend = set === 0n ? 0 : Number(start('CPU', null));
     if (backend !== 0) koffi.call(set, setThreads, backend, 1);
     return backend;

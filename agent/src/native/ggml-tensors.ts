@@ -1,5 +1,12 @@
-import { BUFFER_AT, DATA_AT, SIZES_AT, SOURCES_AT, STRIDES_AT, TENSOR_BYTES } from './ggml-layout.js';
 import type { Address, LlamaLibrary } from './llama-library.js';
+
+/** Bytes of `struct ggml_tensor`, and where its parts lie (ggml 0.25.1: checked through the library's version). */
+const TENSOR_BYTES = 336;
+const BUFFER_AT = 8;
+const SIZES_AT = 16;
+const STRIDES_AT = 48;
+const SOURCES_AT = 152;
+const DATA_AT = 248;
 
 export interface Matrix {
   readonly tensor: Address;

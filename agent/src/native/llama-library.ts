@@ -4,6 +4,7 @@ import { join } from 'node:path';
 
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 
+import { cpuFunctions } from './cpu-backend.js';
 import { type ColumnProducts, columnProducts } from './ggml-products.js';
 import { layoutFault } from './llama-layout.js';
 import { type Batch, type ContextParams, defineStructs, type ModelParams, type Koffi } from './llama-structs.js';
@@ -234,21 +235,15 @@ function unavailable(reason: string, cause?: unknown): FleetError {
   });
 }
 
-/** The CPU backend is chosen by processor when it is loaded: its functions are asked for by name. */
 function threadpools(
   koffi: Koffi,
   { base, ggml, llama }: Record<'base' | 'ggml' | 'llama', ReturnType<Koffi['load']>>,
 ): Pick<LlamaLibrary, 'threadsFor' | 'threadsFree'> {
-  const backend = ggml.func('uint64_t ggml_backend_reg_by_name(const char *)');
-  const functionOf = base.func('uint64_t ggml_backend_reg_get_proc_address(uint64_t, const char *)');
+  const called = cpuFunctions(base, ggml);
   const fill = base.func('void ggml_threadpool_params_init(_Inout_ void *, int)');
   const attach = llama.func('void llama_attach_threadpool(uint64_t, uint64_t, uint64_t)');
   const make = koffi.proto('uint64_t fleetgate_threadpool_new(void *params)');
   const end = koffi.proto('void fleetgate_threadpool_free(uint64_t threads)');
-  const called = (name: string): bigint => {
-    const cpu = Number(backend('CPU'));
-    return cpu === 0 ? 0n : BigInt(functionOf(cpu, name) as number | bigint);
-  };
   return {
     threadsFor: (context, threads) => {
       const create = called('ggml_threadpool_new');

@@ -133,6 +133,7 @@ export class SlabReads {
     for (const chunk of chunked(read)) {
       if (this.#ring.isFull) {
         this.publish();
+        this.poll();
         this.#waitUntil(() => !this.#ring.isFull);
       }
       this.#readings.queued(this.#ring.put(chunk), { slab, projection: read.projection, bytes: chunk.bytes });
@@ -183,7 +184,6 @@ export class SlabReads {
   }
 
   #waitUntil(isDone: () => boolean): void {
-    this.poll();
     const before = this.#readings.bytesRead;
     const startedAt = performance.now();
     let [movedAt, toldAt] = [startedAt, startedAt];

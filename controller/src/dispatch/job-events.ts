@@ -1,4 +1,4 @@
-import type { JobOut } from '@fleetgate/shared/protocol/job';
+import { isJobEnd, type JobOut } from '@fleetgate/shared/protocol/job';
 
 /** Messages that may be held while an earlier one is missing. */
 const MAX_HELD = 256;
@@ -44,14 +44,10 @@ export class JobEvents {
     for (let next: JobOut | undefined = out; next !== undefined && !this.#ended; next = this.#held.get(this.#next)) {
       this.#held.delete(next.seq);
       this.#next = next.seq + 1;
-      this.#ended = isEnd(next);
+      this.#ended = isJobEnd(next);
       deliver.push(next);
     }
     if (this.#ended) this.#held.clear();
     return { deliver, ignored: undefined };
   }
-}
-
-function isEnd({ kind }: JobOut): boolean {
-  return kind === 'done' || kind === 'scored' || kind === 'embedded' || kind === 'failed';
 }

@@ -243,6 +243,11 @@ export const jobOutSchema = z.discriminatedUnion('kind', [
 ]);
 export type JobOut = z.infer<typeof jobOutSchema>;
 
+/** Whether it is the last message of its job. */
+export function isJobEnd({ kind }: JobOut): boolean {
+  return kind === 'done' || kind === 'scored' || kind === 'embedded' || kind === 'failed';
+}
+
 /** Controller to agent: the token chosen for `step` of a `mix` job. Any other step than the one that waits is ignored. */
 export const jobNextSchema = z.object({
   v: versionSchema,

@@ -1,7 +1,8 @@
-import { FleetError } from '@fleetgate/shared/errors';
 import { type Grammar, MOST_SCHEMA_DEPTH, schemaDepth } from '@fleetgate/shared/protocol/grammar';
 import { MOST_TOP_LOG_PROBS } from '@fleetgate/shared/protocol/job';
 import { z } from 'zod';
+
+import { invalid } from './invalid-field.js';
 
 /** `logprobs` of /v1/completions counts alternatives; OpenAI's own bound. */
 const MOST_COMPLETION_LOG_PROBS = 5;
@@ -76,8 +77,4 @@ export function topLogProbsOf({
 
 function topRange(): string {
   return `expected 0 to ${MOST_TOP_LOG_PROBS}`;
-}
-
-function invalid(param: string, what: string): FleetError {
-  return new FleetError('request.invalid', `${param}: ${what}`, { context: { param } });
 }

@@ -6,7 +6,7 @@ import type { FastifyReply } from 'fastify';
 import { Collaborator } from '../collaboration/collaborator.js';
 import { choiceHeaders } from './answers.js';
 import { parseEmbeddings } from './embeddings.js';
-import { clientGone } from './respond.js';
+import { clientGone, processingTime } from './respond.js';
 import { CLOCK } from './tokens.js';
 
 /** Texts as vectors, as OpenAI's API has it. */
@@ -21,7 +21,6 @@ export class EmbeddingsController {
   @HttpCode(200)
   async embed(@Body() body: unknown, @Res() reply: FastifyReply): Promise<void> {
     const { prompt, format } = parseEmbeddings(body);
-    const startedAt = this.clock.now();
     const dispatched = this.collaborator.accept(prompt, clientGone(reply));
     void reply.header('x-request-id', dispatched.id);
     const vectors: string[] = [];
@@ -32,26 +31,21 @@ export class EmbeddingsController {
       if (event.kind !== 'embedded') continue;
       const { choice, usage } = event;
       const { promptTokens, energyJ, energySource } = usage;
-      await reply
-        .headers({
-          ...choiceHeaders(choice),
-          'openai-processing-ms': String(Math.round(this.clock.now() - startedAt)),
-        })
-        .send({
-          object: 'list',
-          data: vectors.map((vector, index) => ({
-            object: 'embedding',
-            index,
-            embedding: format === 'base64' ? vector : numbersOf(vector),
-          })),
-          model: choice.variantId,
-          usage: {
-            prompt_tokens: promptTokens,
-            total_tokens: promptTokens,
-            energy_joules: dispatched.record().actual?.energyJ ?? energyJ,
-            energy_source: energySource,
-          },
-        });
+      await reply.headers({ ...choiceHeaders(choice), ...processingTime(this.clock, dispatched) }).send({
+        object: 'list',
+        data: vectors.map((vector, index) => ({
+          object: 'embedding',
+          index,
+          embedding: format === 'base64' ? vector : numbersOf(vector),
+        })),
+        model: choice.variantId,
+        usage: {
+          prompt_tokens: promptTokens,
+          total_tokens: promptTokens,
+          energy_joules: dispatched.record().actual?.energyJ ?? energyJ,
+          energy_source: energySource,
+        },
+      });
     }
   }
 }

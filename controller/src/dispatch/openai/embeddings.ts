@@ -1,15 +1,15 @@
-import { FleetError } from '@fleetgate/shared/errors';
 import { MOST_EMBEDDED_TEXTS } from '@fleetgate/shared/protocol/job';
 import { z } from 'zod';
 
 import { VIRTUAL_MODELS } from '../model-target.js';
 import type { Prompt } from '../prompt.js';
-import { read, wishesOf, wishFields } from './schema.js';
+import { invalid } from './invalid-field.js';
+import { modelField, read, wishesOf, wishFields } from './schema.js';
 
 const text = z.string('expected text').min(1, 'expected some text');
 
 const embeddingsSchema = z.object({
-  model: z.string('expected the name of a model').min(1, 'expected the name of a model').max(200),
+  model: modelField,
   input: z.union(
     [
       text,
@@ -34,8 +34,8 @@ export interface EmbeddingsRequest {
 export function parseEmbeddings(body: unknown): EmbeddingsRequest {
   const { model, input, encoding_format: format, fleetgate } = read(embeddingsSchema, body);
   if (VIRTUAL_MODELS.has(model)) {
-    const what = `model: vectors of different experts cannot be compared: expected one expert or variant, not ${model}`;
-    throw new FleetError('request.invalid', what, { context: { param: 'model' } });
+    const what = `vectors of different experts cannot be compared: expected one expert or variant, not ${model}`;
+    throw invalid('model', what);
   }
   return {
     prompt: {

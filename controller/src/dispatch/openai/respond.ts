@@ -136,7 +136,8 @@ function headersOf(reply: FastifyReply): Record<string, number | string | string
   return headers;
 }
 
-function processingTime(clock: Clock, dispatched: DispatchedRequest): Readonly<Record<string, string>> {
+/** How long the request has taken so far, as a header. */
+export function processingTime(clock: Clock, dispatched: DispatchedRequest): Readonly<Record<string, string>> {
   const since = dispatched.record().receivedAtMs;
   return { 'openai-processing-ms': String(Math.round(clock.now() - since)) };
 }

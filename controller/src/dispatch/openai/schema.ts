@@ -1,4 +1,3 @@
-import { FleetError } from '@fleetgate/shared/errors';
 import type { ChatMessage, Sampling } from '@fleetgate/shared/protocol/job';
 import { joules, milliseconds } from '@fleetgate/shared/units/quantity';
 import { z } from 'zod';
@@ -6,6 +5,7 @@ import { z } from 'zod';
 import { collaborationOf, VIRTUAL_MODELS } from '../model-target.js';
 import { COLLABORATIONS, MODES, neededAbilities, type Prompt, type PromptInput } from '../prompt.js';
 import { chatLogProbs, completionLogProbs, formFields, grammarOf, topLogProbsOf } from './answer-form.js';
+import { invalid } from './invalid-field.js';
 
 /** Longest answer when a chat client names no limit, tokens; a device's time is not the client's to leave open. */
 const DEFAULT_CHAT_TOKENS = 512;
@@ -26,7 +26,7 @@ export interface ParsedRequest {
   readonly explain: boolean;
 }
 
-const model = z.string('expected the name of a model').min(1, 'expected the name of a model').max(200);
+export const modelField = z.string('expected the name of a model').min(1, 'expected the name of a model').max(200);
 const text = z.string('expected text');
 const limit = z.number().int().min(1, 'expected at least 1').nullish();
 
@@ -58,7 +58,7 @@ export const wishFields = z
   .nullish();
 
 const shared = {
-  model,
+  model: modelField,
   max_tokens: limit,
   temperature: z.number().min(0, 'expected 0 to 2').max(2, 'expected 0 to 2').nullish(),
   top_p: z.number().min(0, 'expected 0 to 1').max(1, 'expected 0 to 1').nullish(),
@@ -103,7 +103,7 @@ const completionSchema = z.object({
 });
 
 const scoreSchema = z.object({
-  model,
+  model: modelField,
   prompt: text,
   completion: text.min(1, 'expected some text'),
   fleetgate: wishFields,
@@ -238,8 +238,4 @@ export function read<T>(schema: z.ZodType<T>, value: unknown, path: readonly Pro
   const [issue] = result.error.issues;
   const param = [...path, ...(issue?.path ?? [])].map(String).join('.');
   throw invalid(param === '' ? null : param, issue?.message ?? 'not understood');
-}
-
-function invalid(param: string | null, what: string): FleetError {
-  return new FleetError('request.invalid', `${param ?? 'the body'}: ${what}`, { context: { param } });
 }
