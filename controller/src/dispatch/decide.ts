@@ -29,7 +29,7 @@ export function decide(facts: DispatchFacts, model: string): Decision {
     chosenBy(select(candidates.map(offTrial), prices), planId) ?? {
       kind: 'refused',
       selection,
-      error: refusalFor(candidates, facts.limits, model),
+      error: refusalFor(candidates, facts, model),
     }
   );
 }

@@ -1,15 +1,28 @@
 import { FleetError } from '@fleetgate/shared/errors';
+import type { EngineAbility } from '@fleetgate/shared/protocol/twin';
 import type { Joules, Milliseconds } from '@fleetgate/shared/units/quantity';
 
-import type { Candidate, Exclusion } from './candidates.js';
+import type { Candidate, DispatchFacts, Exclusion } from './candidates.js';
 import { VIRTUAL_MODELS } from './model-target.js';
-import type { Prompt, PromptLimits } from './prompt.js';
+import type { Prompt } from './prompt.js';
+
+/** The field of a request that asks for what an engine has to be able to do. */
+const FIELD_OF: Readonly<Record<EngineAbility, string | null>> = {
+  grammar: 'response_format',
+  'log-probs': 'logprobs',
+  embeddings: 'input',
+  resume: null,
+};
 
 /**
  * Why nothing can be chosen, as the error a client gets. Prefers the reason that passes by itself soonest: a full
  * queue, then a model that is loading, then budgets, then devices that are away.
  */
-export function refusalFor(candidates: readonly Candidate[], limits: PromptLimits, model: string): FleetError {
+export function refusalFor(
+  candidates: readonly Candidate[],
+  { limits, abilities }: Pick<DispatchFacts, 'limits' | 'abilities'>,
+  model: string,
+): FleetError {
   const asked = candidates.filter(({ excluded }) => excluded !== 'not-asked-for');
   const by = (...reasons: readonly Exclusion[]): readonly Candidate[] =>
     asked.filter(({ excluded }) => excluded !== undefined && reasons.includes(excluded));
@@ -63,10 +76,10 @@ export function refusalFor(candidates: readonly Candidate[], limits: PromptLimit
   if (by('engine-cannot').length > 0) {
     return new FleetError(
       'request.invalid',
-      `no device that serves ${model} can answer so: its engine keeps to no grammar, or tells no log-probabilities`,
+      `no device that serves ${model} has an engine that can do what is asked: ${abilities.join(', ')}`,
       {
-        hint: 'leave response_format, grammar and logprobs out, or ask for another model; older agents cannot either',
-        context: { param: 'response_format' },
+        hint: 'leave it out, or ask for another model; agents older than the controller cannot either',
+        context: { param: abilities[0] === undefined ? null : FIELD_OF[abilities[0]] },
       },
     );
   }

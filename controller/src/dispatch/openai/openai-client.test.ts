@@ -239,7 +239,12 @@ describe('the openai client', () => {
       expect([error.status, error.param]).toEqual([400, param]);
     }
     fleet.put(aDevice('jetson', ['math-q8_0', 'code-q8_0']));
-    expect((await refusal(client.embeddings.create({ model: 'math', input: 'a' }))).status).toBe(400);
+    const cannot = await refusal(client.embeddings.create({ model: 'math', input: 'a' }));
+    expect([cannot.status, cannot.param, cannot.message]).toEqual([
+      400,
+      'input',
+      expect.stringContaining('embeddings'),
+    ]);
   });
 
   it('has an answer kept to a form, by a device that can, and is refused where none can', async () => {
