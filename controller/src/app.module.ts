@@ -15,6 +15,7 @@ import { ExpertAdditions } from './catalogue/expert-additions.js';
 import { VariantAdditions } from './catalogue/variant-additions.js';
 import { ExpertRegistry } from './catalogue/expert-registry.js';
 import type { ControllerParts } from './compose.js';
+import { BudgetControl } from './dispatch/control/budget-control.js';
 import { dispatchModule, MAX_BODY_BYTES, readJsonBodies } from './dispatch/dispatch.module.js';
 import { EnrolmentController, FleetAddress } from './enrolment/enrolment.controller.js';
 import { Enrolment } from './enrolment/enrolment.js';
@@ -118,6 +119,7 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
       { provide: FleetAddress, useValue: parts.address },
       { provide: Fleet, useValue: parts.fleet },
       { provide: Planner, useValue: parts.planner },
+      { provide: BudgetControl, useValue: parts.control },
       { provide: LiveFeed, useValue: parts.feed },
       { provide: Metrics, useValue: parts.metrics },
       { provide: BOARDS, useValue: parts.boards },

@@ -15,6 +15,7 @@ import { type OpenCatalogue, openCatalogue } from './catalogue/disk-catalogue.js
 import { expertSchemaOfDatabase, SqliteExpertStore } from './catalogue/sqlite-expert-store.js';
 import { databasePath } from './config/config.js';
 import { COLLABORATION_DEFAULTS, Collaborator } from './dispatch/collaboration/collaborator.js';
+import type { BudgetControl } from './dispatch/control/budget-control.js';
 import { DISPATCH_DEFAULTS } from './dispatch/dispatch-config.js';
 import type { DispatchPolicy } from './dispatch/dispatch-policy.js';
 import { Dispatcher } from './dispatch/dispatcher.js';
@@ -37,6 +38,7 @@ import { openClasses } from './kept-classes.js';
 import { openCosts } from './kept-costs.js';
 import { openLearning } from './kept-learning.js';
 import { type OpenBroker, openBroker } from './open-broker.js';
+import { openControl } from './open-control.js';
 import { openSteering, openTrials, type TrialSets } from './open-trials.js';
 import { Demand } from './planning/demand.js';
 import { type PlanRecord, poweredOn } from './planning/plan-record.js';
@@ -72,6 +74,7 @@ export interface ControllerParts extends OpenCatalogue, OpenBroker {
   readonly workloads: WorkloadEstimator;
   readonly learning: GateLearning;
   readonly steering: Steering;
+  readonly control: BudgetControl;
   readonly trials: ExpertTrials;
   readonly planner: Planner;
   readonly policy: () => DispatchPolicy | undefined;
@@ -136,6 +139,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   }));
   const policy = withTrials(planned, hosting);
   const ledger = openLedger(surroundings, database);
+  const control = await openControl(surroundings, { fleet, planner, policy });
   const dispatcher = new Dispatcher({
     ...planning,
     policy,
@@ -146,6 +150,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     log,
     evidence: learning,
     steering,
+    control,
     onDemand: (classId, score) => {
       demand.record(classId, clock.now());
       following.observe(score);
@@ -187,6 +192,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     workloads: kept.workloads,
     learning,
     steering,
+    control,
     trials,
     planner,
     policy,

@@ -1,15 +1,16 @@
-import type { Budgets, ClassBudget, PlanView } from '@fleetgate/shared/api/operations';
+import type { Budgets, BurnDownView, ClassBudget, PlanView } from '@fleetgate/shared/api/operations';
 import { FleetError, isFleetError } from '@fleetgate/shared/errors';
 import type { Command } from 'commander';
 
 import { ApiClient, type ConnectOptions, withConnection } from './api-client.js';
+import { type Bound, bound, given } from './budget-bounds.js';
+import { printBurnDown, registerUsage } from './budget-usage.js';
 import { printJson, printLine, printTable, showBytes } from './output.js';
 import { printOutcome } from './plan-outcome.js';
 
 interface BudgetOptions extends ConnectOptions {
   readonly json?: boolean;
 }
-type Bound = number | 'none';
 
 interface SetOptions extends BudgetOptions {
   readonly power?: Bound;
@@ -43,12 +44,15 @@ export function registerBudget(program: Command): void {
       .option('--replicas <n>', 'devices that must host a fitting variant', bound)
       .option('--weight <w>', 'weight of the class in the objective', bound),
   ).action(set);
+  registerUsage(budget);
 }
 
 async function show(options: BudgetOptions): Promise<void> {
-  const budgets = await new ApiClient(options).get<Budgets>('/api/v1/budgets');
-  if (options.json === true) printJson(budgets);
-  else print(budgets);
+  const client = new ApiClient(options);
+  const budgets = await client.get<Budgets>('/api/v1/budgets');
+  if (options.json === true) return printJson(budgets);
+  print(budgets);
+  printBurnDown(await client.get<BurnDownView>('/api/v1/budgets/burn-down'));
 }
 
 async function set(options: SetOptions): Promise<void> {
@@ -88,11 +92,6 @@ function withChanges(budgets: Budgets, options: SetOptions): object {
   return { ...budgets, ...fleet, classes: { ...budgets.classes, [name]: { ...budgets.classes[name], ...entry } } };
 }
 
-function given(values: Readonly<Record<string, Bound | undefined>>): object {
-  const named = Object.entries(values).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(named.map(([name, value]) => [name, value === 'none' ? null : value]));
-}
-
 function print(budgets: Budgets): void {
   const { fleetPowerW, maxVariants, moveBytes, defaultClass, classes } = budgets;
   printLine(`fleet power  ${fleetPowerW === null ? 'no bound' : `${fleetPowerW} W`}`);
@@ -114,19 +113,4 @@ function print(budgets: Budgets): void {
     ],
     rows,
   );
-}
-
-/**
- * Whether a number makes sense as a bound is for the controller to say. `none` stays a word: commander takes a null for an
- * option without a value.
- */
-function bound(text: string): Bound {
-  if (text === 'none') return text;
-  const value = Number(text);
-  if (text.trim() === '' || !Number.isFinite(value)) {
-    throw new FleetError('usage.invalid', `budget set: expected a number or none, got ${JSON.stringify(text)}`, {
-      hint: 'see `fleetgate budget set --help`',
-    });
-  }
-  return value;
 }

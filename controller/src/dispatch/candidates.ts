@@ -8,6 +8,7 @@ import { variantQuality } from '../catalogue/variant-quality.js';
 import type { Device, FleetSnapshot } from '../fleet/device.js';
 import type { GateScore } from '../gating/gate.js';
 import type { CostEstimate, CostEstimator } from '../telemetry/cost.js';
+import type { RequestControl } from './control/request-control.js';
 import type { DeviceLoad } from './device-load.js';
 import type { DispatchPolicy } from './dispatch-policy.js';
 import { isAskedFor, type ModelTarget } from './model-target.js';
@@ -29,9 +30,12 @@ export const EXCLUSIONS = [
   'cost-unknown',
   'over-energy-budget',
   'over-latency-budget',
+  'battery-low',
+  'budget-spent',
   'queue-full',
   'wait-too-long',
   'on-trial',
+  'priced-out',
 ] as const;
 export type Exclusion = (typeof EXCLUSIONS)[number];
 
@@ -82,6 +86,8 @@ export interface DispatchFacts {
   /** Experts that are answered with only when they are asked for by name; absent: none. */
   readonly onTrial?: ReadonlySet<ExpertId> | undefined;
   readonly biasOf?: ((expert: ExpertId) => number) | undefined;
+  /** What budgets make the request pay and which have no room for it; absent: the plan's prices hold. */
+  readonly control?: RequestControl | undefined;
 }
 
 /** Assumed length of an answer where no gate predicts it, tokens. */
@@ -195,7 +201,7 @@ function assess(
       : facts.target.kind === 'any' && !quality.known
         ? 'quality-unknown'
         : (deviceFault(facts, variant, deviceId, device) ??
-          budgetFault(facts, cost, load, concurrency, wait) ??
+          budgetFault(facts, deviceId, cost, load, concurrency, wait) ??
           trialFault(facts, variant)),
   };
 }
@@ -235,6 +241,7 @@ function deviceFault(
 
 function budgetFault(
   facts: DispatchFacts,
+  deviceId: DeviceId,
   cost: CostEstimate | undefined,
   load: DeviceLoad | undefined,
   concurrency: number,
@@ -244,6 +251,8 @@ function budgetFault(
   const { energy, latency } = facts.limits;
   if (energy !== undefined && cost.energy > energy) return 'over-energy-budget';
   if (latency !== undefined && cost.latency > latency) return 'over-latency-budget';
+  if (facts.control?.isLow(deviceId) === true) return 'battery-low';
+  if (facts.control?.spent(deviceId, cost) !== undefined) return 'budget-spent';
   if (load !== undefined && load.occupied >= concurrency + facts.maxQueuedPerDevice) return 'queue-full';
   if (latency !== undefined && cost.latency + wait > latency) return 'wait-too-long';
   return undefined;

@@ -1,5 +1,6 @@
 import { FleetError } from '@fleetgate/shared/errors';
 
+import { withoutAdmission } from './control/request-control.js';
 import { decide, type Decision, fetchProgress } from './decide.js';
 import type { DispatcherParts } from './dispatcher-parts.js';
 import type { JobRuns } from './job-runs.js';
@@ -28,7 +29,8 @@ function decideFor(
   target: ModelTarget | undefined,
 ): Decision | FleetError {
   const { catalogue, config, costs, fleet, policy, workloads } = parts;
-  const { prompt, said, score } = request;
+  const { prompt, record, said, score } = request;
+  const control = parts.control?.forRequest(score?.classId, prompt.tenant);
   const active = policy();
   if (active === undefined || target === undefined) return noPlanError(prompt.model, fetchProgress(fleet.view));
   return decide(
@@ -48,6 +50,7 @@ function decideFor(
       maxQueuedPerDevice: config.maxQueuedPerDevice,
       tried: request.tried,
       unresponsive: runs.unresponsive(),
+      control: record.attempts.length === 0 ? control : withoutAdmission(control),
       ...leaningOf(parts.steering, request),
     },
     prompt.model,

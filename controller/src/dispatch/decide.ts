@@ -6,7 +6,7 @@ import type { FleetSnapshot } from '../fleet/device.js';
 import { type Candidate, candidatesFor, type DispatchFacts } from './candidates.js';
 import { refusalFor } from './refusal.js';
 import type { Choice } from './request-events.js';
-import { pricesFor, select, type Selection } from './select.js';
+import { plannedPrices, type Prices, pricesFor, select, type Selection, valueOf } from './select.js';
 
 export interface Chosen {
   readonly kind: 'chosen';
@@ -19,8 +19,9 @@ export type Decision = Chosen | { readonly kind: 'refused'; readonly selection: 
 
 /** Who answers a prompt for `model`, or why nobody can; the same facts give the same answer. */
 export function decide(facts: DispatchFacts, model: string): Decision {
-  const candidates = candidatesFor(facts);
-  const prices = pricesFor(facts.target.mode, facts.policy, facts.score?.classId);
+  const present = facts.control ?? plannedPrices(facts.policy, facts.score?.classId);
+  const candidates = candidatesFor(facts).map((candidate) => affordable(candidate, facts, present));
+  const prices = pricesFor(facts.target.mode, present);
   const selection = select(candidates, prices);
   const { planId } = facts.policy;
   // An expert that has yet to prove itself is better than no answer.
@@ -40,6 +41,16 @@ export function chosenBy(selection: Selection, planId: PlanId): Chosen | undefin
   if (first?.deviceId === undefined || first.cost === undefined) return undefined;
   const { expertId, variantId, deviceId, cost } = first;
   return { kind: 'chosen', selection, choice: { expertId, variantId, deviceId, planId }, predicted: cost.latency };
+}
+
+/**
+ * What costs more, at the present prices, than answering is worth is not done: drift-plus-penalty's rule of admission
+ * (docs/formulation.md). Whatever the mode, for budgets hold for all. Only what has a cost and no other fault is judged.
+ */
+function affordable(candidate: Candidate, { control }: DispatchFacts, present: Prices): Candidate {
+  if (control === undefined || candidate.excluded !== undefined) return candidate;
+  const value = valueOf(candidate, present) ?? 0;
+  return value + control.served < 0 ? { ...candidate, excluded: 'priced-out' } : candidate;
 }
 
 function offTrial(candidate: Candidate): Candidate {

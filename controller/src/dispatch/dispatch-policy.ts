@@ -2,6 +2,7 @@ import type { ClassId, DeviceId, PlanId, VariantId } from '@fleetgate/shared/ids
 import type { Joules, Milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { PlannedShares } from './balance.js';
+import type { ControlFacts } from './control/control-facts.js';
 
 /** What dispatch needs of the active plan; planning makes it. */
 export interface DispatchPolicy {
@@ -16,5 +17,7 @@ export interface DispatchPolicy {
   readonly qualityPerSecond: ReadonlyMap<ClassId, number>;
   /** Shares of each class's requests that the plan gives each expert; absent where it says nothing of them. */
   readonly shares?: PlannedShares;
+  /** What keeps the budgets while requests come; absent: the prices above do, as they are. */
+  readonly control?: ControlFacts;
   readonly limits: ReadonlyMap<ClassId, { readonly latencyMean: Milliseconds; readonly energy: Joules | undefined }>;
 }

@@ -10,6 +10,7 @@ import type { EvidenceSink } from '../gating/evidence-sink.js';
 import type { Gate, GateScore } from '../gating/gate.js';
 import type { CostEstimator } from '../telemetry/cost.js';
 import type { WorkloadEstimator } from '../telemetry/workload-model.js';
+import type { BudgetControl } from './control/budget-control.js';
 import type { DispatchConfig } from './dispatch-config.js';
 import type { DispatchPolicy } from './dispatch-policy.js';
 import type { ExpertLink } from './expert-link.js';
@@ -37,5 +38,7 @@ export interface DispatcherParts {
   readonly evidence?: EvidenceSink;
   /** How `auto` departs from the highest predicted value; undefined: it does not. */
   readonly steering?: Steering;
+  /** Keeps budgets while requests come; undefined: the plan's prices hold as they are. */
+  readonly control?: BudgetControl;
   readonly config: DispatchConfig;
 }

@@ -6,6 +6,7 @@ import { elapsed, milliseconds } from '@fleetgate/shared/units/quantity';
 import type { Subscription } from 'rxjs';
 
 import type { Device } from '../fleet/device.js';
+import { countAnswer, countJob, countRefusal } from './control/count-request.js';
 import type { Decision } from './decide.js';
 import { decideRequest } from './decide-request.js';
 import type { DispatcherParts } from './dispatcher-parts.js';
@@ -165,7 +166,10 @@ export class Dispatcher {
     if (decision instanceof FleetError) {
       this.#fail(request, lastError ?? decision);
     } else if (decision.kind === 'refused') {
-      if (attempts === 0) request.record = recordDecision(request.record, decision.selection);
+      if (attempts === 0) {
+        request.record = recordDecision(request.record, decision.selection);
+        countRefusal(this.#parts.control, request, decision.selection);
+      }
       this.#fail(request, lastError ?? decision.error);
     } else {
       this.#send(request, decision);
@@ -200,6 +204,7 @@ export class Dispatcher {
       tokenIds: canBeTakenOver(asked),
       begun: request.said.begunFor(variantId),
     });
+    countJob(this.#parts.control, request, selection, job.jobId);
     request.run = this.#runs.start(request, choice, predicted, job);
   }
 
@@ -214,8 +219,10 @@ export class Dispatcher {
     request.events.push({ kind: 'next', out });
   }
 
-  #onEnded({ request, choice }: JobRun, out: JobOut & { readonly kind: 'done' | 'scored' | 'embedded' }): void {
-    const { clock } = this.#parts;
+  #onEnded(run: JobRun, out: JobOut & { readonly kind: 'done' | 'scored' | 'embedded' }): void {
+    const { request, choice } = run;
+    const { clock, control } = this.#parts;
+    control?.settle(run.jobId, out.usage);
     const usage = asOneAnswer(out.usage);
     if (out.kind === 'done') learnFromAnswer(this.#parts, request, choice, out, clock.now());
     const finishReason = out.kind === 'done' && out.finishReason === 'length' ? 'length' : 'stop';
@@ -224,6 +231,7 @@ export class Dispatcher {
       actual: actualCost(usage, request, clock.now()),
       finishReason: out.kind === 'done' ? finishReason : null,
     };
+    countAnswer(control, request);
     const event = endOf(choice, finishReason, { ...out, usage });
     this.#end(request, 'succeeded', event);
   }
@@ -238,7 +246,8 @@ export class Dispatcher {
   }
 
   /** Energy was spent also where no answer came of it. */
-  #onUsage({ request }: JobRun, usage: JobUsage): void {
+  #onUsage({ jobId: job, request }: JobRun, usage: JobUsage): void {
+    this.#parts.control?.settle(job, usage);
     const { actual, endedAtMs } = request.record;
     const endedAt = endedAtMs ?? this.#parts.clock.now();
     // What another device has answered keeps its own figures.

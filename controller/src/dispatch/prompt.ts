@@ -44,6 +44,8 @@ export interface Prompt {
   readonly experts?: readonly string[];
   /** The request that several experts answer, where this is what one of them is asked. */
   readonly callOf?: RequestId;
+  /** Who it is asked for, where budgets tell tenants apart. */
+  readonly tenant?: string;
   readonly input: PromptInput;
   readonly sampling: Sampling;
   readonly limits: PromptLimits;

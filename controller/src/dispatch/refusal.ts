@@ -1,8 +1,10 @@
 import { FleetError } from '@fleetgate/shared/errors';
+import type { ClassId } from '@fleetgate/shared/ids';
 import type { EngineAbility } from '@fleetgate/shared/protocol/twin';
 import type { Joules, Milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { Candidate, DispatchFacts, Exclusion } from './candidates.js';
+import type { RequestControl } from './control/request-control.js';
 import { VIRTUAL_MODELS } from './model-target.js';
 import type { Prompt } from './prompt.js';
 
@@ -20,7 +22,7 @@ const FIELD_OF: Readonly<Record<EngineAbility, string | null>> = {
  */
 export function refusalFor(
   candidates: readonly Candidate[],
-  { limits, abilities }: Pick<DispatchFacts, 'limits' | 'abilities'>,
+  { limits, abilities, control, score }: Pick<DispatchFacts, 'limits' | 'abilities' | 'control' | 'score'>,
   model: string,
 ): FleetError {
   const asked = candidates.filter(({ excluded }) => excluded !== 'not-asked-for');
@@ -45,6 +47,8 @@ export function refusalFor(
   }
   const loading = by('not-resident').toSorted((a, b) => (b.progress ?? 0) - (a.progress ?? 0))[0];
   if (loading !== undefined) return loadingError(model, loading);
+  const priced = by('priced-out');
+  if (priced.length > 0) return pricedOutError(priced, control, score?.classId);
   const overEnergy = by('over-energy-budget');
   if (overEnergy.length > 0) {
     return new FleetError(
@@ -56,6 +60,8 @@ export function refusalFor(
       },
     );
   }
+  const spent = by('budget-spent');
+  if (spent.length > 0) return spentError(spent, control);
   const overLatency = by('over-latency-budget');
   if (overLatency.length > 0) {
     return new FleetError(
@@ -83,7 +89,14 @@ export function refusalFor(
       },
     );
   }
-  const away = by('device-offline', 'device-unresponsive', 'device-standby', 'engine-down', 'device-tried');
+  const away = by(
+    'battery-low',
+    'device-offline',
+    'device-unresponsive',
+    'device-standby',
+    'engine-down',
+    'device-tried',
+  );
   if (away.length > 0) {
     const reasons = [...new Set(away.map(({ deviceId, excluded }) => `${deviceId}: ${excluded}`))].sort();
     return new FleetError('dispatch.no-capacity', `no device can serve ${model} now (${reasons.join(', ')})`, {
@@ -92,6 +105,39 @@ export function refusalFor(
   }
   return new FleetError('dispatch.no-capacity', `the active plan places no expert that may answer ${model}`, {
     hint: 'ask for auto, or raise the budgets so that the plan has room for it',
+  });
+}
+
+/** Passes by itself: the price falls while nothing is asked. */
+function pricedOutError(
+  priced: readonly Candidate[],
+  control: RequestControl | undefined,
+  classId: ClassId | undefined,
+): FleetError {
+  const cheapest = priced.toSorted((a, b) => (a.cost?.energy ?? 0) - (b.cost?.energy ?? 0))[0];
+  const energyJ = cheapest?.cost?.energy ?? 0;
+  const { qualityPerJoule = 0, reliefPerS = 0, served = 0 } = control ?? {};
+  const missing = qualityPerJoule * energyJ - (cheapest?.quality ?? 0) - served;
+  const waitS = reliefPerS > 0 && energyJ > 0 ? missing / (reliefPerS * energyJ) : 1;
+  return new FleetError(
+    'dispatch.over-budget',
+    `the fleet's budgets leave no room for ${classId ?? 'this prompt'} now: ${Number(energyJ.toPrecision(3))} J cost more than an answer is worth`,
+    {
+      retryable: true,
+      hint: 'try again in a moment; fleetgate budget show tells which budget is used up, and what weight each class has',
+      context: { retryAfterMs: Math.max(1000, 1000 * waitS) },
+    },
+  );
+}
+
+/** Until the next window: trying again before does not help. */
+function spentError(spent: readonly Candidate[], control: RequestControl | undefined): FleetError {
+  const first = spent.find(({ deviceId, cost }) => deviceId !== undefined && cost !== undefined);
+  const budget =
+    first?.deviceId === undefined || first.cost === undefined ? undefined : control?.spent(first.deviceId, first.cost);
+  const until = budget === undefined ? '' : ` until ${new Date(budget.until).toISOString()}`;
+  return new FleetError('dispatch.over-budget', `the usage budget ${budget?.id ?? ''} is spent${until}`, {
+    hint: 'fleetgate budget show tells what is left of each budget',
   });
 }
 

@@ -53,13 +53,16 @@ export function openRecord(
 /** The record with the candidates of its next attempt, as they were before anything was sent. */
 export function recordDecision(record: RequestView, selection: Selection): RequestView {
   const chosen = selection.chosen?.candidate;
+  const { qualityPerJoule, qualityPerSecond } = selection.prices;
+  const prices = { perJoule: round(qualityPerJoule), perSecond: round(qualityPerSecond) };
   const candidates = selection.ranked
     .slice(0, MAX_CANDIDATES)
     .map((ranked) => viewOf(ranked, ranked === selection.chosen));
-  if (chosen === undefined) return { ...record, candidates };
+  if (chosen === undefined) return { ...record, candidates, prices };
   return {
     ...record,
     candidates,
+    prices,
     why: whyChosen(selection, record.attempts.length + 1, record.abstained),
     predicted:
       chosen.cost === undefined

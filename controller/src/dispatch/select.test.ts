@@ -15,7 +15,7 @@ import {
   type DeviceOptions,
 } from './dispatch-fixtures.js';
 import { resolveModel } from './model-target.js';
-import { ECO_FLOOR_PER_JOULE, pricesFor, select } from './select.js';
+import { ECO_FLOOR_PER_JOULE, plannedPrices, pricesFor, select } from './select.js';
 
 const catalogue = aCatalogue([anExpert('math'), anExpert('code'), anExpert('big')]);
 const NO_LIMITS = { energy: undefined, latency: undefined };
@@ -178,15 +178,15 @@ describe('select', () => {
   it('prices the modes apart', () => {
     const any = classId('any');
     const free = aPolicy([]);
-    expect(pricesFor('auto', free, any)).toEqual({ qualityPerJoule: 0, qualityPerSecond: 0 });
-    expect(pricesFor('eco', free, any).qualityPerJoule).toBe(ECO_FLOOR_PER_JOULE);
+    expect(pricesFor('auto', plannedPrices(free, any))).toEqual({ qualityPerJoule: 0, qualityPerSecond: 0 });
+    expect(pricesFor('eco', plannedPrices(free, any)).qualityPerJoule).toBe(ECO_FLOOR_PER_JOULE);
     const own = aPolicy([], { qualityPerJoule: 0.5, qualityPerJouleByClass: new Map([[any, 0.02]]) });
-    expect(pricesFor('auto', own, any).qualityPerJoule).toBe(0.02);
-    expect(pricesFor('auto', own, undefined).qualityPerJoule).toBe(0.5);
+    expect(pricesFor('auto', plannedPrices(own, any)).qualityPerJoule).toBe(0.02);
+    expect(pricesFor('auto', plannedPrices(own, undefined)).qualityPerJoule).toBe(0.5);
     const tight = aPolicy([], { qualityPerJoule: 0.01, qualityPerSecond: new Map([[any, 0.03]]) });
-    expect(pricesFor('eco', tight, any)).toEqual({ qualityPerJoule: 0.04, qualityPerSecond: 0.03 });
-    expect(pricesFor('fast', tight, any)).toEqual({ qualityPerJoule: 0.01, qualityPerSecond: 0.12 });
-    expect(pricesFor('best', tight, any)).toEqual({ qualityPerJoule: 0, qualityPerSecond: 0 });
+    expect(pricesFor('eco', plannedPrices(tight, any))).toEqual({ qualityPerJoule: 0.04, qualityPerSecond: 0.03 });
+    expect(pricesFor('fast', plannedPrices(tight, any))).toEqual({ qualityPerJoule: 0.01, qualityPerSecond: 0.12 });
+    expect(pricesFor('best', plannedPrices(tight, any))).toEqual({ qualityPerJoule: 0, qualityPerSecond: 0 });
   });
 });
 

@@ -1,6 +1,7 @@
-import type { ClassId } from '@fleetgate/shared/ids';
+import type { ClassId, DeviceId } from '@fleetgate/shared/ids';
 
 import type { Candidate } from './candidates.js';
+import type { Surcharge } from './control/request-control.js';
 import type { DispatchPolicy } from './dispatch-policy.js';
 import type { Exploring } from './explore.js';
 import type { Mode } from './prompt.js';
@@ -9,6 +10,8 @@ import type { Mode } from './prompt.js';
 export interface Prices {
   readonly qualityPerJoule: number;
   readonly qualityPerSecond: number;
+  /** What a device's own budgets add; absent: nothing. */
+  readonly surchargeOf?: ((device: DeviceId) => Surcharge) | undefined;
 }
 
 /**
@@ -21,28 +24,38 @@ export const ECO_FLOOR_PER_JOULE = 0.01;
 export const FAST_MULTIPLIER = 4;
 export const FAST_FLOOR_PER_SECOND = 0.05;
 
-/** Prices of a mode: those of the plan, with one of them raised (`eco`, `fast`), or none at all (`best`). */
-export function pricesFor(mode: Mode, policy: DispatchPolicy, classId: ClassId | undefined): Prices {
+/** The plan's dual prices for a class: what holds where nothing follows the budgets request by request. */
+export function plannedPrices(policy: DispatchPolicy, classId: ClassId | undefined): Prices {
   const ofClass = classId === undefined ? undefined : policy.qualityPerJouleByClass.get(classId);
   const qualityPerJoule = ofClass ?? policy.qualityPerJoule;
   const qualityPerSecond = (classId === undefined ? undefined : policy.qualityPerSecond.get(classId)) ?? 0;
+  return { qualityPerJoule, qualityPerSecond };
+}
+
+/** Prices of a mode: the present ones, with one of them raised (`eco`, `fast`), or none at all (`best`). */
+export function pricesFor(mode: Mode, present: Prices): Prices {
+  const { qualityPerJoule, qualityPerSecond } = present;
   switch (mode) {
     case 'auto':
-      return { qualityPerJoule, qualityPerSecond };
+      return present;
     case 'eco':
-      return { qualityPerJoule: Math.max(ECO_FLOOR_PER_JOULE, ECO_MULTIPLIER * qualityPerJoule), qualityPerSecond };
+      return { ...present, qualityPerJoule: Math.max(ECO_FLOOR_PER_JOULE, ECO_MULTIPLIER * qualityPerJoule) };
     case 'fast':
-      return { qualityPerJoule, qualityPerSecond: Math.max(FAST_FLOOR_PER_SECOND, FAST_MULTIPLIER * qualityPerSecond) };
+      return { ...present, qualityPerSecond: Math.max(FAST_FLOOR_PER_SECOND, FAST_MULTIPLIER * qualityPerSecond) };
     case 'best':
       return { qualityPerJoule: 0, qualityPerSecond: 0 };
   }
 }
 
 /** Quality, leant towards the plan's shares, less priced energy and latency, waiting included; undefined without a cost. */
-export function valueOf({ quality, bias = 0, cost, wait }: Candidate, prices: Prices): number | undefined {
+export function valueOf(candidate: Candidate, prices: Prices): number | undefined {
+  const { quality, bias = 0, cost, deviceId, wait } = candidate;
   if (cost === undefined) return undefined;
-  const worth = quality + bias;
-  return worth - prices.qualityPerJoule * cost.energy - (prices.qualityPerSecond * (cost.latency + wait)) / 1000;
+  const value =
+    quality + bias - prices.qualityPerJoule * cost.energy - (prices.qualityPerSecond * (cost.latency + wait)) / 1000;
+  if (prices.surchargeOf === undefined || deviceId === undefined) return value;
+  const { perBusySecond, perJoule } = prices.surchargeOf(deviceId);
+  return value - perJoule * cost.energy - (perBusySecond * cost.latency) / 1000;
 }
 
 export interface Ranked {

@@ -81,6 +81,7 @@ const OPERATIONS: readonly (readonly [method: string, path: string, summary: str
   ['post', '/api/v1/plans/{id}/apply', 'Put a plan in force'],
   ['post', '/api/v1/plans/rollback', 'Put the plan before this one in force again'],
   ['get', '/api/v1/budgets', 'Budgets'],
+  ['get', '/api/v1/budgets/burn-down', 'What is used of each budget, and what that makes a joule and a second cost'],
   ['put', '/api/v1/budgets', 'Set budgets', budgetsSchema],
   ['get', '/api/v1/gate', 'The gate: state, qualities by class and expert, costs, drift of the traffic'],
   ['get', '/api/v1/requests', 'Decision records, newest first'],

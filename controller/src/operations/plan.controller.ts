@@ -1,4 +1,4 @@
-import type { Budgets, ExplanationView, ListBody, PlanView } from '@fleetgate/shared/api/operations';
+import type { Budgets, BurnDownView, ExplanationView, ListBody, PlanView } from '@fleetgate/shared/api/operations';
 import { check } from '@fleetgate/shared/check';
 import { FleetError } from '@fleetgate/shared/errors';
 import { type PlanId, planIdSchema } from '@fleetgate/shared/ids';
@@ -7,6 +7,7 @@ import type { Logger } from '@fleetgate/shared/logger';
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 
+import { BudgetControl } from '../dispatch/control/budget-control.js';
 import { budgetsSchema, parseBudgets } from '../planning/budgets.js';
 import { explainRequestSchema, needsSolver } from '../planning/explain-request.js';
 import { planView } from '../planning/plan-view.js';
@@ -21,6 +22,7 @@ const proposalSchema = z.strictObject({ budgets: budgetsSchema.optional() });
 export class PlanController {
   constructor(
     @Inject(Planner) private readonly planner: Planner,
+    @Inject(BudgetControl) private readonly control: BudgetControl,
     @Inject(AUDIT) private readonly audit: Logger,
   ) {}
 
@@ -74,6 +76,11 @@ export class PlanController {
   @Get('budgets')
   budgets(): Budgets {
     return this.planner.budgets();
+  }
+
+  @Get('budgets/burn-down')
+  burnDown(): BurnDownView {
+    return this.control.burnDown();
   }
 
   @Put('budgets')

@@ -12,6 +12,39 @@ const classBudgetSchema = z
   })
   .strict();
 
+const MOST_BUDGETS = 256;
+const idField = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, 'expected a name of a-z, 0-9, ".", "_" and "-"');
+const scopeField = z.string().min(1).max(80).optional();
+const most = (limit: number) => z.number().positive().max(limit).nullish();
+
+const usageBudgetSchema = z
+  .strictObject({
+    id: idField,
+    device: scopeField,
+    class: scopeField,
+    tenant: scopeField,
+    per: z.enum(['hour', 'day']),
+    energyJ: most(1e12),
+    busyMs: most(1e12),
+    calls: most(1e12),
+  })
+  .refine(({ device, class: ofClass, tenant }) => [device, ofClass, tenant].filter(Boolean).length <= 1, {
+    error: 'a usage budget is of one device, one class or one tenant, or of the whole fleet',
+  })
+  .refine(({ energyJ, busyMs, calls }) => [energyJ, busyMs, calls].some((bound) => typeof bound === 'number'), {
+    error: 'a usage budget bounds at least one of energyJ, busyMs and calls',
+  });
+
+const batteryBudgetSchema = z.strictObject({
+  device: z.string().min(1).max(80),
+  capacityJ: z.number().positive().max(1e9),
+  reserveRatio: z.number().min(0).max(0.99),
+  hours: z.number().positive().max(1000),
+});
+
+const uniqueBy = <T>(key: (each: T) => string, items: readonly T[]): boolean =>
+  new Set(items.map(key)).size === items.length;
+
 /** Budgets as a person sets them; unknown keys are faults, so that a typing error cannot pass as "no bound". */
 export const budgetsSchema = z
   .object({
@@ -20,6 +53,16 @@ export const budgetsSchema = z
     moveBytes: z.number().nonnegative().max(1e18).nullable(),
     defaultClass: classBudgetSchema,
     classes: z.record(z.string().max(80), classBudgetSchema.partial()),
+    usage: z
+      .array(usageBudgetSchema)
+      .max(MOST_BUDGETS)
+      .refine((items) => uniqueBy(({ id }) => id, items), 'two usage budgets have the same id')
+      .optional(),
+    batteries: z
+      .array(batteryBudgetSchema)
+      .max(MOST_BUDGETS)
+      .refine((items) => uniqueBy(({ device }) => device, items), 'two battery budgets are of the same device')
+      .optional(),
   })
   .strict();
 
@@ -37,7 +80,13 @@ export function parseBudgets(value: unknown): Budgets {
   const parsed = check(budgetsSchema, value, 'budget.invalid', 'budgets', {
     hint: 'fleetgate budget show prints the present ones',
   });
-  return { ...parsed, classes: withoutUndefined(parsed.classes) };
+  const { usage, batteries, classes, ...rest } = parsed;
+  return {
+    ...rest,
+    classes: withoutUndefined(classes),
+    ...(usage === undefined ? {} : { usage }),
+    ...(batteries === undefined ? {} : { batteries }),
+  };
 }
 
 /** The budget of one class: its own entries, the default for the rest. */

@@ -110,7 +110,7 @@ const ROWS: Partial<Record<ErrorCode, Row>> = {
   'dispatch.no-capacity': { ...unavailable, code: 'no_capacity', retryAfterS: 5 },
   'dispatch.no-plan': { ...unavailable, code: 'model_loading', retry: 'always', retryAfterS: 5 },
   'dispatch.loading': { ...unavailable, code: 'model_loading', retry: 'always', retryAfterS: 5 },
-  'dispatch.over-budget': { status: 429, type: 'rate_limit_error', code: 'energy_budget_exceeded', retry: 'never' },
+  'dispatch.over-budget': { status: 429, type: 'rate_limit_error', code: 'energy_budget_exceeded', retry: 'by-error' },
   'dispatch.over-latency': {
     status: 429,
     type: 'rate_limit_error',

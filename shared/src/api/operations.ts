@@ -109,6 +109,61 @@ export interface Budgets {
   /** Applies to every class without an entry of its own. */
   readonly defaultClass: ClassBudget;
   readonly classes: Readonly<Record<string, Partial<ClassBudget>>>;
+  /** What may be used within an hour or a day; absent: no such bound. */
+  readonly usage?: readonly UsageBudget[];
+  /** How long charges of batteries have to last; absent: no such bound. */
+  readonly batteries?: readonly BatteryBudget[];
+}
+/** Of the whole fleet, or of one device, prompt class or tenant; windows begin at full hours and days of UTC. */
+export interface UsageBudget {
+  readonly id: string;
+  readonly device?: string | undefined;
+  readonly class?: string | undefined;
+  /** `user` of an OpenAI request. */
+  readonly tenant?: string | undefined;
+  readonly per: 'hour' | 'day';
+  /** Energy of requests above idle, joules. */
+  readonly energyJ?: number | null | undefined;
+  /** Time that devices work on requests, ms. */
+  readonly busyMs?: number | null | undefined;
+  /** Jobs sent to devices. */
+  readonly calls?: number | null | undefined;
+}
+export interface BatteryBudget {
+  readonly device: string;
+  /** Energy of a full charge, joules. */
+  readonly capacityJ: number;
+  /** Below this share of its charge, 0..1, the device is not asked. */
+  readonly reserveRatio: number;
+  /** Time that a full charge has to last, hours. */
+  readonly hours: number;
+}
+
+/** GET /api/v1/budgets/burn-down: what the budgets are used up by, and what that makes things cost. */
+export interface BurnDownView {
+  readonly usage: readonly UsageBurnDown[];
+  /** Bounds on means. `backlog` is what was used beyond the bound and not yet made up for, in `unit`; what is 0 costs nothing. */
+  readonly queues: readonly {
+    readonly bound: 'fleet-power' | 'battery' | 'busy-time' | 'class-energy' | 'class-latency' | 'class-served';
+    /** Device or class; null: the fleet. */
+    readonly of: string | null;
+    readonly limit: number;
+    readonly unit: 'W' | 'J' | 'ms' | 'ratio' | 'devices';
+    readonly backlog: number;
+    readonly backlogUnit: 'J' | 's' | 'requests';
+    /** Quality (0..1) that one unit more has to earn: a joule, a second, or (served) being answered. */
+    readonly price: number;
+  }[];
+}
+export interface UsageBurnDown extends UsageBudget {
+  readonly windowStartMs: number;
+  readonly windowEndMs: number;
+  readonly used: { readonly energyJ: number; readonly busyMs: number; readonly calls: number };
+  /** Energy that an even pace would have used by now; null without a bound on energy. */
+  readonly paceJ: number | null;
+  /** Quality that a joule has to earn for it. */
+  readonly price: number;
+  readonly state: 'on-pace' | 'ahead' | 'spent';
 }
 export interface ClassBudget {
   /** Mean latency of a request, ms. */
@@ -256,6 +311,8 @@ export interface RequestView {
   /** Why experts were compared by what they are in general, not by predictions for this prompt; absent where they were not. */
   readonly abstained?: string;
   readonly candidates: readonly CandidateView[];
+  /** Quality (0..1) that a joule and a second of latency had to earn at the decision; absent before one. */
+  readonly prices?: { readonly perJoule: number; readonly perSecond: number };
   readonly predicted: CostView | null;
   readonly actual:
     | (CostView & {

@@ -17,6 +17,7 @@ const MOST_STOPS = 16;
 /** Experts that one request may ask, by its own wish. */
 const MOST_CALLS = 32;
 const MOST_EXPERTS = 100;
+const MOST_TENANT_CHARS = 256;
 
 /** A read request: what to dispatch, and how the client wants to be answered. */
 export interface ParsedRequest {
@@ -70,6 +71,8 @@ const shared = {
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
   ...formFields,
+  /** Whom budgets of a tenant count for. */
+  user: z.string().max(MOST_TENANT_CHARS, `expected at most ${MOST_TENANT_CHARS} characters`).nullish(),
   fleetgate: wishFields,
 };
 
@@ -158,6 +161,7 @@ function parsed(endpoint: string, request: SharedFields, { input, maxTokens, top
     endpoint,
     model: request.model,
     ...wishesOf(request.model, wishes),
+    ...(request.user == null || request.user === '' ? {} : { tenant: request.user }),
     input,
     sampling: samplingOf(request, maxTokens),
     ...(topLogProbs === undefined ? {} : { topLogProbs }),

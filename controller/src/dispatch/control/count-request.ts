@@ -1,0 +1,36 @@
+/** What budgets are told of a request on its way. */
+import type { JobId } from '@fleetgate/shared/ids';
+import { milliseconds } from '@fleetgate/shared/units/quantity';
+
+import type { Request } from '../request.js';
+import type { Selection } from '../select.js';
+import type { BudgetControl } from './budget-control.js';
+
+/** A job is about to be sent: the first of a request also counts as the request taken up. */
+export function countJob(
+  control: BudgetControl | undefined,
+  { prompt, record, score }: Request,
+  { chosen }: Selection,
+  job: JobId,
+): void {
+  const { cost, deviceId, wait } = chosen?.candidate ?? {};
+  if (control === undefined || cost === undefined || deviceId === undefined) return;
+  const classId = score?.classId;
+  if (record.attempts.length === 1) control.taken(classId, milliseconds(cost.latency + (wait ?? 0)), cost.energy);
+  control.book(job, { classId, tenant: prompt.tenant, deviceId, cost });
+}
+
+/** It has ended with an answer; `record` holds its actual cost. */
+export function countAnswer(control: BudgetControl | undefined, { record, score }: Request): void {
+  const { actual, predicted } = record;
+  if (control === undefined || actual === null || predicted === null) return;
+  control.answered(score?.classId, milliseconds(predicted.latencyMs), milliseconds(actual.latencyMs));
+}
+
+/** It was refused. Only what budgets turned away counts against the share that is to be served. */
+export function countRefusal(control: BudgetControl | undefined, { score }: Request, { ranked }: Selection): void {
+  const byBudget = ranked.some(
+    ({ candidate: { excluded } }) => excluded === 'priced-out' || excluded === 'budget-spent',
+  );
+  if (byBudget) control?.turnedAway(score?.classId);
+}

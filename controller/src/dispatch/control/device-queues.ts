@@ -1,0 +1,53 @@
+import type { DeviceId } from '@fleetgate/shared/ids';
+import type { UnixMs } from '@fleetgate/shared/units/quantity';
+
+import { RateQueue } from './rate-queue.js';
+
+interface Queues {
+  /** Device-seconds beyond the utilisation cap. */
+  readonly busy: RateQueue;
+  /** Joules beyond the pace of a battery's charge. */
+  readonly charge: RateQueue;
+}
+
+/** Virtual queues of each device. */
+export class DeviceQueues {
+  readonly #byDevice = new Map<DeviceId, Queues>();
+  readonly #since: UnixMs;
+
+  constructor(since: UnixMs) {
+    this.#since = since;
+  }
+
+  busy(device: DeviceId, capacity: number, now: UnixMs): number {
+    return this.#byDevice.get(device)?.busy.backlog(capacity, now) ?? 0;
+  }
+
+  charge(device: DeviceId, paceW: number, now: UnixMs): number {
+    return this.#byDevice.get(device)?.charge.backlog(paceW, now) ?? 0;
+  }
+
+  useBusy(device: DeviceId, seconds: number, capacity: number, now: UnixMs): void {
+    this.#of(device).busy.use(seconds, capacity, now);
+  }
+
+  useCharge(device: DeviceId, energyJ: number, paceW: number, now: UnixMs): void {
+    this.#of(device).charge.use(energyJ, paceW, now);
+  }
+
+  forget(device: DeviceId): void {
+    this.#byDevice.delete(device);
+  }
+
+  keys(): Iterable<DeviceId> {
+    return this.#byDevice.keys();
+  }
+
+  #of(device: DeviceId): Queues {
+    const known = this.#byDevice.get(device);
+    if (known !== undefined) return known;
+    const fresh = { busy: new RateQueue(this.#since), charge: new RateQueue(this.#since) };
+    this.#byDevice.set(device, fresh);
+    return fresh;
+  }
+}
