@@ -4,6 +4,8 @@ import { elapsed, type Milliseconds, milliseconds, type UnixMs } from '@fleetgat
 /** Rate that every class is planned for before anything is known of it, requests/s: about one a minute. */
 export const PRIOR_RATE = 0.02;
 const HALF_LIFE = milliseconds(5 * 60_000);
+/** Time that the assumed rate counts for, as if it had been watched for so long. */
+const PRIOR_WATCHED = milliseconds(60_000);
 /** More classes than a gate ever has; a bound against a caller's mistake. */
 const MOST_CLASSES = 4096;
 
@@ -14,12 +16,16 @@ interface Count {
 }
 
 /**
- * Demand per prompt class: exponentially weighted rate with a half-life of five minutes, on top of a small prior that is
- * the same for each class, so that a fleet is ready for every class before the first prompt.
+ * Demand per prompt class: decayed number of requests over the decayed time in which they came, with a half-life of five
+ * minutes. A small prior rate that is the same for each class counts for a minute, decayed likewise (the mean of a gamma
+ * posterior of a Poisson rate), and is the least: a fleet is ready for every class before the first prompt, and knows of a rush
+ * within a minute.
  */
 export class Demand {
   readonly #counts = new Map<ClassId, Count>();
   readonly #halfLife: Milliseconds;
+  /** First request. */
+  #since: UnixMs | undefined;
 
   constructor(halfLife: Milliseconds = HALF_LIFE) {
     this.#halfLife = halfLife;
@@ -27,14 +33,19 @@ export class Demand {
 
   /** One request of a class. */
   record(classId: ClassId, at: UnixMs): void {
+    this.#since ??= at;
     if (!this.#counts.has(classId) && this.#counts.size >= MOST_CLASSES) return;
     this.#counts.set(classId, { weight: 1 + this.#weight(classId, at), at });
   }
 
   /** Requests/s of each class at an instant. */
   rates(classes: readonly ClassId[], at: UnixMs): ReadonlyMap<ClassId, number> {
-    const perS = Math.LN2 / (this.#halfLife / 1000);
-    return new Map(classes.map((classId) => [classId, PRIOR_RATE + this.#weight(classId, at) * perS]));
+    const age = this.#since === undefined ? 0 : Math.max(0, elapsed(this.#since, at));
+    const left = 2 ** (-age / this.#halfLife);
+    const prior = (PRIOR_WATCHED / 1000) * left;
+    const watched = prior + ((this.#halfLife / 1000) * (1 - left)) / Math.LN2;
+    const rateOf = (classId: ClassId): number => (PRIOR_RATE * prior + this.#weight(classId, at)) / watched;
+    return new Map(classes.map((classId) => [classId, Math.max(PRIOR_RATE, rateOf(classId))]));
   }
 
   #weight(classId: ClassId, at: UnixMs): number {

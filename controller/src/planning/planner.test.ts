@@ -160,6 +160,17 @@ describe('planner', () => {
     expect(rejected?.solution.conflict).toContain('replicas');
   });
 
+  it('serves what it can when more is asked than the floors allow, and keeps the old plan only where a person asked', async () => {
+    await started('jetson', 'pi');
+    const before = world.planner.plans.active();
+    await world.pass(70);
+    for (let n = 0; n < 4000; n++) world.demand.record(classId('math'), world.clock.now());
+    await world.pass(70);
+    const active = world.planner.plans.active();
+    expect(active?.id).not.toBe(before?.id);
+    expect(active?.trigger).toMatch(/demand drift; served share and replicas given up/);
+  });
+
   it('rejects budgets that no plan can meet, says what conflicts and what would help, and keeps the old plan', async () => {
     await started('jetson', 'pi');
     const before = world.planner.plans.active();

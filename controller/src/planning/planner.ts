@@ -253,20 +253,18 @@ export class Planner {
   }
 
   /**
-   * A fleet that cannot keep its floors keeps its old plan; but when there is none, or it counts on a device that is
-   * gone, serving less is better than that.
+   * Floors that a person asks too much of leave the old plan in force, with the conflict told. Where nobody asked, but more
+   * is in demand, answers cost more or a device has gone, serving less than the floors is better than a plan for what was.
    */
   async #proposeOrServeLess(facts: ProblemFacts, trigger: Trigger): Promise<PlanRecord> {
     const old = this.plans.active();
     const proposal = await this.#propose(facts, old, trigger.text);
     if (proposal.state !== 'rejected' || proposal.solution.status !== 'infeasible') return proposal;
     const isOldUsable = old !== undefined && planFaults(old, facts.fleet, facts.catalogue).length === 0;
-    if (isOldUsable || !hasWork(proposal.problem)) return proposal;
-    const less = await this.#propose(
-      withoutFloors(facts),
-      undefined,
-      `${trigger.text}; served share and replicas given up`,
-    );
+    const isAsked = trigger.kind === 'budget-changed';
+    if ((isOldUsable && isAsked) || !hasWork(proposal.problem)) return proposal;
+    const text = `${trigger.text}; served share and replicas given up`;
+    const less = await this.#propose(withoutFloors(facts), isOldUsable ? old : undefined, text);
     if (this.#isStopped || less.state === 'rejected' || less.solution.placement.length === 0) return proposal;
     await this.plans.keep([proposal]);
     return less;
