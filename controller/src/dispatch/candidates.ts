@@ -88,6 +88,8 @@ export interface DispatchFacts {
   readonly biasOf?: ((expert: ExpertId) => number) | undefined;
   /** What budgets make the request pay and which have no room for it; absent: the plan's prices hold. */
   readonly control?: RequestControl | undefined;
+  /** Another way to compare candidates, higher first; absent: quality less what it has to pay. */
+  readonly worth?: ((candidate: Candidate) => number) | undefined;
 }
 
 /** Assumed length of an answer where no gate predicts it, tokens. */

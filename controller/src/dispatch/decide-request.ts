@@ -51,6 +51,7 @@ function decideFor(
       tried: request.tried,
       unresponsive: runs.unresponsive(),
       control: record.attempts.length === 0 ? control : withoutAdmission(control),
+      worth: parts.worth,
       ...leaningOf(parts.steering, request),
     },
     prompt.model,

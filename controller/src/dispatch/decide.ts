@@ -6,7 +6,7 @@ import type { FleetSnapshot } from '../fleet/device.js';
 import { type Candidate, candidatesFor, type DispatchFacts } from './candidates.js';
 import { refusalFor } from './refusal.js';
 import type { Choice } from './request-events.js';
-import { plannedPrices, type Prices, pricesFor, select, type Selection, valueOf } from './select.js';
+import { plannedPrices, pricesFor, select, type Selection, valueOf } from './select.js';
 
 export interface Chosen {
   readonly kind: 'chosen';
@@ -20,14 +20,14 @@ export type Decision = Chosen | { readonly kind: 'refused'; readonly selection: 
 /** Who answers a prompt for `model`, or why nobody can; the same facts give the same answer. */
 export function decide(facts: DispatchFacts, model: string): Decision {
   const present = facts.control ?? plannedPrices(facts.policy, facts.score?.classId);
-  const candidates = candidatesFor(facts).map((candidate) => affordable(candidate, facts, present));
+  const candidates = candidatesFor(facts).map(affordable(facts));
   const prices = pricesFor(facts.target.mode, present);
-  const selection = select(candidates, prices);
+  const selection = select(candidates, prices, facts.worth);
   const { planId } = facts.policy;
   // An expert that has yet to prove itself is better than no answer.
   return (
     chosenBy(selection, planId) ??
-    chosenBy(select(candidates.map(offTrial), prices), planId) ?? {
+    chosenBy(select(candidates.map(offTrial), prices, facts.worth), planId) ?? {
       kind: 'refused',
       selection,
       error: refusalFor(candidates, facts, model),
@@ -45,12 +45,18 @@ export function chosenBy(selection: Selection, planId: PlanId): Chosen | undefin
 
 /**
  * What costs more, at the present prices, than answering is worth is not done: drift-plus-penalty's rule of admission
- * (docs/formulation.md). Whatever the mode, for budgets hold for all. Only what has a cost and no other fault is judged.
+ * (docs/formulation.md). Whatever the mode, for budgets hold for all. A busy device is nobody's budget: it makes others
+ * preferred, and what waiting costs is in the price of latency. Only what has a cost and no other fault is judged.
  */
-function affordable(candidate: Candidate, { control }: DispatchFacts, present: Prices): Candidate {
-  if (control === undefined || candidate.excluded !== undefined) return candidate;
-  const value = valueOf(candidate, present) ?? 0;
-  return value + control.served < 0 ? { ...candidate, excluded: 'priced-out' } : candidate;
+function affordable({ control }: DispatchFacts): (candidate: Candidate) => Candidate {
+  if (control === undefined) return (candidate) => candidate;
+  const surchargeOf = (device: DeviceId) => ({ ...control.surchargeOf(device), perBusySecond: 0 });
+  const prices = { ...control, surchargeOf };
+  return (candidate) => {
+    if (candidate.excluded !== undefined) return candidate;
+    const value = valueOf(candidate, prices) ?? 0;
+    return value + control.served < 0 ? { ...candidate, excluded: 'priced-out' } : candidate;
+  };
 }
 
 function offTrial(candidate: Candidate): Candidate {

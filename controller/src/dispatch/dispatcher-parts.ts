@@ -10,6 +10,7 @@ import type { EvidenceSink } from '../gating/evidence-sink.js';
 import type { Gate, GateScore } from '../gating/gate.js';
 import type { CostEstimator } from '../telemetry/cost.js';
 import type { WorkloadEstimator } from '../telemetry/workload-model.js';
+import type { Candidate } from './candidates.js';
 import type { BudgetControl } from './control/budget-control.js';
 import type { DispatchConfig } from './dispatch-config.js';
 import type { DispatchPolicy } from './dispatch-policy.js';
@@ -40,5 +41,7 @@ export interface DispatcherParts {
   readonly steering?: Steering;
   /** Keeps budgets while requests come; undefined: the plan's prices hold as they are. */
   readonly control?: BudgetControl;
+  /** Another way to compare candidates, higher first; undefined: quality less what it has to pay. */
+  readonly worth?: (candidate: Candidate) => number;
   readonly config: DispatchConfig;
 }

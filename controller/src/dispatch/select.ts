@@ -81,8 +81,12 @@ export interface Selection {
  * Equal values go to the one that answers sooner, then to the one that needs less energy, then by variant and device id,
  * so that the choice does not depend on input order. O(n log n).
  */
-export function select(candidates: readonly Candidate[], prices: Prices): Selection {
-  const ranked = candidates.map((candidate) => ({ candidate, value: valueOf(candidate, prices) })).sort(byPreference);
+export function select(
+  candidates: readonly Candidate[],
+  prices: Prices,
+  worth: (candidate: Candidate) => number | undefined = (candidate) => valueOf(candidate, prices),
+): Selection {
+  const ranked = candidates.map((candidate) => ({ candidate, value: worth(candidate) })).sort(byPreference);
   const first = ranked[0];
   return { prices, ranked, chosen: first?.candidate.excluded === undefined ? first : undefined };
 }

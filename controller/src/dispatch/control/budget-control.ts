@@ -194,7 +194,7 @@ export class BudgetControl {
     const now = this.#parts.clock.now();
     const facts = this.#parts.facts();
     if (facts?.requestPower !== undefined) this.#power.use(use.energyJ, facts.requestPower, now);
-    this.#devices.useBusy(deviceId, use.busyMs / 1000, this.#capacity(facts, deviceId), now);
+    this.#devices.useBusy(deviceId, use.busyMs / 1000, use.calls > 0, this.#capacity(facts, deviceId), now);
     const battery = this.#batteryOf(deviceId);
     if (battery !== undefined) this.#devices.useCharge(deviceId, use.energyJ, paceW(battery), now);
     const usage = this.#usage();
@@ -242,8 +242,10 @@ export class BudgetControl {
   }
 
   #busyPrice(facts: ControlFacts, device: DeviceId, now: UnixMs): number {
+    const job = this.#devices.meanBusyS(device);
+    if (job === undefined || job <= 0) return 0;
     const capacity = this.#capacity(facts, device);
-    return this.#devices.busy(device, capacity, now) / capacity / capacity / TRADE_OFF_S;
+    return this.#devices.busy(device, capacity, now) / capacity / TRADE_OFF_S / job;
   }
 
   /** Device-seconds per second that a device may work. */
