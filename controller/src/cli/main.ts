@@ -20,6 +20,7 @@ const COMMANDS: readonly { readonly name: string; readonly load: () => Promise<R
   { name: 'feedback', load: async () => (await import('./feedback.js')).registerFeedback },
   { name: 'solve', load: async () => (await import('./solve.js')).registerSolve },
   { name: 'gate', load: async () => (await import('./gate.js')).registerGate },
+  { name: 'simulate', load: async () => (await import('./simulate.js')).registerSimulate },
   { name: 'bench', load: async () => (await import('./bench.js')).registerBench },
 ];
 
