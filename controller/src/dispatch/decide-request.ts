@@ -29,7 +29,7 @@ function decideFor(
   target: ModelTarget | undefined,
 ): Decision | FleetError {
   const { catalogue, config, costs, fleet, policy, workloads } = parts;
-  const { prompt, record, said, score } = request;
+  const { prompt, said, score } = request;
   const control = parts.control?.forRequest(score?.classId, prompt.tenant);
   const active = policy();
   if (active === undefined || target === undefined) return noPlanError(prompt.model, fetchProgress(fleet.view));
@@ -50,7 +50,7 @@ function decideFor(
       maxQueuedPerDevice: config.maxQueuedPerDevice,
       tried: request.tried,
       unresponsive: runs.unresponsive(),
-      control: record.attempts.length === 0 ? control : withoutAdmission(control),
+      control: request.counted ? withoutAdmission(control) : control,
       worth: parts.worth,
       ...leaningOf(parts.steering, request),
     },

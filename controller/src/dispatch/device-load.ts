@@ -54,6 +54,10 @@ export class DeviceLoads {
     return this.#byDevice.get(device)?.jobs.keys() ?? NONE;
   }
 
+  countAt(device: DeviceId): number {
+    return this.#byDevice.get(device)?.jobs.size ?? 0;
+  }
+
   /** Jobs at all devices. */
   get total(): number {
     let total = 0;

@@ -3,7 +3,7 @@ import { FleetError } from '@fleetgate/shared/errors';
 import { classId, deviceId, requestId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { SeededRandom } from '@fleetgate/shared/random';
-import { joules, unixMs } from '@fleetgate/shared/units/quantity';
+import { joules, milliseconds, unixMs } from '@fleetgate/shared/units/quantity';
 import { describe, expect, it } from 'vitest';
 
 import type { Gate } from '../gating/gate.js';
@@ -388,6 +388,60 @@ describe('Dispatcher', () => {
     await settle();
     expect(texts(seen)).toBe('x');
     expect(dispatcher.stats).toMatchObject({ foreign: 1, duplicate: 1, late: 1, succeeded: 1 });
+  });
+
+  it('holds what a busy device cannot begin soon, sends the most urgent next, and says how long it waits', async () => {
+    const { dispatcher, link, clock } = world({}, [aDevice('a', ['math-q8_0'])]);
+    const ask = (latencyMs: number) =>
+      dispatcher.accept(aPrompt('math', { limits: { energy: undefined, latency: milliseconds(latencyMs) } }));
+    const [, , patient, urgent] = [ask(60_000), ask(60_000), ask(50_000), ask(5000)];
+    await settle();
+    expect(link.jobs).toHaveLength(2);
+    expect(patient?.record()).toMatchObject({ state: 'queued', queue: { place: 1, etaMs: 200 } });
+    expect(urgent?.record()).toMatchObject({ state: 'queued', queue: { place: 2 } });
+    clock.advance(300);
+    (await nth(link, 0)).done();
+    const third = await nth(link, 2);
+    expect(third.job.jobId.startsWith(urgent?.id ?? '-')).toBe(true);
+    // It has less time left by what it waited.
+    expect(third.job.timeoutMs).toBe(DISPATCH_DEFAULTS.requestTimeout - 300);
+    const record = urgent?.record();
+    expect(record).toMatchObject({ state: 'running', attempts: [{ startedAtMs: clock.now() }] });
+    expect(record?.queue).toBeUndefined();
+  });
+
+  it('moves what waits to a device that is free sooner, or when its own is lost, which is no attempt', async () => {
+    const { dispatcher, link, fleet } = world();
+    const requests = Array.from({ length: 6 }, () => dispatcher.accept(aPrompt('math')));
+    await settle();
+    const sentTo = (device: string) => link.jobs.filter((job) => job.device === device);
+    expect(link.jobs.length).toBe(4);
+    for (const job of sentTo('b')) job.done();
+    await settle();
+    expect(sentTo('b').length).toBeGreaterThan(2);
+    fleet.offline('a');
+    for (let round = 0; round < 4; round++) {
+      for (const job of sentTo('b')) job.done();
+      await settle();
+    }
+    expect(dispatcher.inFlight).toBe(0);
+    expect(requests.map(({ record }) => record().state)).toEqual(requests.map(() => 'succeeded'));
+    const waited = requests.filter(({ record }) => record().attempts.length === 1);
+    expect(waited.length).toBeGreaterThanOrEqual(4);
+  });
+
+  it('never sends what a client gave up while it waited', async () => {
+    const { dispatcher, link } = world({}, [aDevice('a', ['math-q8_0'])]);
+    const gone = new AbortController();
+    const requests = [1, 2, 3].map((n) => dispatcher.accept(aPrompt('math'), n === 3 ? gone.signal : undefined));
+    await settle();
+    gone.abort();
+    for (let n = 0; n < 2; n++) (await nth(link, n)).done();
+    await settle();
+    expect(link.jobs).toHaveLength(2);
+    expect(link.cancelled).toEqual([]);
+    expect(requests[2]?.record().state).toBe('cancelled');
+    expectIdle(dispatcher);
   });
 
   it('waits behind nobody while another device is free: residency is not occupancy', async () => {

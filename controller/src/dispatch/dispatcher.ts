@@ -1,6 +1,6 @@
 import type { RequestView } from '@fleetgate/shared/api/operations';
 import { FleetError } from '@fleetgate/shared/errors';
-import { jobId, type RequestId } from '@fleetgate/shared/ids';
+import { type DeviceId, jobId, type RequestId } from '@fleetgate/shared/ids';
 import type { JobOut, JobUsage } from '@fleetgate/shared/protocol/job';
 import { elapsed, milliseconds } from '@fleetgate/shared/units/quantity';
 import type { Subscription } from 'rxjs';
@@ -19,9 +19,13 @@ import { jobOf, type Prompt } from './prompt.js';
 import { cancelledError, fullError, shuttingDownError, unknownModelError } from './refusal.js';
 import type { JobRun, Request } from './request.js';
 import type { Choice, RequestEvent } from './request-events.js';
-import { actualCost, recordDecision, recordEnd, withOutcome } from './request-record.js';
+import { actualCost, recordDecision, recordEnd, recordPlace, recordSent, withOutcome } from './request-record.js';
 import { canBeTakenOver } from './said-so-far.js';
 import { steered } from './steer-request.js';
+import { isServed, turnOf } from './turn.js';
+
+/** Until a request that nobody serves for the moment is decided again. */
+const LOOK_AGAIN = milliseconds(1000);
 
 /** A request that was taken. A refusal, too, comes as an event, its only one. */
 export interface DispatchedRequest {
@@ -61,7 +65,11 @@ export class Dispatcher {
   constructor(parts: DispatcherParts) {
     this.#parts = parts;
     this.#runs = new JobRuns(
-      { ...parts, stats: this.stats },
+      {
+        ...parts,
+        stats: this.stats,
+        concurrencyOf: (id) => parts.fleet.view.get(id)?.reported?.concurrency ?? 1,
+      },
       {
         tokens: (run, out) => this.#onTokens(run, out),
         next: (run, out) => this.#onNext(run, out),
@@ -71,6 +79,10 @@ export class Dispatcher {
         failed: (run, error, when) => this.#onJobFailed(run, error, when),
         usage: (run, usage) => this.#onUsage(run, usage),
         canMove: (run) => this.#canMove(run),
+        prefers: ({ request }, device) => this.#prefers(request, device),
+        isServed: ({ choice }) => isServed(this.#parts, choice),
+        sent: ({ request }) => this.#onSent(request),
+        displaced: (run, why) => this.#onDisplaced(run, why),
       },
     );
     this.#subscriptions = [
@@ -162,10 +174,16 @@ export class Dispatcher {
       return;
     }
     const { policy, steering } = this.#parts;
-    const decision = steered(steering, request, considered ?? this.#decide(request), policy());
+    const found = considered ?? this.#decide(request);
+    const decision = request.counted ? found : steered(steering, request, found, policy());
     if (decision instanceof FleetError) {
       this.#fail(request, lastError ?? decision);
     } else if (decision.kind === 'refused') {
+      if (attempts === 0 && request.counted && decision.error.retryable) {
+        // It was taken up, and moved before it was sent: it waits until somebody serves it.
+        request.deadlines.start('again', LOOK_AGAIN, () => this.#next(request, undefined));
+        return;
+      }
       if (attempts === 0) {
         request.record = recordDecision(request.record, decision.selection);
         countRefusal(this.#parts.control, request, decision.selection);
@@ -205,7 +223,30 @@ export class Dispatcher {
       begun: request.said.begunFor(variantId),
     });
     countJob(this.#parts.control, request, selection, job.jobId);
-    request.run = this.#runs.start(request, choice, predicted, job);
+    request.run = this.#runs.start(request, choice, predicted, job, turnOf(this.#parts, request));
+    const place = this.#runs.placeOf(request.run);
+    if (place === undefined) return;
+    request.record = recordPlace(request.record, place, selection);
+    ledger.put(request.record);
+  }
+
+  #onSent(request: Request): void {
+    request.record = recordSent(request.record, this.#parts.clock.now());
+    this.#parts.ledger.put(request.record);
+  }
+
+  #prefers(request: Request, device: DeviceId): boolean {
+    const decision = this.#decide(request);
+    return !(decision instanceof FleetError) && decision.kind === 'chosen' && decision.choice.deviceId === device;
+  }
+
+  /** Nothing was sent: it is no attempt. */
+  #onDisplaced({ jobId: job, request }: JobRun, why: string): void {
+    if (request.ended) return;
+    this.#parts.control?.withdraw(job);
+    request.record = { ...request.record, attempts: request.record.attempts.slice(0, -1) };
+    this.#parts.log.debug('job.displaced', { jobId: job, why });
+    this.#next(request, undefined);
   }
 
   #onTokens({ request, choice, heardAt }: JobRun, out: JobOut & { readonly kind: 'tokens' }): void {

@@ -58,7 +58,7 @@ function running() {
   );
   const told: string[] = [];
   const runs = new JobRuns(
-    { ...common, stats },
+    { ...common, stats, concurrencyOf: () => 1 },
     {
       tokens: (_run, out) => told.push(`tokens ${out.text}`),
       next: (_run, out) => told.push(`next ${out.step} ${out.ids.join(' ')}`),
@@ -66,10 +66,11 @@ function running() {
       failed: (_run, error, when) => told.push(`${error.code} ${when}`),
       usage: () => told.push('usage'),
       canMove: () => false,
+      displaced: () => told.push('displaced'),
     },
   );
   link.out$.subscribe(({ deviceId: from, out }) => runs.onOut(from, out));
-  const run = runs.start(request, choice, milliseconds(1000), job);
+  const run = runs.start(request, choice, milliseconds(1000), job, { dueAt: clock.now(), tenant: '' });
   const [agent] = link.jobs;
   if (agent === undefined) throw new Error('no job was sent');
   return { clock, link, stats, runs, run, agent, told };

@@ -11,6 +11,7 @@ import { type DeviceLoad, DeviceLoads } from './device-load.js';
 import type { DispatchConfig } from './dispatch-config.js';
 import type { DispatchStats } from './dispatch-stats.js';
 import type { ExpertLink } from './expert-link.js';
+import { HeldJobs } from './held-jobs.js';
 import { agentError, lostError, sendError } from './job-error.js';
 import { JobEvents } from './job-events.js';
 import type { JobRun, Request } from './request.js';
@@ -31,6 +32,20 @@ export interface JobRunListener {
   usage(run: JobRun, usage: JobUsage): void;
   /** Whether another device could take the job of `run` now. */
   canMove(run: JobRun): boolean;
+  /** Whether a job that was not sent yet would go to this device if it were decided now. */
+  prefers?(run: JobRun, device: DeviceId): boolean;
+  /** Whether the device of a job that waited still serves what it is for. */
+  isServed?(run: JobRun): boolean;
+  /** A job that had to wait is being sent. */
+  sent?(run: JobRun): void;
+  /** A job that was not sent yet was taken from its device: another is to be chosen. */
+  displaced(run: JobRun, why: string): void;
+}
+
+/** What a job's turn is decided by where its device is busy. */
+export interface Turn {
+  readonly dueAt: UnixMs;
+  readonly tenant: string;
 }
 
 export interface JobRunsParts {
@@ -39,7 +54,14 @@ export interface JobRunsParts {
   readonly log: Logger;
   readonly config: DispatchConfig;
   readonly stats: DispatchStats;
+  /** Jobs that a device runs at once. */
+  readonly concurrencyOf: (device: DeviceId) => number;
 }
+
+/** Jobs sent beyond those that a device runs: the next one is there when one ends. */
+const AHEAD = 1;
+/** Jobs of other devices that are looked at when one has nothing to do. */
+const MOST_LOOKED_AT = 16;
 
 /**
  * Jobs at devices: sends them, puts their messages in order, watches their deadlines, and knows what each device has to
@@ -50,6 +72,7 @@ export class JobRuns {
   readonly #listener: JobRunListener;
   readonly #runs = new Map<JobId, JobRun>();
   readonly #loads = new DeviceLoads();
+  readonly #held = new HeldJobs();
   /** Devices that did not acknowledge a job, and until when they are left alone. */
   readonly #unresponsive = new Map<DeviceId, UnixMs>();
 
@@ -63,6 +86,11 @@ export class JobRuns {
     return this.#runs.size;
   }
 
+  /** Jobs that wait here for their device. */
+  get waiting(): number {
+    return this.#held.size;
+  }
+
   loadOf(device: Device): DeviceLoad {
     return this.#loads.loadOf(device, this.#parts.clock.now());
   }
@@ -74,34 +102,102 @@ export class JobRuns {
     return new Set(this.#unresponsive.keys());
   }
 
-  start(request: Request, choice: Choice, predicted: Milliseconds, job: Job): JobRun {
-    const { clock, config, link } = this.#parts;
+  /** Sends a job, or holds it until it is its turn at a device that is busy. */
+  start(request: Request, choice: Choice, predicted: Milliseconds, job: Job, turn: Turn): JobRun {
+    const { clock, concurrencyOf } = this.#parts;
     const heardAt = clock.now();
     const run: JobRun = {
       jobId: job.jobId,
       request,
       choice,
+      job,
       events: new JobEvents(),
       deadlines: new Deadlines(clock),
-      phase: 'sent',
+      phase: 'held',
       heardAt,
     };
     this.#runs.set(run.jobId, run);
+    const hasRoom = this.#sentTo(choice.deviceId) < concurrencyOf(choice.deviceId) + AHEAD;
     this.#loads.add(choice.deviceId, run.jobId, predicted, heardAt);
-    run.deadlines.start('accept', config.acceptTimeout, () => this.#onNotAccepted(run));
-    link.send(choice.deviceId, job).catch((error: unknown) => this.#fail(run, sendError(error)));
+    if (hasRoom) this.#send(run);
+    else this.#held.add({ jobId: job.jobId, deviceId: choice.deviceId, predicted, ...turn });
     return run;
+  }
+
+  /** Place (1 is next) of a job that waits here; undefined for one that was sent. */
+  placeOf({ choice, jobId, phase }: JobRun): number | undefined {
+    if (phase !== 'held') return undefined;
+    return 1 + this.#held.at(choice.deviceId).findIndex((held) => held.jobId === jobId);
+  }
+
+  #send(run: JobRun): void {
+    const { clock, config, link } = this.#parts;
+    const waited = elapsed(run.heardAt, clock.now());
+    run.phase = 'sent';
+    run.heardAt = clock.now();
+    run.deadlines.start('accept', config.acceptTimeout, () => this.#onNotAccepted(run));
+    const job = { ...run.job, timeoutMs: Math.max(1, Math.floor(run.job.timeoutMs - waited)) };
+    link.send(run.choice.deviceId, job).catch((error: unknown) => this.#fail(run, sendError(error)));
+  }
+
+  /** Jobs of ours at a device that were sent. */
+  #sentTo(device: DeviceId): number {
+    return this.#loads.countAt(device) - this.#held.at(device).length;
+  }
+
+  /** A device has room: the next of those that wait for it, or one that waits elsewhere and would be answered sooner here. */
+  #fill(device: DeviceId): void {
+    const { clock, concurrencyOf } = this.#parts;
+    const now = clock.now();
+    while (this.#sentTo(device) < concurrencyOf(device) + AHEAD) {
+      const next = this.#held.next(device, now);
+      if (next === undefined) break;
+      this.#held.remove(next);
+      this.#held.count(next);
+      const run = this.#runs.get(next.jobId);
+      if (run === undefined) continue;
+      if (this.#listener.isServed?.(run) === false) {
+        this.#displace(run, `${device} does not serve ${run.choice.variantId} any more`);
+        continue;
+      }
+      this.#send(run);
+      this.#listener.sent?.(run);
+    }
+    // One that would only wait here as well is left where it is.
+    if (this.#sentTo(device) >= concurrencyOf(device)) return;
+    for (const held of this.#held.elsewhere(device, MOST_LOOKED_AT, now)) {
+      const run = this.#runs.get(held.jobId);
+      if (run?.phase !== 'held' || this.#listener.prefers?.(run, device) !== true) continue;
+      this.#displace(run, `${device} is free`);
+      if (this.#sentTo(device) >= concurrencyOf(device)) return;
+    }
+  }
+
+  #displaceAll(device: DeviceId, why: string): void {
+    for (const { jobId } of [...this.#held.at(device)]) {
+      const run = this.#runs.get(jobId);
+      if (run?.phase === 'held') this.#displace(run, why);
+    }
+  }
+
+  #displace(run: JobRun, why: string): void {
+    this.#release(run);
+    this.#listener.displaced(run, why);
   }
 
   /** Tells the device which token was chosen for a step of its `mix` job. */
   proceed(run: JobRun, step: number, token: number): void {
-    if (run.phase === 'abandoned' || run.phase === 'ended') return;
+    if (run.phase === 'held' || run.phase === 'abandoned' || run.phase === 'ended') return;
     this.#parts.link.next(run.choice.deviceId, run.jobId, step, token);
   }
 
   /** Tells the device to stop. The run counts as work of its device until the agent confirms or the drain deadline. */
   abandon(run: JobRun, reason: string): void {
     if (run.phase === 'abandoned' || run.phase === 'ended') return;
+    if (run.phase === 'held') {
+      this.#release(run);
+      return;
+    }
     run.phase = 'abandoned';
     run.deadlines.stopAll();
     this.#parts.link.cancel(run.choice.deviceId, run.jobId, reason);
@@ -132,20 +228,24 @@ export class JobRuns {
       run.deadlines.start('gap', config.gapTimeout, () => this.#fail(run, lostError('messages of the job were lost')));
   }
 
-  onFleetChange({ event: { deviceId }, before, after: device }: FleetChange): void {
+  onFleetChange({ event, before, after: device }: FleetChange): void {
+    const { deviceId } = event;
     const offline = device?.presence !== 'online';
     const newSession = before !== undefined && device !== undefined && device.epoch !== before.epoch;
     if (newSession) this.#unresponsive.delete(deviceId);
+    if (!offline && event.kind !== 'observed' && this.#held.size > 0) this.#fill(deviceId);
     if (!offline && !newSession) return;
+    if (offline) this.#displaceAll(deviceId, `${deviceId} went offline`);
     for (const id of this.#loads.jobsAt(deviceId)) {
       const run = this.#runs.get(id);
-      if (run !== undefined) this.#onAway(run, offline ? 'offline' : 'reconnected');
+      if (run !== undefined && run.phase !== 'held') this.#onAway(run, offline ? 'offline' : 'reconnected');
     }
     if (device === undefined) this.#loads.forget(deviceId);
   }
 
   /** Forgets every run; nothing is told any more. */
   close(): void {
+    for (const { jobId, choice } of this.#runs.values()) this.#held.remove({ jobId, deviceId: choice.deviceId });
     for (const run of this.#runs.values()) this.#release(run);
   }
 
@@ -210,6 +310,7 @@ export class JobRuns {
     this.#unresponsive.set(deviceId, after(clock.now(), config.unresponsiveFor));
     log.warn('job.not-accepted', { jobId: run.jobId, deviceId, waitedMs: config.acceptTimeout });
     this.#fail(run, lostError(`${deviceId} did not acknowledge the job within ${config.acceptTimeout} ms`));
+    this.#displaceAll(deviceId, `${deviceId} does not acknowledge`);
   }
 
   /**
@@ -239,9 +340,12 @@ export class JobRuns {
 
   /** The only place where a run leaves the counts. Idempotent. */
   #release(run: JobRun): void {
+    const { deviceId } = run.choice;
+    const wasHeld = run.phase === 'held' && this.#held.remove({ deviceId, jobId: run.jobId });
     run.phase = 'ended';
     run.deadlines.stopAll();
     this.#runs.delete(run.jobId);
-    this.#loads.release(run.choice.deviceId, run.jobId, this.#parts.clock.now());
+    this.#loads.release(deviceId, run.jobId, this.#parts.clock.now());
+    if (!wasHeld && this.#held.size > 0) this.#fill(deviceId);
   }
 }

@@ -40,6 +40,7 @@ export function openRequest(parts: DispatcherParts, prompt: Prompt): Request {
     run: undefined,
     firstTokenAt: undefined,
     stopAbort: () => {},
+    counted: false,
     ended: false,
   };
 }

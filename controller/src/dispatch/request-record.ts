@@ -50,6 +50,17 @@ export function openRecord(
   };
 }
 
+/** The record of a request that waits for its device. */
+export function recordPlace(record: RequestView, place: number, { chosen }: Selection): RequestView {
+  return { ...record, state: 'queued', queue: { place, etaMs: round(chosen?.candidate.wait ?? 0) } };
+}
+
+/** The record of one that waited and is being sent. */
+export function recordSent(record: RequestView, now: UnixMs): RequestView {
+  const attempts = record.attempts.map((one, at, all) => (at === all.length - 1 ? { ...one, startedAtMs: now } : one));
+  return { ...record, state: 'running', queue: undefined, attempts };
+}
+
 /** The record with the candidates of its next attempt, as they were before anything was sent. */
 export function recordDecision(record: RequestView, selection: Selection): RequestView {
   const chosen = selection.chosen?.candidate;
@@ -81,7 +92,7 @@ export function withOutcome(record: RequestView, outcome: string): RequestView {
 }
 
 export function recordEnd(record: RequestView, state: RequestView['state'], at: UnixMs): RequestView {
-  return { ...record, state, endedAtMs: at };
+  return { ...record, state, endedAtMs: at, queue: undefined };
 }
 
 /** What a request did cost, from what its last agent says and what the client saw; jobs that failed before count in. */

@@ -1,5 +1,6 @@
 import type { RequestView } from '@fleetgate/shared/api/operations';
 import type { DeviceId, JobId, RequestId } from '@fleetgate/shared/ids';
+import type { Job } from '@fleetgate/shared/protocol/job';
 import type { UnixMs } from '@fleetgate/shared/units/quantity';
 
 import type { GateScore } from '../gating/gate.js';
@@ -20,7 +21,7 @@ export interface Request {
   readonly promptTokens: number;
   readonly receivedAt: UnixMs;
   readonly events: RequestEvents;
-  readonly deadlines: Deadlines<'request'>;
+  readonly deadlines: Deadlines<'request' | 'again'>;
   /** Devices that have failed it. */
   readonly tried: Set<DeviceId>;
   readonly said: SaidSoFar;
@@ -28,6 +29,8 @@ export interface Request {
   run: JobRun | undefined;
   firstTokenAt: UnixMs | undefined;
   stopAbort: () => void;
+  /** Whether budgets and shares have counted it: once, however often it moves before it is sent. */
+  counted: boolean;
   ended: boolean;
 }
 
@@ -36,6 +39,7 @@ export interface Request {
  *
  * | phase | means | left by |
  * |---|---|---|
+ * | held | waits here for its turn at a busy device | its turn, or the loss of the device |
  * | sent | given to the broker | accepted, tokens, or the accept deadline |
  * | accepted | waits or runs at the device | tokens, an end, or the loss of the device |
  * | streaming | has sent text: another device would go on after it | an end, silence, or the loss of the device |
@@ -46,9 +50,10 @@ export interface JobRun {
   readonly jobId: JobId;
   readonly request: Request;
   readonly choice: Choice;
+  readonly job: Job;
   readonly events: JobEvents;
   readonly deadlines: Deadlines<'accept' | 'gap' | 'stall' | 'loss' | 'drain'>;
-  phase: 'sent' | 'accepted' | 'streaming' | 'abandoned' | 'ended';
+  phase: 'held' | 'sent' | 'accepted' | 'streaming' | 'abandoned' | 'ended';
   /** When its agent last said something of it. */
   heardAt: UnixMs;
 }

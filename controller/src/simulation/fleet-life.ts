@@ -26,10 +26,16 @@ export function startFleet(life: FleetLife): void {
   const free = [...devices];
   if (churn.length === 0) for (const device of free) turn(life, device, true);
   for (const { atMs, kind, node } of churn) {
-    const device = nodes.get(node) ?? free.shift();
-    // More nodes than devices: the rest of the churn is of a larger fleet.
+    const device = kind === 'add' ? free.shift() : nodes.get(node);
+    // More nodes at once than devices: the rest of the churn is of a larger fleet.
     if (device === undefined) continue;
-    nodes.set(node, device);
+    if (kind === 'add') {
+      nodes.set(node, device);
+    } else {
+      // Who joins later is another node on the same board.
+      nodes.delete(node);
+      free.push(device);
+    }
     const delay = milliseconds(atMs === 0 ? 0 : churnFrom + atMs);
     clock.after(delay, () => turn(life, device, kind === 'add'));
   }

@@ -304,6 +304,8 @@ export interface RequestView {
     readonly startedAtMs: number;
     readonly outcome: string;
   }[];
+  /** While it waits for its device: place in that queue (1 is next) and predicted wait, as they were when it was put there. */
+  readonly queue?: { readonly place: number; readonly etaMs: number } | undefined;
   /** One sentence for a person. */
   readonly why: string;
   /** How unlike the training data the prompt is, 0..1; absent without a gate. */

@@ -141,6 +141,15 @@ export class BudgetControl {
     if (facts !== undefined) this.#classes.correctEnergy(facts, booking.classId, energy, usage.energyJ);
   }
 
+  /** A job was not sent after all. */
+  withdraw(job: JobId): void {
+    const booking = this.#booked.get(job);
+    if (booking === undefined) return;
+    this.#booked.delete(job);
+    const { energy, latency } = booking.cost;
+    this.#count(booking, { energyJ: 0 - energy, busyMs: 0 - latency, calls: -1 });
+  }
+
   /** A request was taken up, with an expected latency, waiting included. */
   taken(classId: ClassId | undefined, latency: Milliseconds, energyJ: number): void {
     const facts = this.#warmed();

@@ -9,14 +9,17 @@ import type { BudgetControl } from './budget-control.js';
 /** A job is about to be sent: the first of a request also counts as the request taken up. */
 export function countJob(
   control: BudgetControl | undefined,
-  { prompt, record, score }: Request,
+  request: Request,
   { chosen }: Selection,
   job: JobId,
 ): void {
+  const { prompt, score } = request;
+  const isFirst = !request.counted;
+  request.counted = true;
   const { cost, deviceId, wait } = chosen?.candidate ?? {};
   if (control === undefined || cost === undefined || deviceId === undefined) return;
   const classId = score?.classId;
-  if (record.attempts.length === 1) control.taken(classId, milliseconds(cost.latency + (wait ?? 0)), cost.energy);
+  if (isFirst) control.taken(classId, milliseconds(cost.latency + (wait ?? 0)), cost.energy);
   control.book(job, { classId, tenant: prompt.tenant, deviceId, cost });
 }
 

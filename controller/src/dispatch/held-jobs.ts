@@ -1,0 +1,88 @@
+import type { DeviceId, JobId } from '@fleetgate/shared/ids';
+import type { Milliseconds, UnixMs } from '@fleetgate/shared/units/quantity';
+
+/** A job that waits here for its device, and what decides when it is its turn. */
+export interface HeldJob {
+  readonly jobId: JobId;
+  readonly deviceId: DeviceId;
+  /** When its answer is due: by the client's limit or else by the bound of its class. */
+  readonly dueAt: UnixMs;
+  readonly tenant: string;
+  /** Time that it will occupy the device. */
+  readonly predicted: Milliseconds;
+}
+
+/**
+ * Jobs that wait for a device, ordered here rather than in the agent's queue, first come first served: tenants get equal shares of
+ * the devices' time (start-time fair queueing), and of one tenant the earliest deadline goes first (EDF), after which those come
+ * that are late already: one that cannot be saved must not make the next one late.
+ *
+ * As bounded as the dispatcher's queues are. Pure but for its own state; whoever holds a job takes it out again.
+ */
+export class HeldJobs {
+  readonly #byDevice = new Map<DeviceId, HeldJob[]>();
+  /** Device time given to each tenant that waits, beyond that of whoever had least. */
+  readonly #given = new Map<string, number>();
+  /** Of the tenant that was served last. */
+  #served = 0;
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  add(job: HeldJob): void {
+    const queue = this.#byDevice.get(job.deviceId);
+    if (queue === undefined) this.#byDevice.set(job.deviceId, [job]);
+    else queue.push(job);
+    this.#size += 1;
+    // Who has not waited for a while begins level with the others, not with what was saved.
+    this.#given.set(job.tenant, Math.max(this.#served, this.#given.get(job.tenant) ?? 0));
+  }
+
+  /** Takes a job out, wherever it waits; false when it does not. */
+  remove({ deviceId, jobId }: Pick<HeldJob, 'deviceId' | 'jobId'>): boolean {
+    const queue = this.#byDevice.get(deviceId);
+    const at = queue?.findIndex((job) => job.jobId === jobId) ?? -1;
+    if (queue === undefined || at < 0) return false;
+    queue.splice(at, 1);
+    if (queue.length === 0) this.#byDevice.delete(deviceId);
+    this.#size -= 1;
+    if (this.#size === 0) {
+      this.#given.clear();
+      this.#served = 0;
+    }
+    return true;
+  }
+
+  /** Whose turn it is at a device; it stays until it is removed. */
+  next(deviceId: DeviceId, now: UnixMs): HeldJob | undefined {
+    const queue = this.#byDevice.get(deviceId);
+    if (queue === undefined) return undefined;
+    return queue.reduce((best, job) => (this.#isBefore(job, best, now) ? job : best));
+  }
+
+  /** A job's tenant is given its time. */
+  count({ tenant, predicted }: HeldJob): void {
+    const before = this.#given.get(tenant) ?? this.#served;
+    this.#served = before;
+    this.#given.set(tenant, before + predicted);
+  }
+
+  at(deviceId: DeviceId): readonly HeldJob[] {
+    return this.#byDevice.get(deviceId) ?? [];
+  }
+
+  /** Most urgent jobs of other devices, at most `most`. O(n log n). */
+  elsewhere(deviceId: DeviceId, most: number, now: UnixMs): readonly HeldJob[] {
+    const others = [...this.#byDevice].flatMap(([id, queue]) => (id === deviceId ? [] : queue));
+    return others.sort((a, b) => (this.#isBefore(a, b, now) ? -1 : 1)).slice(0, most);
+  }
+
+  #isBefore(a: HeldJob, b: HeldJob, now: UnixMs): boolean {
+    const share = (this.#given.get(a.tenant) ?? 0) - (this.#given.get(b.tenant) ?? 0);
+    if (a.tenant !== b.tenant && share !== 0) return share < 0;
+    const late = Number(a.dueAt < now) - Number(b.dueAt < now);
+    return late === 0 ? a.dueAt < b.dueAt : late < 0;
+  }
+}
