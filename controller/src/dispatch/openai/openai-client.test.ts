@@ -1,40 +1,14 @@
-import 'reflect-metadata';
-
 import { request as httpRequest } from 'node:http';
-import type { AddressInfo } from 'node:net';
 
-import { systemClock } from '@fleetgate/shared/clock';
-import { FleetError } from '@fleetgate/shared/errors';
-import { silentLogger } from '@fleetgate/shared/logger';
-import { systemRandom } from '@fleetgate/shared/random';
-import { milliseconds } from '@fleetgate/shared/units/quantity';
-import { NestFactory } from '@nestjs/core';
-import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import OpenAI, { APIError } from 'openai';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { httpError } from '../../platform/error-body.js';
-import { ErrorFilter } from '../../platform/error-filter.js';
-import { ConfidenceModel } from '../../gating/confidence.js';
-import { WorkloadModel } from '../../telemetry/workload-model.js';
-import { DISPATCH_DEFAULTS } from '../dispatch-config.js';
-import {
-  aCatalogue,
-  aDevice,
-  aGate,
-  anExpert,
-  aPolicy,
-  aVariant,
-  FixtureCosts,
-  FixtureFleet,
-} from '../dispatch-fixtures.js';
-import { dispatchModule, readJsonBodies } from '../dispatch.module.js';
-import { COLLABORATION_DEFAULTS, Collaborator } from '../collaboration/collaborator.js';
-import { Dispatcher } from '../dispatcher.js';
-import { MemoryLedger } from '../memory-ledger.js';
-import { type ScriptedJob, ScriptedExpertLink } from '../scripted-expert-link.js';
+import { aDevice, type FixtureFleet } from '../dispatch-fixtures.js';
+import type { Dispatcher } from '../dispatcher.js';
+import type { MemoryLedger } from '../memory-ledger.js';
+import type { ScriptedExpertLink, ScriptedJob } from '../scripted-expert-link.js';
+import { abilities, API_KEY as KEY, openTestApi, type TestApi } from './test-api.fixture.js';
 
-const KEY = 'test-key';
 const WORDS = ['two', ' and', ' two', ' is', ' four'];
 
 function answer(job: ScriptedJob): void {
@@ -56,84 +30,20 @@ function answer(job: ScriptedJob): void {
   job.done('stop', { reusedTokens: 3 });
 }
 
-const catalogue = aCatalogue([anExpert('math'), anExpert('code', [aVariant('code')])]);
-const abilities = ['grammar', 'log-probs', 'embeddings'];
-const devices = [aDevice('jetson', ['math-q8_0', 'code-q8_0'], { abilities }), aDevice('pi', ['math-q8_0'])];
-
-let app: NestFastifyApplication;
+let api: TestApi;
 let dispatcher: Dispatcher;
-let collaborator: Collaborator;
 let link: ScriptedExpertLink;
 let fleet: FixtureFleet;
 let ledger: MemoryLedger;
 let client: OpenAI;
 let base: string;
-let policy: ReturnType<typeof aPolicy> | undefined;
 
 beforeEach(async () => {
-  link = new ScriptedExpertLink(answer);
-  fleet = new FixtureFleet(devices);
-  ledger = new MemoryLedger();
-  policy = aPolicy(devices);
-  dispatcher = new Dispatcher({
-    fleet,
-    catalogue: () => catalogue,
-    gate: () => aGate({ math: 0.6, code: 0.4 }),
-    costs: new FixtureCosts(),
-    workloads: new WorkloadModel(),
-    policy: () => policy,
-    link,
-    ledger,
-    clock: systemClock,
-    random: systemRandom,
-    log: silentLogger,
-    onDemand: () => {},
-    config: { ...DISPATCH_DEFAULTS, lossGrace: milliseconds(1) },
-  });
-  collaborator = new Collaborator({
-    ...COLLABORATION_DEFAULTS,
-    dispatcher,
-    catalogue: () => catalogue,
-    costs: new FixtureCosts(),
-    confidence: new ConfidenceModel(),
-    ledger,
-    clock: systemClock,
-    random: systemRandom,
-    log: silentLogger,
-    requestTimeout: DISPATCH_DEFAULTS.requestTimeout,
-  });
-  const module = dispatchModule({
-    collaborator,
-    models: { catalogue: () => catalogue, policy: () => policy, since: 1_700_000_000 },
-    clock: systemClock,
-  });
-  app = await NestFactory.create<NestFastifyApplication>(module, new FastifyAdapter({ forceCloseConnections: true }), {
-    logger: false,
-  });
-  app.useGlobalFilters(new ErrorFilter(silentLogger));
-  readJsonBodies(app);
-  app
-    .getHttpAdapter()
-    .getInstance()
-    .addHook('onRequest', async (request, reply) => {
-      if (request.headers.authorization === `Bearer ${KEY}`) return undefined;
-      const { status, headers, body } = httpError(new FleetError('auth.invalid', 'wrong API key'));
-      return reply
-        .status(status)
-        .headers({ ...headers, 'x-request-id': request.id })
-        .send(body);
-    });
-  await app.listen(0, '127.0.0.1');
-  const { port } = app.getHttpServer().address() as AddressInfo;
-  base = `http://127.0.0.1:${port}`;
-  client = new OpenAI({ baseURL: `${base}/v1`, apiKey: KEY, maxRetries: 0 });
+  api = await openTestApi(answer);
+  ({ dispatcher, link, fleet, ledger, client, base } = api);
 });
 
-afterEach(async () => {
-  await collaborator.close();
-  await dispatcher.close();
-  await app.close();
-});
+afterEach(() => api.close());
 
 const messages = [{ role: 'user' as const, content: 'what is two and two?' }];
 const extended = (fields: object): { fleetgate: object } => ({ fleetgate: fields });
@@ -396,7 +306,7 @@ describe('the openai client', () => {
     const dear = await chat(extended({ energyJ: 0.001 }));
     expect(facts(dear)).toEqual([429, 'energy_budget_exceeded', 'rate_limit_error', 'fleetgate.energyJ']);
     expect(dear.headers?.get('x-should-retry')).toBe('false');
-    policy = undefined;
+    api.policy = undefined;
     const loading = await chat({});
     expect(facts(loading)).toEqual([503, 'model_loading', 'server_error', null]);
     expect(Number(loading.headers?.get('retry-after'))).toBeLessThanOrEqual(30);
