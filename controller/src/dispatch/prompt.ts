@@ -14,7 +14,12 @@ export const COLLABORATIONS = ['cascade', 'ensemble', 'vote', 'brief'] as const;
 export type Collaboration = (typeof COLLABORATIONS)[number];
 
 export type AnswerInput =
-  | { readonly kind: 'chat'; readonly messages: readonly ChatMessage[] }
+  | {
+      readonly kind: 'chat';
+      readonly messages: readonly ChatMessage[];
+      /** What the user asks, where that is not the last message of theirs. */
+      readonly question?: string;
+    }
   | { readonly kind: 'complete'; readonly prompt: string };
 
 export type PromptInput =
@@ -79,6 +84,7 @@ export function gateText(input: PromptInput): string {
   if (input.kind === 'mix') return gateText(input.input);
   if (input.kind === 'embed') return input.texts[0] ?? '';
   if (input.kind !== 'chat') return input.prompt;
+  if (input.question !== undefined) return input.question;
   const asked = input.messages.findLast((message) => message.role === 'user' && message.content.trim() !== '');
   return (asked ?? input.messages.at(-1))?.content ?? '';
 }

@@ -30,9 +30,38 @@ const answerFields = {
     .optional(),
 };
 
+const toolSchema = z.object({
+  name: z.string(),
+  description: z.string().optional(),
+  parameters: z.record(z.string(), z.unknown()).optional(),
+});
+
 const chatSchema = z.object({
   ...answerFields,
-  messages: z.array(z.object({ role: z.string(), content: z.string() })),
+  messages: z.array(
+    z.object({
+      role: z.string(),
+      content: z.string().nullable(),
+      tool_calls: z
+        .array(
+          z.object({
+            id: z.string(),
+            type: z.literal('function'),
+            function: z.object({ name: z.string(), arguments: z.string() }),
+          }),
+        )
+        .optional(),
+      tool_call_id: z.string().optional(),
+    }),
+  ),
+  tools: z.array(z.object({ type: z.literal('function'), function: toolSchema })).optional(),
+  tool_choice: z
+    .union([
+      z.enum(['none', 'auto', 'required']),
+      z.object({ type: z.literal('function'), function: z.object({ name: z.string() }) }),
+    ])
+    .optional(),
+  parallel_tool_calls: z.boolean().optional(),
   logprobs: z.boolean().optional(),
   top_logprobs: z.number().int().optional(),
 });

@@ -3,8 +3,10 @@ import { Body, Controller, HttpCode, Inject, Post, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 
 import { Collaborator } from '../collaboration/collaborator.js';
+import { openAiForm } from './answers.js';
 import { respond } from './respond.js';
-import { parseChat, parseCompletion } from './schema.js';
+import { parseChat } from './chat-request.js';
+import { parseCompletion } from './schema.js';
 import { CLOCK } from './tokens.js';
 
 /** Generation, as OpenAI's API has it. */
@@ -18,12 +20,12 @@ export class ChatCompletionsController {
   @Post('chat/completions')
   @HttpCode(200)
   async chat(@Body() body: unknown, @Res() reply: FastifyReply): Promise<void> {
-    await respond(this, 'chat', parseChat(body), reply);
+    await respond(this, parseChat(body), (start) => openAiForm('chat', start), reply);
   }
 
   @Post('completions')
   @HttpCode(200)
   async complete(@Body() body: unknown, @Res() reply: FastifyReply): Promise<void> {
-    await respond(this, 'text', parseCompletion(body), reply);
+    await respond(this, parseCompletion(body), (start) => openAiForm('text', start), reply);
   }
 }

@@ -1,40 +1,36 @@
 import type { Clock } from '@fleetgate/shared/clock';
-import { FleetError } from '@fleetgate/shared/errors';
-import type { TokenChoice } from '@fleetgate/shared/protocol/job';
+import { FleetError, isFleetError } from '@fleetgate/shared/errors';
 import type { FastifyReply } from 'fastify';
 
-import { errorFrame } from '../../platform/error-body.js';
 import type { Collaborator } from '../collaboration/collaborator.js';
 import type { DispatchedRequest } from '../dispatcher.js';
-import type { Choice, RequestEvent } from '../request-events.js';
-import {
-  answerBody,
-  AnswerFrames,
-  answerHead,
-  type AnswerKind,
-  choiceHeaders,
-  explanation,
-  usageOf,
-} from './answers.js';
+import type { Choice } from '../request-events.js';
+import { type AnswerPart, answerParts, type GivenAnswer, wholeAnswer } from './answer-parts.js';
+import { choiceHeaders } from './answers.js';
+import type { ApiForm, OpenForm } from './api-form.js';
 import type { ParsedRequest } from './schema.js';
 import { EventStream, KEEP_ALIVE } from './sse.js';
 
+type Dispatched = readonly [DispatchedRequest, ...DispatchedRequest[]];
+
 /**
- * Dispatches `request` and answers it on `reply`, streamed or whole.
+ * Dispatches `request` and answers it on `reply`, streamed or whole, in the form of an API.
  *
  * A failure before anything was written is thrown, for the error filter to answer with its status; after that it is a
  * frame of the stream. When the client goes away, the device stops.
  */
 export async function respond(
   parts: { readonly collaborator: Pick<Collaborator, 'accept'>; readonly clock: Clock },
-  kind: AnswerKind,
   request: ParsedRequest,
+  openForm: OpenForm,
   reply: FastifyReply,
 ): Promise<void> {
-  const dispatched = parts.collaborator.accept(request.prompt, clientGone(reply));
-  void reply.header('x-request-id', dispatched.id);
-  if (request.stream) await stream(parts.clock, kind, request, dispatched, reply);
-  else await whole(parts.clock, kind, request, dispatched, reply);
+  const dispatched: Dispatched = [parts.collaborator.accept(request.prompt, clientGone(reply))];
+  const [{ id }] = dispatched;
+  void reply.header('x-request-id', id);
+  const form = openForm({ id, at: parts.clock.now(), request });
+  if (request.stream) await stream(parts.clock, form, request, dispatched, reply);
+  else await whole(parts.clock, form, request, dispatched, reply);
 }
 
 /** Aborts when the connection closes before the answer has been handed over. */
@@ -48,82 +44,78 @@ export function clientGone(reply: FastifyReply): AbortSignal {
 
 async function whole(
   clock: Clock,
-  kind: AnswerKind,
+  form: ApiForm,
   request: ParsedRequest,
-  dispatched: DispatchedRequest,
+  dispatched: Dispatched,
   reply: FastifyReply,
 ): Promise<void> {
-  const head = answerHead(kind, dispatched, clock.now());
-  let text = '';
-  const told: TokenChoice[] = [];
-  const choices = request.prompt.topLogProbs === undefined ? undefined : told;
-  for await (const event of dispatched.events) {
-    if (event.kind === 'tokens') text += event.text;
-    else if (event.kind === 'choices') told.push(...event.choices);
-    else if (event.kind === 'failed') throw event.error;
-    else if (event.kind === 'done') {
-      await reply
-        .headers({ ...choiceHeaders(event.choice), ...processingTime(clock, dispatched) })
-        .send(answerBody(head, { text, choices }, event, dispatched.record(), request.explain));
-    }
-  }
+  const answers = await Promise.all(dispatched.map((one) => wholeAnswer(one, request)));
+  const [first] = answers;
+  if (first === undefined) return;
+  await reply
+    .headers({ ...choiceHeaders(first.done.choice), ...processingTime(clock, dispatched[0]) })
+    .send(form.body(answers.filter((answer) => answer !== undefined)));
 }
 
 async function stream(
   clock: Clock,
-  kind: AnswerKind,
+  form: ApiForm,
   request: ParsedRequest,
-  dispatched: DispatchedRequest,
+  dispatched: Dispatched,
   reply: FastifyReply,
 ): Promise<void> {
   const out = new EventStream(reply.raw, clock);
+  const frames = form.frames();
+  const answers = new Map<number, GivenAnswer>();
   let choice: Choice | undefined;
-  let frames: AnswerFrames | undefined;
+  let failed = false;
   // The head names who answers, so it waits for the first token, when no other device can take over any more; or for
   // the first sign of life that the connection needs.
-  const open = (): void =>
+  const open = (): void => {
+    if (out.opened) return;
+    void reply.hijack();
     out.open(() => ({
       ...headersOf(reply),
       ...(choice === undefined ? {} : choiceHeaders(choice)),
-      ...processingTime(clock, dispatched),
+      ...processingTime(clock, dispatched[0]),
     }));
+  };
   const stopKeepAlive = clock.every(KEEP_ALIVE, () => {
-    if (!out.opened) void reply.hijack();
     open();
     out.keepAlive();
   });
-  /** The frames of a text, after those that have to come before it. */
-  const begin = (): { readonly frames: AnswerFrames; readonly first: readonly string[] } => {
-    if (frames !== undefined) return { frames, first: [] };
+  const begun = new Set<number>();
+  /** What has to come before the first frame of an answer. */
+  const begin = (at: number): ReturnType<typeof frames.begin> => {
+    if (begun.has(at)) return [];
     if (choice === undefined) throw new FleetError('internal.invariant', 'an answer came before its choice');
-    frames = new AnswerFrames(answerHead(kind, dispatched, clock.now()), choice);
-    const first = frames.first();
-    if (!out.opened) void reply.hijack();
+    begun.add(at);
     open();
-    return { frames, first: first === undefined ? [] : [first] };
+    return frames.begin(at, choice);
   };
-  const on = async (event: RequestEvent): Promise<void> => {
-    if (event.kind === 'chosen') {
-      choice = event.choice;
-    } else if (event.kind === 'tokens') {
-      const begun = begin();
-      await out.send(...begun.first, begun.frames.text(event.text));
-    } else if (event.kind === 'choices') {
-      const begun = begin();
-      await out.send(...begun.first, begun.frames.logProbs(event.choices));
-    } else if (event.kind === 'done') {
-      const begun = begin();
-      const record = dispatched.record();
-      const finish = begun.frames.finish(event.finishReason, request.explain ? explanation(record) : undefined);
-      const usage = request.includeUsage ? [begun.frames.usage(usageOf(event, record))] : [];
-      await out.end('done', ...begun.first, finish, ...usage);
-    } else if (event.kind === 'failed') {
-      if (!out.opened) throw event.error;
-      await out.end('error', JSON.stringify(errorFrame(event.error)));
+  const on = async (at: number, part: AnswerPart): Promise<void> => {
+    if (part.kind === 'chosen') {
+      if (!out.opened) choice = part.choice;
+    } else if (part.kind === 'text') await out.send(...begin(at), ...frames.text(at, part.text));
+    else if (part.kind === 'choices') await out.send(...begin(at), ...frames.logProbs(at, part.choices));
+    else {
+      answers.set(at, part.answer);
+      const finish = [...begin(at), ...frames.finish(at, part.answer)];
+      const isLast = answers.size === dispatched.length;
+      const inOrder = [...answers].toSorted(([a], [b]) => a - b).map(([, answer]) => answer);
+      if (isLast) await out.end(form.endMark, ...finish, ...frames.end(inOrder));
+      else await out.send(...finish);
     }
   };
+  const follow = async (one: DispatchedRequest, at: number): Promise<void> => {
+    for await (const part of answerParts(one, request)) if (!failed) await on(at, part);
+  };
   try {
-    for await (const event of dispatched.events) await on(event);
+    await Promise.all(dispatched.map(follow));
+  } catch (error) {
+    failed = true;
+    if (!out.opened || !isFleetError(error)) throw error;
+    await out.end('none', ...frames.failed(error));
   } finally {
     stopKeepAlive();
   }

@@ -3,8 +3,9 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { gateText } from '../prompt.js';
+import { parseChat } from './chat-request.js';
 import { parseJsonBody } from './json-body.js';
-import { parseChat, parseCompletion, parseScore } from './schema.js';
+import { parseCompletion, parseScore } from './schema.js';
 
 const messages = [{ role: 'user', content: 'hi' }];
 const chat = (fields: object) => parseChat({ model: 'auto', messages, ...fields });

@@ -1,14 +1,15 @@
-import type { ChatMessage, Sampling } from '@fleetgate/shared/protocol/job';
+import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { joules, milliseconds } from '@fleetgate/shared/units/quantity';
 import { z } from 'zod';
 
 import { collaborationOf, VIRTUAL_MODELS } from '../model-target.js';
 import { COLLABORATIONS, MODES, neededAbilities, type Prompt, type PromptInput } from '../prompt.js';
-import { chatLogProbs, completionLogProbs, formFields, grammarOf, topLogProbsOf } from './answer-form.js';
+import { callGrammar } from '../tools/tool-grammar.js';
+import type { ToolOffer } from '../tools/tool.js';
+import { completionLogProbs, formFields, grammarOf } from './answer-form.js';
+import type { FieldNames } from './field-names.js';
 import { invalid } from './invalid-field.js';
 
-/** Longest answer when a chat client names no limit, tokens; a device's time is not the client's to leave open. */
-const DEFAULT_CHAT_TOKENS = 512;
 /** OpenAI's own default of /v1/completions. */
 const DEFAULT_COMPLETION_TOKENS = 16;
 /** Beyond every context that a device could hold. */
@@ -25,11 +26,14 @@ export interface ParsedRequest {
   readonly stream: boolean;
   readonly includeUsage: boolean;
   readonly explain: boolean;
+  /** What the answer may call. */
+  readonly offer: ToolOffer | undefined;
+  readonly fieldNames: FieldNames;
 }
 
 export const modelField = z.string('expected the name of a model').min(1, 'expected the name of a model').max(200);
 const text = z.string('expected text');
-const limit = z.number().int().min(1, 'expected at least 1').nullish();
+export const tokenLimit = z.number().int().min(1, 'expected at least 1').nullish();
 
 /** `auto:eco` is understood as the mode `eco`. */
 const mode = z
@@ -58,9 +62,9 @@ export const wishFields = z
   })
   .nullish();
 
-const shared = {
+export const sharedFields = {
   model: modelField,
-  max_tokens: limit,
+  max_tokens: tokenLimit,
   temperature: z.number().min(0, 'expected 0 to 2').max(2, 'expected 0 to 2').nullish(),
   top_p: z.number().min(0, 'expected 0 to 1').max(1, 'expected 0 to 1').nullish(),
   n: z.literal(1, 'only n = 1 is supported').nullish(),
@@ -76,31 +80,8 @@ const shared = {
   fleetgate: wishFields,
 };
 
-const textParts = z.array(z.object({ type: z.string(), text: z.string().optional() })).superRefine((parts, context) => {
-  parts.forEach(({ type }, at) => {
-    if (type === 'text') return;
-    context.addIssue({
-      code: 'custom',
-      path: [at, 'type'],
-      message: `only parts of type text are supported, got ${type}`,
-    });
-  });
-});
-
-const message = z.object({
-  role: z.enum(['system', 'developer', 'user', 'assistant', 'tool', 'function']),
-  content: z.unknown(),
-});
-
-const chatSchema = z.object({
-  ...shared,
-  messages: z.array(message, 'expected a list of messages').min(1, 'expected at least one message'),
-  max_completion_tokens: limit,
-  ...chatLogProbs,
-});
-
 const completionSchema = z.object({
-  ...shared,
+  ...sharedFields,
   prompt: z.union([text, z.array(text).length(1)], 'expected text, or a list of one text'),
   ...completionLogProbs,
 });
@@ -112,18 +93,6 @@ const scoreSchema = z.object({
   fleetgate: wishFields,
 });
 
-/** Body of POST /v1/chat/completions. Throws `request.invalid` naming the field; unknown fields are ignored. */
-export function parseChat(body: unknown): ParsedRequest {
-  const request = read(chatSchema, body);
-  const messages = request.messages.map(({ role, content }, at): ChatMessage => {
-    return { role: roleOf(role), content: contentOf(content, at) };
-  });
-  if (messages.every(({ content }) => content.trim() === '')) throw invalid('messages', 'expected some text');
-  const maxTokens = request.max_completion_tokens ?? request.max_tokens ?? DEFAULT_CHAT_TOKENS;
-  const asked = { input: { kind: 'chat' as const, messages }, maxTokens, topLogProbs: topLogProbsOf(request) };
-  return parsed('/v1/chat/completions', request, asked);
-}
-
 /** Body of POST /v1/completions. */
 export function parseCompletion(body: unknown): ParsedRequest {
   const request = read(completionSchema, body);
@@ -131,7 +100,7 @@ export function parseCompletion(body: unknown): ParsedRequest {
   if (prompt === '') throw invalid('prompt', 'expected some text');
   const maxTokens = request.max_tokens ?? DEFAULT_COMPLETION_TOKENS;
   const asked = { input: { kind: 'complete' as const, prompt }, maxTokens, topLogProbs: request.logprobs ?? undefined };
-  return parsed('/v1/completions', request, asked);
+  return openRequest('/v1/completions', request, asked);
 }
 
 /** Body of POST /api/v1/score. */
@@ -146,33 +115,49 @@ export function parseScore(body: unknown): Prompt {
   };
 }
 
-type SharedFields = z.infer<z.ZodObject<typeof shared>>;
+export type SharedFields = z.infer<z.ZodObject<typeof sharedFields>>;
 
-interface Asked {
+/** What of a request is not in the fields that all endpoints share. */
+export interface Asked {
   readonly input: PromptInput;
   readonly maxTokens: number;
-  readonly topLogProbs: number | undefined;
+  readonly topLogProbs?: number | undefined;
+  readonly offer?: ToolOffer | undefined;
 }
 
-function parsed(endpoint: string, request: SharedFields, { input, maxTokens, topLogProbs }: Asked): ParsedRequest {
+/** A request whose fields have been read. Throws `request.invalid` for fields that do not go together. */
+export function openRequest(
+  endpoint: string,
+  request: SharedFields,
+  { input, maxTokens, topLogProbs, offer }: Asked,
+): ParsedRequest {
   const wishes = request.fleetgate ?? {};
-  const grammar = grammarOf(request);
+  const calls = offer === undefined ? undefined : callGrammar(offer);
+  const grammar = calls ?? grammarOf(request);
+  const formField = calls === undefined ? 'response_format' : 'tool_choice';
+  if (offer !== undefined && calls === undefined && grammar !== undefined) {
+    const what = 'an answer that may be a call cannot be kept to a form: expected tool_choice none or required';
+    throw invalid(formField, what);
+  }
+  const wished = wishesOf(request.model, wishes);
   const prompt: Prompt = {
     endpoint,
     model: request.model,
-    ...wishesOf(request.model, wishes),
+    ...wished,
     ...(request.user == null || request.user === '' ? {} : { tenant: request.user }),
+    // Several experts put texts together, not calls: they are asked only where the client says so.
+    ...(offer === undefined || wishes.maxCalls != null ? {} : { limits: { ...wished.limits, calls: 1 } }),
     input,
     sampling: samplingOf(request, maxTokens),
     ...(topLogProbs === undefined ? {} : { topLogProbs }),
     ...(grammar === undefined ? {} : { grammar }),
   };
   const together = collaborationOf(prompt);
-  if (together !== undefined && neededAbilities(prompt).length > 0) {
-    const field = grammar === undefined ? 'logprobs' : 'response_format';
+  if (together !== undefined && (neededAbilities(prompt).length > 0 || offer !== undefined)) {
+    const field = offer !== undefined ? 'tools' : grammar === undefined ? 'logprobs' : formField;
     throw invalid(
       field,
-      `${together} puts the answer of several experts together, which has none: expected one expert`,
+      `${together} puts the answer of several experts together, for which that is not known: expected one expert`,
     );
   }
   return {
@@ -180,6 +165,9 @@ function parsed(endpoint: string, request: SharedFields, { input, maxTokens, top
     stream: request.stream === true,
     includeUsage: request.stream_options?.include_usage === true,
     explain: wishes.explain === true,
+    offer,
+    // Dispatch knows of a grammar only, not of what has asked for it.
+    fieldNames: calls === undefined ? {} : { response_format: 'tool_choice' },
   };
 }
 
@@ -218,21 +206,6 @@ function samplingOf(request: SharedFields, maxTokens: number): Sampling {
     ...(request.seed == null ? {} : { seed: request.seed }),
     stop: stop.filter((one) => one !== ''),
   };
-}
-
-function roleOf(role: z.infer<typeof message>['role']): ChatMessage['role'] {
-  if (role === 'developer') return 'system';
-  return role === 'function' ? 'tool' : role;
-}
-
-function contentOf(content: unknown, at: number): string {
-  if (typeof content === 'string') return content;
-  // An assistant's turn of tool calls alone has no text.
-  if (content === null || content === undefined) return '';
-  if (!Array.isArray(content)) throw invalid(`messages.${at}.content`, 'expected text or a list of parts');
-  return read(textParts, content, ['messages', at, 'content'])
-    .map((part) => part.text ?? '')
-    .join('');
 }
 
 /** Throws `request.invalid` naming the field. */

@@ -50,7 +50,7 @@ describe('EventStream', () => {
   it('ends without [DONE] after an error', async () => {
     const response = new FakeResponse();
     const out = new EventStream(response, new ManualClock());
-    await out.end('error', '{"error":{}}');
+    await out.end('none', '{"error":{}}');
     expect(response.text).toBe('data: {"error":{}}\n\n');
   });
 

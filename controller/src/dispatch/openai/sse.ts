@@ -20,13 +20,16 @@ export const SSE_HEADERS = {
   connection: 'keep-alive',
 } as const;
 
+/** JSON of one event; with a name where the API gives its events names. */
+export type Frame = string | { readonly event: string; readonly data: string };
+
 /** Proxies cut connections that are silent for 15 s or more. */
 export const KEEP_ALIVE = milliseconds(10_000);
 /** A client that takes nothing for this long is gone: its answer must not hold a device. */
 export const READ_DEADLINE = milliseconds(60_000);
 
 /**
- * One stream of OpenAI's events on a response.
+ * One stream of server-sent events on a response.
  *
  * `send` waits while the client does not read, up to `readDeadline`; then the response is destroyed, which its owner
  * sees as `close`. After the response is destroyed nothing is written and nothing throws.
@@ -54,11 +57,13 @@ export class EventStream {
     this.#sink.writeHead(200, { ...headers(), ...SSE_HEADERS });
   }
 
-  /** `frames` are JSON texts; they go out in one write. */
-  async send(...frames: readonly string[]): Promise<void> {
+  /** `frames` go out in one write. */
+  async send(...frames: readonly Frame[]): Promise<void> {
     if (this.#sink.destroyed) return;
     let text = '';
-    for (const frame of frames) text += `data: ${frame}\n\n`;
+    for (const frame of frames) {
+      text += typeof frame === 'string' ? `data: ${frame}\n\n` : `event: ${frame.event}\ndata: ${frame.data}\n\n`;
+    }
     if (!this.#sink.write(text)) await this.#drained();
   }
 
@@ -67,9 +72,9 @@ export class EventStream {
     if (!this.#sink.destroyed) this.#sink.write(': keep-alive\n\n');
   }
 
-  /** Sends `frames` and ends; with `[DONE]` after a whole answer, without it after an error frame. */
-  async end(how: 'done' | 'error', ...frames: readonly string[]): Promise<void> {
-    await this.send(...frames, ...(how === 'done' ? ['[DONE]'] : []));
+  /** Sends `frames` and ends; with `[DONE]` after a whole answer where the API wants it, without it after an error frame. */
+  async end(mark: 'done' | 'none', ...frames: readonly Frame[]): Promise<void> {
+    await this.send(...frames, ...(mark === 'done' ? ['[DONE]'] : []));
     if (!this.#sink.destroyed) this.#sink.end();
   }
 
