@@ -20,6 +20,7 @@ const answerFields = {
   model: z.string(),
   stream: z.boolean().optional(),
   max_tokens: z.number().int().optional(),
+  n: z.number().int().optional(),
   temperature: z.number().optional(),
   grammar: z.string().optional(),
   response_format: z

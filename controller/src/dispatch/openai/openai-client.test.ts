@@ -237,6 +237,52 @@ describe('the openai client', () => {
     expect(text).toBe('two and two is four');
   });
 
+  it('gets several answers, whole and streamed, with what they cost together', async () => {
+    let count = 0;
+    link.behave = (job) => {
+      count += 1;
+      job.accepted();
+      for (const word of ['answer', ` ${count}`]) job.tokens(word);
+      job.done(count % 3 === 0 ? 'length' : 'stop');
+    };
+    const asked = { model: 'auto', messages, n: 3, seed: 5 };
+    const { data, request_id } = await client.chat.completions.create(asked).withResponse();
+    expect(data.choices).toMatchObject([
+      { index: 0, message: { content: 'answer 1' }, finish_reason: 'stop' },
+      { index: 1, message: { content: 'answer 2' }, finish_reason: 'stop' },
+      { index: 2, message: { content: 'answer 3' }, finish_reason: 'length' },
+    ]);
+    expect(data.usage).toMatchObject({ completion_tokens: 9, total_tokens: 30, energy_joules: 4.5 });
+    expect(link.jobs.map(({ job }) => job)).toMatchObject([5, 6, 7].map((seed) => ({ sampling: { seed } })));
+    expect((await ledger.list({ limit: 9 })).map(({ id }) => id)).toContain(request_id);
+    count = 0;
+    const stream = client.chat.completions.stream({ ...asked, stream_options: { include_usage: true } });
+    const streamed = await stream.finalChatCompletion();
+    expect(streamed.choices.map(({ message }) => message.content)).toEqual(['answer 1', 'answer 2', 'answer 3']);
+    expect(streamed.usage).toMatchObject({ total_tokens: 30, energy_joules: 4.5 });
+    const texts = (await client.completions.create({ model: 'math', prompt: 'a', n: 2 })).choices;
+    expect(texts.map(({ index, text }) => `${index} ${text}`)).toEqual(['0 answer 4', '1 answer 5']);
+  });
+
+  it.each([false, true])('gets one error where one of several answers fails (streamed: %s)', async (stream) => {
+    link.behave = (job) => {
+      job.accepted();
+      if (link.jobs.length === 2 && link.jobs[1] === job) job.failed('request.invalid', false);
+    };
+    const error = await refusal(client.chat.completions.create({ model: 'auto', messages, n: 2, stream }));
+    expect([error.status, error.type]).toEqual([400, 'invalid_request_error']);
+    await until(() => link.cancelled.length === 1);
+    expect(dispatcher.inFlight).toBe(0);
+    link.behave = (job) => {
+      job.accepted();
+      job.tokens('half');
+      if (link.jobs.indexOf(job) === 3) fleet.offline('jetson');
+    };
+    const lost = client.chat.completions.stream({ model: 'auto', messages, n: 2 }).finalChatCompletion();
+    expect(await refusal(lost)).toMatchObject({ code: 'device_lost' });
+    expect(dispatcher.inFlight).toBe(0);
+  });
+
   it('stops the device when it aborts', async () => {
     link.behave = (job) => {
       job.accepted();
@@ -297,7 +343,7 @@ describe('the openai client', () => {
       'invalid_request_error',
       'temperature',
     ]);
-    expect(facts(await chat({ n: 2 }))).toEqual([400, 'request.invalid', 'invalid_request_error', 'n']);
+    expect(facts(await chat({ n: 9 }))).toEqual([400, 'request.invalid', 'invalid_request_error', 'n']);
     expect(facts(await chat({ messages: [] }))).toEqual([400, 'request.invalid', 'invalid_request_error', 'messages']);
     expect(facts(await chat({ messages: [{ role: 'user', content: [{ type: 'image_url' }] }] }))[3]).toBe(
       'messages.0.content.0.type',

@@ -8,6 +8,7 @@ import type { Choice } from '../request-events.js';
 import { type AnswerPart, answerParts, type GivenAnswer, wholeAnswer } from './answer-parts.js';
 import { choiceHeaders } from './answers.js';
 import type { ApiForm, OpenForm } from './api-form.js';
+import { promptsOf } from './prompts-of.js';
 import type { ParsedRequest } from './schema.js';
 import { EventStream, KEEP_ALIVE } from './sse.js';
 
@@ -17,7 +18,8 @@ type Dispatched = readonly [DispatchedRequest, ...DispatchedRequest[]];
  * Dispatches `request` and answers it on `reply`, streamed or whole, in the form of an API.
  *
  * A failure before anything was written is thrown, for the error filter to answer with its status; after that it is a
- * frame of the stream. When the client goes away, the device stops.
+ * frame of the stream. When the client goes away, the devices stop; where several answers are asked for, so they do when
+ * one of them fails.
  */
 export async function respond(
   parts: { readonly collaborator: Pick<Collaborator, 'accept'>; readonly clock: Clock },
@@ -25,12 +27,23 @@ export async function respond(
   openForm: OpenForm,
   reply: FastifyReply,
 ): Promise<void> {
-  const dispatched: Dispatched = [parts.collaborator.accept(request.prompt, clientGone(reply))];
-  const [{ id }] = dispatched;
-  void reply.header('x-request-id', id);
-  const form = openForm({ id, at: parts.clock.now(), request });
-  if (request.stream) await stream(parts.clock, form, request, dispatched, reply);
-  else await whole(parts.clock, form, request, dispatched, reply);
+  const stopped = new AbortController();
+  const gone = clientGone(reply);
+  const prompts = promptsOf(request);
+  const signal = prompts.length === 1 ? gone : AbortSignal.any([gone, stopped.signal]);
+  const dispatched = prompts.map((prompt) => parts.collaborator.accept(prompt, signal));
+  const [first] = dispatched;
+  if (first === undefined) throw new FleetError('internal.invariant', 'a request without a prompt');
+  void reply.header('x-request-id', first.id);
+  const form = openForm({ id: first.id, at: parts.clock.now(), request });
+  const all: Dispatched = [first, ...dispatched.slice(1)];
+  try {
+    if (request.stream) await stream(parts.clock, form, request, all, reply);
+    else await whole(parts.clock, form, request, all, reply);
+  } finally {
+    // An answer that fails ends those beside it.
+    if (prompts.length > 1) stopped.abort();
+  }
 }
 
 /** Aborts when the connection closes before the answer has been handed over. */

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { gateText } from '../prompt.js';
 import { parseChat } from './chat-request.js';
 import { parseJsonBody } from './json-body.js';
+import { promptsOf } from './prompts-of.js';
 import { parseCompletion, parseScore } from './schema.js';
 
 const messages = [{ role: 'user', content: 'hi' }];
@@ -89,7 +90,9 @@ describe('parseChat', () => {
     [{ max_tokens: 0 }, 'max_tokens'],
     [{ temperature: 2.1 }, 'temperature'],
     [{ top_p: -1 }, 'top_p'],
-    [{ n: 2 }, 'n'],
+    [{ n: 0 }, 'n'],
+    [{ n: 9 }, 'n'],
+    [{ n: 3, fleetgate: { maxCalls: 2 } }, 'n'],
     [{ seed: 1.5 }, 'seed'],
     [{ stop: Array.from({ length: 17 }, () => 'x') }, 'stop'],
     [{ stream: 'yes' }, 'stream'],
@@ -107,6 +110,19 @@ describe('parseChat', () => {
     [{ fleetgate: { mode: 'wild' } }, 'fleetgate.mode'],
   ])('refuses %j and names %s', (fields, param) => {
     expect(paramOf(() => chat(fields))).toBe(param);
+  });
+});
+
+describe('promptsOf', () => {
+  it('shares out what the client allows, and gives each answer a seed of its own', () => {
+    const request = chat({ n: 2, seed: 7, fleetgate: { energyJ: 3, maxCalls: 5, latencyMs: 900 } });
+    expect(promptsOf(request)).toMatchObject([
+      { sampling: { seed: 7 }, limits: { energy: 1.5, calls: 2, latency: 900 } },
+      { sampling: { seed: 8 }, limits: { energy: 1.5, calls: 2, latency: 900 } },
+    ]);
+    const [first, second] = promptsOf(chat({ n: 2 }));
+    expect(first?.sampling).toEqual(second?.sampling);
+    expect(promptsOf(chat({}))).toHaveLength(1);
   });
 });
 

@@ -19,6 +19,8 @@ const MOST_STOPS = 16;
 const MOST_CALLS = 32;
 const MOST_EXPERTS = 100;
 const MOST_TENANT_CHARS = 256;
+/** Answers to one request; each is dispatched as a request of its own. */
+const MOST_ANSWERS = 8;
 
 /** A read request: what to dispatch, and how the client wants to be answered. */
 export interface ParsedRequest {
@@ -26,6 +28,8 @@ export interface ParsedRequest {
   readonly stream: boolean;
   readonly includeUsage: boolean;
   readonly explain: boolean;
+  /** How many answers are asked for. */
+  readonly answers: number;
   /** What the answer may call. */
   readonly offer: ToolOffer | undefined;
   readonly fieldNames: FieldNames;
@@ -67,7 +71,12 @@ export const sharedFields = {
   max_tokens: tokenLimit,
   temperature: z.number().min(0, 'expected 0 to 2').max(2, 'expected 0 to 2').nullish(),
   top_p: z.number().min(0, 'expected 0 to 1').max(1, 'expected 0 to 1').nullish(),
-  n: z.literal(1, 'only n = 1 is supported').nullish(),
+  n: z
+    .number()
+    .int('expected a whole number')
+    .min(1, `expected 1 to ${MOST_ANSWERS}`)
+    .max(MOST_ANSWERS, `expected 1 to ${MOST_ANSWERS}`)
+    .nullish(),
   seed: z.number().int('expected a whole number').nullish(),
   stop: z
     .union([text, z.array(text).max(MOST_STOPS, `expected at most ${MOST_STOPS}`)], 'expected text or a list of texts')
@@ -139,6 +148,10 @@ export function openRequest(
     const what = 'an answer that may be a call cannot be kept to a form: expected tool_choice none or required';
     throw invalid(formField, what);
   }
+  const answers = request.n ?? 1;
+  if (wishes.maxCalls != null && wishes.maxCalls < answers) {
+    throw invalid('n', `${answers} answers take at least as many calls, more than fleetgate.maxCalls allows`);
+  }
   const wished = wishesOf(request.model, wishes);
   const prompt: Prompt = {
     endpoint,
@@ -165,6 +178,7 @@ export function openRequest(
     stream: request.stream === true,
     includeUsage: request.stream_options?.include_usage === true,
     explain: wishes.explain === true,
+    answers,
     offer,
     // Dispatch knows of a grammar only, not of what has asked for it.
     fieldNames: calls === undefined ? {} : { response_format: 'tool_choice' },
