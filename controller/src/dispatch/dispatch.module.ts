@@ -7,6 +7,7 @@ import { ChatCompletionsController } from './openai/chat-completions.controller.
 import { EmbeddingsController } from './openai/embeddings.controller.js';
 import { parseJsonBody } from './openai/json-body.js';
 import { ModelsController } from './openai/models.controller.js';
+import { ResponsesController } from './openai/responses.controller.js';
 import { ScoreController } from './openai/score.controller.js';
 import { CLOCK, MODELS_SOURCE, type ModelsSource } from './openai/tokens.js';
 
@@ -29,7 +30,13 @@ export function dispatchModule(parts: {
 }): DynamicModule {
   return {
     module: DispatchModule,
-    controllers: [ChatCompletionsController, EmbeddingsController, ModelsController, ScoreController],
+    controllers: [
+      ChatCompletionsController,
+      EmbeddingsController,
+      ModelsController,
+      ResponsesController,
+      ScoreController,
+    ],
     providers: [
       { provide: Collaborator, useValue: parts.collaborator },
       { provide: MODELS_SOURCE, useValue: parts.models },

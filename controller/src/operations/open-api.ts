@@ -67,6 +67,30 @@ const chatSchema = z.object({
   top_logprobs: z.number().int().optional(),
 });
 
+const responsesSchema = z.object({
+  model: z.string(),
+  input: z.union([z.string(), z.array(z.record(z.string(), z.unknown()))]),
+  instructions: z.string().optional(),
+  max_output_tokens: z.number().int().optional(),
+  temperature: z.number().optional(),
+  top_p: z.number().optional(),
+  stream: z.boolean().optional(),
+  text: z
+    .object({
+      format: z.object({
+        type: z.enum(['text', 'json_object', 'json_schema']),
+        name: z.string().optional(),
+        schema: z.record(z.string(), z.unknown()).optional(),
+      }),
+    })
+    .optional(),
+  tools: z.array(z.object({ type: z.literal('function'), ...toolSchema.shape })).optional(),
+  tool_choice: z
+    .union([z.enum(['none', 'auto', 'required']), z.object({ type: z.literal('function'), name: z.string() })])
+    .optional(),
+  parallel_tool_calls: z.boolean().optional(),
+});
+
 const embeddingsSchema = z.object({
   model: z.string(),
   input: z.union([z.string(), z.array(z.string())]),
@@ -79,6 +103,7 @@ const completionSchema = z.object({ ...answerFields, prompt: z.string(), logprob
 const OPERATIONS: readonly (readonly [method: string, path: string, summary: string, body?: z.ZodType])[] = [
   ['post', '/v1/chat/completions', 'Answer a conversation (OpenAI)', chatSchema],
   ['post', '/v1/completions', 'Continue a text (OpenAI)', completionSchema],
+  ['post', '/v1/responses', 'Answer a conversation (OpenAI, nothing kept)', responsesSchema],
   ['post', '/v1/embeddings', 'Texts as vectors (OpenAI)', embeddingsSchema],
   ['get', '/v1/models', 'Models that may be asked for (OpenAI)'],
   ['get', '/v1/models/{id}', 'One model (OpenAI)'],

@@ -1,4 +1,4 @@
-import { FleetError } from '@fleetgate/shared/errors';
+import { FleetError, isFleetError } from '@fleetgate/shared/errors';
 
 /** What an API calls the fields that the rest of dispatch names in chat's words. */
 export type FieldNames = Readonly<Record<string, string>>;
@@ -16,4 +16,13 @@ export function renamed(error: FleetError, names: FieldNames): FleetError {
     context: { ...context, param: own },
     cause,
   });
+}
+
+/** What `read` gives; what it refuses is in the words of the API. */
+export function inWords<T>(names: FieldNames, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw isFleetError(error) ? renamed(error, names) : error;
+  }
 }
