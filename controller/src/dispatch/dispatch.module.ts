@@ -2,6 +2,7 @@ import type { Clock } from '@fleetgate/shared/clock';
 import type { DynamicModule } from '@nestjs/common';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 
+import { MessagesController } from './anthropic/messages.controller.js';
 import { Collaborator } from './collaboration/collaborator.js';
 import { ChatCompletionsController } from './openai/chat-completions.controller.js';
 import { EmbeddingsController } from './openai/embeddings.controller.js';
@@ -18,7 +19,7 @@ export const MAX_BODY_BYTES = 1024 * 1024;
 class DispatchModule {}
 
 /**
- * The OpenAI-compatible API over a collaborator and its dispatcher.
+ * The OpenAI-compatible API, and Anthropic's /v1/messages, over a collaborator and its dispatcher.
  *
  * The application makes both (and calls `start` on the dispatcher before listening, `close` on both when it ends), imports
  * `dispatchModule(...)`, installs `ErrorFilter` as its global filter and calls `readJsonBodies(app)` before `app.init()`.
@@ -33,6 +34,7 @@ export function dispatchModule(parts: {
     controllers: [
       ChatCompletionsController,
       EmbeddingsController,
+      MessagesController,
       ModelsController,
       ResponsesController,
       ScoreController,

@@ -91,6 +91,30 @@ const responsesSchema = z.object({
   parallel_tool_calls: z.boolean().optional(),
 });
 
+const blocks = z.union([z.string(), z.array(z.record(z.string(), z.unknown()))]);
+const countSchema = z.object({
+  model: z.string(),
+  messages: z.array(z.object({ role: z.enum(['user', 'assistant']), content: blocks })),
+  system: blocks.optional(),
+  tools: z
+    .array(
+      z.object({
+        name: z.string(),
+        description: z.string().optional(),
+        input_schema: z.record(z.string(), z.unknown()),
+      }),
+    )
+    .optional(),
+  tool_choice: z.object({ type: z.enum(['auto', 'any', 'tool', 'none']), name: z.string().optional() }).optional(),
+});
+const messagesSchema = countSchema.extend({
+  max_tokens: z.number().int(),
+  stop_sequences: z.array(z.string()).optional(),
+  temperature: z.number().optional(),
+  top_p: z.number().optional(),
+  stream: z.boolean().optional(),
+});
+
 const embeddingsSchema = z.object({
   model: z.string(),
   input: z.union([z.string(), z.array(z.string())]),
@@ -104,6 +128,8 @@ const OPERATIONS: readonly (readonly [method: string, path: string, summary: str
   ['post', '/v1/chat/completions', 'Answer a conversation (OpenAI)', chatSchema],
   ['post', '/v1/completions', 'Continue a text (OpenAI)', completionSchema],
   ['post', '/v1/responses', 'Answer a conversation (OpenAI, nothing kept)', responsesSchema],
+  ['post', '/v1/messages', 'Answer a conversation (Anthropic)', messagesSchema],
+  ['post', '/v1/messages/count_tokens', 'About how many tokens a conversation has (Anthropic)', countSchema],
   ['post', '/v1/embeddings', 'Texts as vectors (OpenAI)', embeddingsSchema],
   ['get', '/v1/models', 'Models that may be asked for (OpenAI)'],
   ['get', '/v1/models/{id}', 'One model (OpenAI)'],

@@ -4,6 +4,7 @@ import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from '
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
 import { type HttpError, httpError, httpErrorByStatus } from './error-body.js';
+import { toldAt } from './messages-error-body.js';
 
 /**
  * The one place where an HTTP request's exception becomes an answer: FleetErrors by their code, Nest's and fastify's own
@@ -40,7 +41,7 @@ export class ErrorFilter implements ExceptionFilter {
     void reply
       .status(answer.status)
       .headers({ ...answer.headers, 'content-type': 'application/json; charset=utf-8' })
-      .send(answer.body);
+      .send(toldAt(request.url, answer, request.id).body);
   }
 }
 

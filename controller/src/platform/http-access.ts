@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 
 import { type AccessPolicy, refusal } from './access.js';
 import { httpError } from './error-body.js';
+import { toldAt } from './messages-error-body.js';
 
 /** Makes every request of a server pass `refusal` before anything else sees it, unknown paths included. */
 export function guardAccess(server: FastifyInstance, policy: AccessPolicy): void {
@@ -10,13 +11,18 @@ export function guardAccess(server: FastifyInstance, policy: AccessPolicy): void
       {
         // The route that was matched, not the text of the address: `/%61pi/v1/devices` is served as `/api/v1/devices`.
         path: request.routeOptions.url ?? request.url.split('?', 1)[0] ?? '',
-        authorization: request.headers.authorization,
+        authorization: request.headers.authorization ?? keyAsBearer(request.headers['x-api-key']),
         host: request.headers.host,
       },
       policy,
     );
     if (error === undefined) return undefined;
-    const { status, headers, body } = httpError(error);
+    const { status, headers, body } = toldAt(request.url, httpError(error), request.id);
     return reply.status(status).headers(headers).send(body);
   });
+}
+
+/** Clients of Anthropic's API send the key in a header of its own. */
+function keyAsBearer(key: string | readonly string[] | undefined): string | undefined {
+  return typeof key === 'string' ? `Bearer ${key}` : undefined;
 }

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { FleetError } from '@fleetgate/shared/errors';
 
 import { httpError } from './error-body.js';
+import { toldAt } from './messages-error-body.js';
 
 /** More than this is not even read: the connection is closed on whoever sends it. */
 const MOST_READ_BYTES = 64 * 1024 * 1024;
@@ -27,11 +28,12 @@ export function limitBodies(server: FastifyInstance, limit: number): void {
         request.raw.once('end', settle).once('close', settle).resume();
       });
     }
-    const { status, headers, body } = httpError(
+    const error = httpError(
       new FleetError('request.too-large', `the body has ${length} bytes, expected at most ${limit}`, {
         hint: 'shorten the prompt: no model of the fleet has room for as much',
       }),
     );
+    const { status, headers, body } = toldAt(request.url, error, request.id);
     return reply.status(status).headers(headers).header('connection', 'close').send(body);
   });
 }

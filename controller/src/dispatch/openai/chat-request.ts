@@ -28,7 +28,7 @@ const toolCall = z.object({
 
 const message = z.object({
   role: z.enum(['system', 'developer', 'user', 'assistant', 'tool', 'function']),
-  content: z.unknown(),
+  content: z.unknown().optional(),
   tool_calls: z.array(toolCall).nullish(),
   tool_call_id: z.string('expected the id of a call').max(200).nullish(),
   name: z.string().max(200).nullish(),

@@ -65,6 +65,7 @@ describe('parseChat', () => {
           ],
         },
         { role: 'assistant', content: null, tool_calls: [] },
+        { role: 'assistant', tool_calls: [{ id: 'a', type: 'function', function: { name: 'f', arguments: '{}' } }] },
       ],
     });
     expect(prompt.input).toEqual({
@@ -73,6 +74,7 @@ describe('parseChat', () => {
         { role: 'system', content: 'be brief' },
         { role: 'user', content: 'what is it?' },
         { role: 'assistant', content: '' },
+        { role: 'assistant', content: '{"name":"f","arguments":{}}' },
       ],
     });
     expect(gateText(prompt.input)).toBe('what is it?');
