@@ -48,8 +48,10 @@ export interface TestApi {
   close(): Promise<void>;
 }
 
-export async function openTestApi(behave: (job: ScriptedJob) => void): Promise<TestApi> {
-  const catalogue = aCatalogue([anExpert('math'), anExpert('code', [aVariant('code')])]);
+/** `contextTokens` of every expert. */
+export async function openTestApi(behave: (job: ScriptedJob) => void, contextTokens = 2048): Promise<TestApi> {
+  const experts = ['math', 'code'].map((name) => anExpert(name, [aVariant(name, 'q8_0', contextTokens)]));
+  const catalogue = aCatalogue(experts);
   const devices = [aDevice('jetson', ['math-q8_0', 'code-q8_0'], { abilities }), aDevice('pi', ['math-q8_0'])];
   const plan: { policy: TestApi['policy'] } = { policy: aPolicy(devices) };
   const link = new ScriptedExpertLink(behave);
