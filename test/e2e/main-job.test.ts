@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+import Anthropic from '@anthropic-ai/sdk';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -87,6 +88,54 @@ describe('the main job, end to end, on real models', () => {
     expect(record.why).not.toBe('');
     expect(record.candidates.filter((candidate) => candidate.chosen)).toHaveLength(1);
     expect(record.actual?.latencyMs).toBeGreaterThan(0);
+  });
+
+  it('calls a tool where it has to, through each API', async () => {
+    const content = prompts('code', 1)[0] ?? '';
+    const name = 'sort_list';
+    const parameters = {
+      type: 'object',
+      properties: {
+        order: { anyOf: [{ const: 'up' }, { const: 'down' }] },
+        stable: { type: 'boolean' },
+        how: { type: 'object', properties: { in_place: { type: 'boolean' } } },
+      },
+      required: ['order', 'how'],
+    };
+    const isCall = (given: unknown): void => {
+      const { order, stable, how, ...rest } = given as Record<string, unknown>;
+      expect([order, rest]).toEqual([expect.stringMatching(/^(up|down)$/), {}]);
+      // What is not required may be left out, and null is not told for it.
+      expect([undefined, true, false]).toContain(stable);
+      expect([{}, { in_place: true }, { in_place: false }]).toContainEqual(how);
+    };
+    const asked = { model: 'code', temperature: 0, messages: [{ role: 'user' as const, content }] };
+    const tools = [{ type: 'function' as const, function: { name, parameters } }];
+    const chat = await client.chat.completions
+      .stream({ ...asked, tools, tool_choice: { type: 'function', function: { name } } })
+      .finalChatCompletion();
+    const [made] = chat.choices[0]?.message.tool_calls ?? [];
+    expect([chat.choices[0]?.finish_reason, made?.function.name]).toEqual(['tool_calls', name]);
+    isCall(JSON.parse(made?.function.arguments ?? ''));
+    const { output } = await client.responses.create({
+      model: 'code',
+      input: content,
+      tools: [{ type: 'function', name, parameters, strict: false }],
+      tool_choice: 'required',
+      parallel_tool_calls: false,
+    });
+    expect(output.map(({ type }) => type)).toEqual(['function_call']);
+    const [call] = output;
+    isCall(JSON.parse(call?.type === 'function_call' ? call.arguments : ''));
+    const anthropic = new Anthropic({ apiKey: 'none', baseURL: fleet.url, maxRetries: 0 });
+    const { content: blocks, stop_reason } = await anthropic.messages.create({
+      ...{ model: 'code', max_tokens: 200, messages: asked.messages },
+      tools: [{ name, input_schema: { ...parameters, type: 'object' } }],
+      tool_choice: { type: 'tool', name },
+    });
+    const [block] = blocks;
+    expect([stop_reason, block?.type]).toEqual(['tool_use', 'tool_use']);
+    isCall(block?.type === 'tool_use' ? block.input : {});
   });
 
   it('keeps an answer to a schema, an object or a grammar, and tells how likely its tokens were', async () => {
