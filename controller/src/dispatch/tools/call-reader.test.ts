@@ -67,6 +67,11 @@ describe('CallReader', () => {
       text: 'I look. ',
       calls: ['now{}'],
     });
+    expect(read(['<think>Paris.</thi', 'nk>\n', '{"name":"now"}'])).toEqual({
+      told: '<think>Paris.</think>',
+      text: '<think>Paris.</think>',
+      calls: ['now{}'],
+    });
     expect(read(['{', '"ans', 'wer": 4}']).told).toBe('{"answer": 4}');
     expect(read([' '.repeat(300), 'x']).told).toBe(`${' '.repeat(300)}x`);
   });
@@ -87,6 +92,7 @@ describe('CallReader', () => {
       '"now"',
       '}',
       '<tool_call>',
+      '</think>',
       '<tool',
       '```',
       '[',

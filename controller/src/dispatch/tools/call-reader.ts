@@ -1,6 +1,8 @@
 import { CALL_TAG, readCalls } from './read-calls.js';
 import type { ToolCall, ToolOffer } from './tool.js';
 
+/** After it a model that thinks aloud begins to answer. */
+const THOUGHT_END = '</think>';
 /** Names of the first member of a call, as models write it. */
 const KEYS = ['"name"', '"arguments"', '"parameters"', '"function"', '"type"', '"id"'];
 /** What looks like no call after so many characters is none. */
@@ -12,7 +14,7 @@ const MOST_UNDECIDED = 256;
  * | state | means | left for |
  * |---|---|---|
  * | undecided | the beginning may still be either | call, words |
- * | words | what comes is told, except what may become a tag | call, at a tag |
+ * | words | what comes is told, except what may become a mark | call, at its tag; undecided, at the end of a thought |
  * | call | everything is held back until the answer has ended | |
  *
  * Holds back no more than the answer; what was held and is no call becomes words at the end.
@@ -33,17 +35,19 @@ export class CallReader {
       this.#held += text;
       return '';
     }
-    const held = this.#held + text;
-    this.#state = this.#state === 'undecided' ? beginning(held) : this.#state;
-    if (this.#state !== 'words') {
-      this.#held = held;
-      return '';
+    let held = this.#held + text;
+    let told = '';
+    for (;;) {
+      if (this.#state === 'undecided') this.#state = beginning(held);
+      if (this.#state !== 'words') break;
+      const { to, next } = wordsIn(held);
+      told += held.slice(0, to);
+      held = held.slice(to);
+      this.#state = next;
+      if (next === 'words') break;
     }
-    const tag = held.indexOf(CALL_TAG);
-    if (tag >= 0) this.#state = 'call';
-    const told = tag >= 0 ? tag : held.length - openTag(held);
-    this.#held = held.slice(told);
-    return held.slice(0, told);
+    this.#held = held;
+    return told;
   }
 
   /** What the end of the answer makes of what was held back. */
@@ -74,10 +78,18 @@ function isCall(text: string): boolean | undefined {
   return KEYS.some((key) => key.startsWith(rest)) ? undefined : false;
 }
 
-/** Characters at the end of a text that a tag may begin with. */
-function openTag(text: string): number {
-  for (let length = Math.min(CALL_TAG.length - 1, text.length); length > 0; length--) {
-    if (text.endsWith(CALL_TAG.slice(0, length))) return length;
+/** How much of a text is words before a mark, and what follows; as much as cannot be the beginning of one where there is none. */
+function wordsIn(text: string): { readonly to: number; readonly next: 'words' | 'call' | 'undecided' } {
+  const [tag, thought] = [text.indexOf(CALL_TAG), text.indexOf(THOUGHT_END)];
+  if (thought >= 0 && (tag < 0 || thought < tag)) return { to: thought + THOUGHT_END.length, next: 'undecided' };
+  if (tag >= 0) return { to: tag, next: 'call' };
+  return { to: text.length - Math.max(openMark(text, CALL_TAG), openMark(text, THOUGHT_END)), next: 'words' };
+}
+
+/** Characters at the end of a text that a mark may begin with. */
+function openMark(text: string, mark: string): number {
+  for (let length = Math.min(mark.length - 1, text.length); length > 0; length--) {
+    if (text.endsWith(mark.slice(0, length))) return length;
   }
   return 0;
 }
