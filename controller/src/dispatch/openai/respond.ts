@@ -108,7 +108,7 @@ async function stream(
   };
   const on = async (at: number, part: AnswerPart): Promise<void> => {
     if (part.kind === 'chosen') {
-      if (!out.opened) choice = part.choice;
+      if (begun.size === 0) choice = part.choice;
     } else if (part.kind === 'text') await out.send(...begin(at), ...frames.text(at, part.text));
     else if (part.kind === 'choices') await out.send(...begin(at), ...frames.logProbs(at, part.choices));
     else {
