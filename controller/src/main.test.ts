@@ -250,7 +250,24 @@ describe('a running controller', () => {
     const huge = await send('/v1/chat/completions', 'POST', { model: 'auto', text: 'x'.repeat(10 * 1024 * 1024) });
     expect([huge.status, await huge.json()]).toMatchObject([413, { error: { code: 'request.too-large' } }]);
     const openApi = await get<{ readonly paths: object }>('/api/openapi.json');
-    expect(Object.keys(openApi.paths)).toEqual(expect.arrayContaining(['/v1/chat/completions', '/api/v1/budgets']));
+    expect(Object.keys(openApi.paths)).toEqual(
+      expect.arrayContaining([
+        ...[
+          'chat/completions',
+          'completions',
+          'embeddings',
+          'messages',
+          'messages/count_tokens',
+          'models',
+          'responses',
+        ].map((name) => `/v1/${name}`),
+        '/api/v1/budgets',
+      ]),
+    );
+    expect(openApi.paths).toMatchObject({
+      '/v1/responses': { post: { summary: expect.any(String), requestBody: { required: true } } },
+      '/v1/messages': { post: { summary: expect.any(String), requestBody: { required: true } } },
+    });
     expect((await fetch(url('/healthz'))).headers.get('content-security-policy')).toContain("default-src 'self'");
   });
 

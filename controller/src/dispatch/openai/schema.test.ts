@@ -173,6 +173,32 @@ describe('the others', () => {
         paramOf(() => parse(body));
       }),
     );
+    const call = fc.record({
+      id: fc.constant('a'),
+      function: fc.record({ name: fc.string(), arguments: fc.string() }),
+    });
+    const message = fc.record(
+      {
+        role: fc.constantFrom('user', 'assistant', 'tool', 'system'),
+        content: fc.oneof(fc.string(), fc.anything()),
+        tool_calls: fc.oneof(fc.array(call), fc.anything()),
+        tool_call_id: fc.constantFrom('a', null, 1),
+      },
+      { requiredKeys: ['role'] },
+    );
+    const parameters = fc.oneof(fc.object(), fc.anything());
+    const tool = fc.record({
+      type: fc.constant('function'),
+      function: fc.record({ name: fc.constant('f'), parameters }),
+    });
+    const choice = fc.constantFrom('auto', 'required', 'none', { type: 'function', function: { name: 'f' } });
+    const asked = fc.record({
+      model: fc.constantFrom('auto', 'math'),
+      messages: fc.array(message),
+      tools: fc.array(tool, { maxLength: 2 }),
+      tool_choice: choice,
+    });
+    fc.assert(fc.property(asked, (body) => void paramOf(() => parseChat(body))));
     fc.assert(fc.property(fc.uint8Array(), (bytes) => void paramOf(() => parseJsonBody(bytes))));
   });
 });
