@@ -78,6 +78,7 @@ export interface ControllerParts extends OpenCatalogue, OpenBroker {
   readonly trials: ExpertTrials;
   readonly planner: Planner;
   readonly policy: () => DispatchPolicy | undefined;
+  readonly dispatcher: Dispatcher;
   readonly collaborator: Collaborator;
   readonly ledger: SqliteLedger;
   readonly telemetry: TelemetryStore;
@@ -196,6 +197,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     trials,
     planner,
     policy,
+    dispatcher,
     collaborator,
     ledger,
     telemetry,

@@ -4,7 +4,6 @@ import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 
-import type { RequestView } from '@fleetgate/shared/api/operations';
 import { type Clock, systemClock } from '@fleetgate/shared/clock';
 import { claimDataDir } from '@fleetgate/shared/disk-data-dir';
 import { FleetError } from '@fleetgate/shared/errors';
@@ -19,14 +18,14 @@ import { compose } from './compose.js';
 import { type ControllerConfig, isLoopback, redacted } from './config/config.js';
 import { TERMINAL_STATES } from './dispatch/ledger.js';
 import { FleetAddress } from './enrolment/enrolment.controller.js';
-import type { Device } from './fleet/device.js';
 import { learningFigures, learningView } from './operations/learning-view.js';
 import { LiveFeed } from './operations/live-feed.js';
 import { statusView } from './operations/read-model.js';
+import { deviceFigures, dispatchFigures, endedRequest } from './operations/serving-figures.js';
 import { liveSnapshot, tellLiveFeed } from './operations/tell-live-feed.js';
 import { Closers } from './platform/closers.js';
 import { keptSecret } from './platform/disk-secret-file.js';
-import { type DeviceFigures, Metrics } from './platform/metrics.js';
+import { Metrics } from './platform/metrics.js';
 
 /** For each part of the controller: none may keep the others from stopping. */
 const STOP_DEADLINE = milliseconds(5000);
@@ -95,6 +94,8 @@ async function composeApp(
     planObjective: parts?.planner.plans.active()?.solution.objective ?? undefined,
     gateDegraded: parts?.gate.state === 'degraded',
     learning: parts === undefined ? undefined : learningFigures(learningView(parts, clock.now())),
+    dispatch: parts === undefined ? undefined : dispatchFigures(parts.dispatcher, parts.ledger),
+    loads: parts?.dispatcher.expertLoads() ?? new Map(),
   }));
   const composed = await compose({
     ...surroundings,
@@ -109,7 +110,7 @@ async function composeApp(
     if (!TERMINAL_STATES.has(record.state) || counted.has(record.id)) return;
     counted.add(record.id);
     for (const oldest of counted) if (counted.size > MOST_COUNTED) counted.delete(oldest);
-    observe(metrics, record);
+    metrics.observe(endedRequest(record, composed.registry));
   });
   planner.plans.changes$.subscribe((record) => {
     if (record.state === 'active') metrics.countPlan(record.solution.status);
@@ -194,44 +195,8 @@ async function listen(app: NestFastifyApplication, config: ControllerConfig): Pr
   return `http://${family === 'IPv6' ? `[${shown}]` : shown}:${port}`;
 }
 
-function deviceFigures({ id, presence, last, reported }: Device): DeviceFigures {
-  return {
-    device: id,
-    online: presence === 'online',
-    powerW: last.powerW,
-    temperatureC: last.temperatureC,
-    memoryUsedBytes: reported?.memory.usedBytes,
-    memoryBudgetBytes: reported?.memory.budgetBytes,
-    residentVariants: (reported?.variants ?? []).filter(({ residency }) => residency === 'resident').length,
-  };
-}
-
 /** Ended requests that may still be put again. */
 const MOST_COUNTED = 1000;
-
-/** What several experts have used together counts with their calls, who answered the request with the request. */
-function observe(metrics: Metrics, record: RequestView): void {
-  if (record.abstained !== undefined) metrics.countAbstained();
-  const { actual, expertId, deviceId, endedAtMs, receivedAtMs, state } = record;
-  const used = record.collaboration === undefined ? actual : null;
-  const use = {
-    expert: expertId ?? '',
-    device: deviceId ?? '',
-    energyJ: used?.energyJ ?? 0,
-    promptTokens: used?.promptTokens ?? 0,
-    outputTokens: used?.outputTokens ?? 0,
-  };
-  if (record.callOf !== undefined) {
-    metrics.observeUse(use);
-    return;
-  }
-  metrics.observeRequest({
-    ...use,
-    state,
-    durationS: ((endedAtMs ?? receivedAtMs) - receivedAtMs) / 1000,
-    firstTokenS: actual?.ttftMs === null || actual === null ? undefined : actual.ttftMs / 1000,
-  });
-}
 
 function packageVersion(): string {
   const file = new URL('../package.json', import.meta.url);

@@ -352,7 +352,12 @@ describe('the main job, end to end, on real models', () => {
   it('serves health, metrics, the API description and the dashboard', async () => {
     for (const path of ['/healthz', '/readyz', '/api/openapi.json', '/'])
       expect((await fetch(fleet.url + path)).status, path).toBe(200);
-    expect(await (await fetch(`${fleet.url}/metrics`)).text()).toMatch(/^fleetgate_[a-z_]+/m);
+    const metrics = await (await fetch(`${fleet.url}/metrics`)).text();
+    expect(metrics).toMatch(/^fleetgate_requests_total\{state="succeeded",expert="math"\} [1-9]/m);
+    expect(metrics).toMatch(/^vllm:generation_tokens_total\{model_name="math"\} [1-9]/m);
+    expect(metrics).toMatch(
+      /^gen_ai_server_time_to_first_token_seconds_count\{.*gen_ai_request_model="auto".*\} [1-9]/m,
+    );
   });
 
   describe.skipIf(chromium === null)(

@@ -1,6 +1,6 @@
 import type { RequestView } from '@fleetgate/shared/api/operations';
 import { FleetError } from '@fleetgate/shared/errors';
-import { type DeviceId, jobId, type RequestId } from '@fleetgate/shared/ids';
+import { type DeviceId, type ExpertId, jobId, type RequestId } from '@fleetgate/shared/ids';
 import type { JobOut, JobUsage } from '@fleetgate/shared/protocol/job';
 import { elapsed, milliseconds } from '@fleetgate/shared/units/quantity';
 import type { Subscription } from 'rxjs';
@@ -11,6 +11,7 @@ import type { Decision } from './decide.js';
 import { decideRequest } from './decide-request.js';
 import type { DispatcherParts } from './dispatcher-parts.js';
 import { DispatchStats } from './dispatch-stats.js';
+import { type ExpertJobs, expertLoads } from './expert-loads.js';
 import { mayRetry } from './job-error.js';
 import { JobRuns } from './job-runs.js';
 import { asksHowSure, learnFromAnswer } from './learn-from-answer.js';
@@ -99,6 +100,11 @@ export class Dispatcher {
   /** Jobs at devices, those told to stop included. */
   get jobsInFlight(): number {
     return this.#runs.size;
+  }
+
+  /** Jobs of each expert, as far as is known here. */
+  expertLoads(): ReadonlyMap<ExpertId, ExpertJobs> {
+    return expertLoads(this.#runs.all(), (id) => this.#parts.fleet.view.get(id)?.reported?.concurrency ?? 1);
   }
 
   /** Whether a device has nothing to do, as far as is known here. */

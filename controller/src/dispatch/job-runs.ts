@@ -86,9 +86,9 @@ export class JobRuns {
     return this.#runs.size;
   }
 
-  /** Jobs that wait here for their device. */
-  get waiting(): number {
-    return this.#held.size;
+  /** In the order decided, those that wait for their device included. */
+  all(): Iterable<JobRun> {
+    return this.#runs.values();
   }
 
   loadOf(device: Device): DeviceLoad {

@@ -109,6 +109,7 @@ export function actualCost(
     outputTokens: usage.outputTokens,
     ttftMs: firstTokenAt === undefined ? null : elapsed(receivedAt, firstTokenAt),
     energySource: usage.energySource,
+    ...(usage.reusedTokens === undefined ? {} : { reusedTokens: usage.reusedTokens }),
     engine: { queueMs: usage.queueMs, prefillMs: usage.prefillMs, decodeMs: usage.decodeMs },
     ...(usage.slabs === undefined ? {} : { slabs: usage.slabs }),
   };

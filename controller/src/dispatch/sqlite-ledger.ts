@@ -92,6 +92,16 @@ export class SqliteLedger implements Ledger {
     return this.#changes;
   }
 
+  /** Records that are not yet being written. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /** Records that were not kept because too many waited. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
   put(record: RequestView): void {
     if (!this.#waiting.has(record.id) && this.#waiting.size >= MAX_WAITING) {
       this.#dropped += 1;

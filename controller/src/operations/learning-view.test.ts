@@ -81,6 +81,8 @@ describe('what was learned', () => {
       planObjective: undefined,
       gateDegraded: false,
       learning: learningFigures(view),
+      dispatch: undefined,
+      loads: new Map(),
     }));
     const text = await metrics.render();
     for (const line of [

@@ -1,21 +1,8 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
+import { type DispatchFigures, DispatchMetrics } from './dispatch-metrics.js';
 import { type LearningFigures, LearningMetrics } from './learning-metrics.js';
-
-/** One finished request, in base units. */
-export interface UseFigures {
-  readonly device: string;
-  readonly expert: string;
-  readonly energyJ: number;
-  readonly promptTokens: number;
-  readonly outputTokens: number;
-}
-
-export interface RequestFigures extends UseFigures {
-  readonly state: string;
-  readonly durationS: number;
-  readonly firstTokenS: number | undefined;
-}
+import { type EndedRequest, type ExpertLoad, GenAiMetrics, type TokenUse, VllmMetrics } from './serving-metrics.js';
 
 /** A device as it is at the time of a scrape, in base units; what is not known is left out. */
 export interface DeviceFigures {
@@ -39,13 +26,16 @@ export interface FleetFigures {
   readonly gateDegraded: boolean;
   /** Undefined while the controller starts. */
   readonly learning: LearningFigures | undefined;
+  /** Undefined while the controller starts. */
+  readonly dispatch: DispatchFigures | undefined;
+  readonly loads: ReadonlyMap<string, ExpertLoad>;
 }
 
 const LATENCY_BUCKETS_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 
 /**
- * Every metric of the controller, for Prometheus: prefix `fleetgate_`, base units, and few labels (device, expert). The
- * only place where milliseconds become seconds is its callers' hands-over.
+ * Every metric of the controller, for Prometheus: prefix `fleetgate_`, base units, and few labels (device, expert); and the
+ * same requests under the names of vLLM and OpenTelemetry. Milliseconds become seconds in its callers' hand-over only.
  */
 export class Metrics {
   readonly #registry = new Registry();
@@ -53,7 +43,7 @@ export class Metrics {
   readonly #requests: Counter<'state' | 'expert'>;
   readonly #durations: Histogram<'expert'>;
   readonly #firstTokens: Histogram<'expert'>;
-  readonly #energy: Counter<'device' | 'expert'>;
+  readonly #energy: Counter<'device' | 'expert' | 'source'>;
   readonly #tokens: Counter<'device' | 'expert' | 'type'>;
   readonly #plans: Counter<'status'>;
   readonly #gauges: Readonly<Record<string, Gauge<'device'>>>;
@@ -63,6 +53,9 @@ export class Metrics {
   readonly #gateDegraded: Gauge;
   readonly #abstained: Counter;
   readonly #learning: LearningMetrics;
+  readonly #dispatch: DispatchMetrics;
+  readonly #vllm: VllmMetrics;
+  readonly #genAi: GenAiMetrics;
   readonly #figures: () => FleetFigures;
 
   constructor(figures: () => FleetFigures) {
@@ -97,8 +90,8 @@ export class Metrics {
     });
     this.#energy = new Counter({
       name: 'fleetgate_request_energy_joules_total',
-      help: 'Energy above idle that requests used.',
-      labelNames: ['device', 'expert'],
+      help: 'Energy above idle that requests used, by whether it was measured or modelled.',
+      labelNames: ['device', 'expert', 'source'],
       registers,
     });
     this.#tokens = new Counter({
@@ -144,6 +137,9 @@ export class Metrics {
       registers,
     });
     this.#learning = new LearningMetrics(this.#registry);
+    this.#dispatch = new DispatchMetrics(this.#registry);
+    this.#vllm = new VllmMetrics(this.#registry);
+    this.#genAi = new GenAiMetrics(this.#registry);
     this.#abstained = new Counter({
       name: 'fleetgate_gate_abstained_total',
       help: 'Requests whose prompts the gate made no prediction for.',
@@ -163,42 +159,50 @@ export class Metrics {
     this.#plans.inc({ status });
   }
 
-  /** One request that ended, without a prediction for its prompt. */
-  countAbstained(): void {
-    this.#abstained.inc();
+  /**
+   * One request that ended, or a call of one. What several experts have used together counts with their calls, who
+   * answered the request with the request.
+   */
+  observe(request: EndedRequest): void {
+    const { role, state, use } = request;
+    if (request.abstained) this.#abstained.inc();
+    if (use !== undefined && role !== 'joint') this.#observeUse(request, use);
+    if (role !== 'call') {
+      const expert = request.expert ?? '';
+      this.#requests.inc({ state, expert });
+      if (state === 'succeeded') {
+        this.#durations.observe({ expert }, request.durationS);
+        if (request.firstTokenS !== undefined) this.#firstTokens.observe({ expert }, request.firstTokenS);
+      }
+    }
+    this.#vllm.observe(request);
+    this.#genAi.observe(request);
   }
 
-  observeRequest(request: RequestFigures): void {
-    const { expert, state } = request;
-    this.#requests.inc({ state, expert });
-    this.observeUse(request);
-    if (state !== 'succeeded') return;
-    this.#durations.observe({ expert }, request.durationS);
-    if (request.firstTokenS !== undefined) this.#firstTokens.observe({ expert }, request.firstTokenS);
-  }
-
-  /** What an expert has used without answering a request by itself: a call of several. */
-  observeUse({ device, expert, energyJ, promptTokens, outputTokens }: UseFigures): void {
-    this.#energy.inc({ device, expert }, energyJ);
-    this.#tokens.inc({ device, expert, type: 'input' }, promptTokens);
-    this.#tokens.inc({ device, expert, type: 'output' }, outputTokens);
+  #observeUse({ expert = '', device = '' }: EndedRequest, use: TokenUse): void {
+    this.#energy.inc({ device, expert, source: use.energySource }, use.energyJ);
+    this.#tokens.inc({ device, expert, type: 'input' }, use.promptTokens);
+    this.#tokens.inc({ device, expert, type: 'output' }, use.outputTokens);
   }
 
   /** The text that Prometheus reads. */
   async render(): Promise<string> {
-    const { devices, brokerConnected, liveFeedClients, learning, planObjective, gateDegraded } = this.#figures();
+    const figures = this.#figures();
+    const { devices, brokerConnected, liveFeedClients, learning, dispatch, planObjective, gateDegraded } = figures;
     // Removed devices must not linger with their last values.
     for (const gauge of Object.values(this.#gauges)) gauge.reset();
-    for (const figures of devices) {
+    for (const one of devices) {
       for (const [name, gauge] of Object.entries(this.#gauges)) {
-        const value = figures[name as keyof DeviceFigures];
-        if (value !== undefined) gauge.set({ device: figures.device }, Number(value));
+        const value = one[name as keyof DeviceFigures];
+        if (value !== undefined) gauge.set({ device: one.device }, Number(value));
       }
     }
     this.#brokerConnected.set(brokerConnected ? 1 : 0);
     this.#liveFeedClients.set(liveFeedClients);
     this.#gateDegraded.set(gateDegraded ? 1 : 0);
     if (learning !== undefined) this.#learning.show(learning);
+    if (dispatch !== undefined) this.#dispatch.show(dispatch);
+    this.#vllm.show(figures.loads);
     if (planObjective !== undefined) this.#planObjective.set(planObjective);
     return this.#registry.metrics();
   }

@@ -320,6 +320,8 @@ export interface RequestView {
     | (CostView & {
         readonly promptTokens: number;
         readonly outputTokens: number;
+        /** Of the prompt, tokens that an earlier request had left evaluated; absent: none. */
+        readonly reusedTokens?: number;
         readonly ttftMs: number | null;
         readonly energySource: PowerSource;
         /** Of the last attempt, as its device says: waiting, reading the prompt, writing the answer. */
