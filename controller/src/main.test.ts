@@ -1,9 +1,17 @@
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createServer as createHttpServer } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import type { DeviceView, EnrolAnswer, ListBody, LiveEvent, StatusView } from '@fleetgate/shared/api/operations';
+import type {
+  DeviceView,
+  EnrolAnswer,
+  ListBody,
+  LiveEvent,
+  RequestView,
+  StatusView,
+} from '@fleetgate/shared/api/operations';
 import { deviceId, fleetId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { encode } from '@fleetgate/shared/protocol/codec';
@@ -297,6 +305,31 @@ describe('a running controller', () => {
 });
 
 describe('a controller that cannot start', () => {
+  it('sends the trace of a request within that of its client, before it ends', async () => {
+    const bodies: string[] = [];
+    const collector = createHttpServer((request, response) => {
+      request.on('data', (part: Buffer) => bodies.push(part.toString()));
+      request.on('end', () => response.end('{}'));
+    });
+    await new Promise<void>((resolve) => collector.listen(0, '127.0.0.1', resolve));
+    await start({ tracesUrl: `http://127.0.0.1:${(collector.address() as AddressInfo).port}/v1/traces` });
+    const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
+    const answer = await fetch(url('/v1/chat/completions'), {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', traceparent: `00-${traceId}-00f067aa0ba902b7-01` },
+      body: JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'hello' }] }),
+    });
+    expect(answer.status).toBe(503);
+    const record = await get<RequestView>(`/api/v1/requests/${answer.headers.get('x-request-id') ?? ''}`);
+    expect(record.traceParent).toBe(`00-${traceId}-00f067aa0ba902b7-01`);
+    await controller?.stop();
+    collector.closeAllConnections();
+    collector.close();
+    const sent = bodies.join('');
+    for (const text of [traceId, record.id, 'dispatch.no-plan']) expect(sent).toContain(text);
+    expect(sent).not.toContain('hello');
+  });
+
   it('names a taken port and leaves nothing running', async () => {
     const server = createServer().listen(0, '127.0.0.1');
     await new Promise((resolve) => server.once('listening', resolve));

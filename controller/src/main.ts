@@ -21,10 +21,12 @@ import { FleetAddress } from './enrolment/enrolment.controller.js';
 import { learningFigures, learningView } from './operations/learning-view.js';
 import { LiveFeed } from './operations/live-feed.js';
 import { statusView } from './operations/read-model.js';
+import { requestSpans } from './operations/request-spans.js';
 import { deviceFigures, dispatchFigures, endedRequest } from './operations/serving-figures.js';
 import { liveSnapshot, tellLiveFeed } from './operations/tell-live-feed.js';
 import { Closers } from './platform/closers.js';
 import { keptSecret } from './platform/disk-secret-file.js';
+import { openTraceExport } from './platform/http-trace-export.js';
 import { Metrics } from './platform/metrics.js';
 
 /** For each part of the controller: none may keep the others from stopping. */
@@ -97,6 +99,9 @@ async function composeApp(
     dispatch: parts === undefined ? undefined : dispatchFigures(parts.dispatcher, parts.ledger),
     loads: parts?.dispatcher.expertLoads() ?? new Map(),
   }));
+  const { tracesUrl } = config;
+  const traces = tracesUrl === undefined ? undefined : await openTraceExport(tracesUrl, version, { clock, log });
+  if (traces !== undefined) closers.add('traces', () => traces.close());
   const composed = await compose({
     ...surroundings,
     config,
@@ -110,7 +115,9 @@ async function composeApp(
     if (!TERMINAL_STATES.has(record.state) || counted.has(record.id)) return;
     counted.add(record.id);
     for (const oldest of counted) if (counted.size > MOST_COUNTED) counted.delete(oldest);
-    metrics.observe(endedRequest(record, composed.registry));
+    const ended = endedRequest(record, composed.registry);
+    metrics.observe(ended);
+    traces?.add(requestSpans(record, ended));
   });
   planner.plans.changes$.subscribe((record) => {
     if (record.state === 'active') metrics.countPlan(record.solution.status);

@@ -15,6 +15,7 @@ interface ControllerOptions {
   readonly brokerFiles?: string;
   readonly experts?: string;
   readonly storePrompts?: boolean;
+  readonly tracesUrl?: string;
   readonly logLevel?: string;
   readonly json?: boolean;
 }
@@ -33,11 +34,13 @@ export function registerController(program: Command): void {
     .option('--broker-files <dir>', 'where that broker finds who may connect (default: DIR/mosquitto)')
     .option('--experts <dir>', 'folder of expert cards (default: the bundled experts)')
     .option('--store-prompts', 'keep prompt texts in the decision records')
+    .option('--traces-url <url>', 'where OpenTelemetry traces go, by OTLP over HTTP (default: nowhere)')
     .option('--log-level <level>', 'error, warn, info, debug or silent (default: info)')
     .option('--json', 'print the listening line as one JSON document')
     .addHelpText(
       'after',
-      '\nEnvironment: FLEETGATE_API_KEY, FLEETGATE_BROKER_USERNAME, FLEETGATE_BROKER_PASSWORD.\n' +
+      '\nEnvironment: FLEETGATE_API_KEY, FLEETGATE_BROKER_USERNAME, FLEETGATE_BROKER_PASSWORD;\n' +
+        "OTEL_EXPORTER_OTLP_ENDPOINT and OpenTelemetry's other variables of traces.\n" +
         'Bound to anything but loopback and without a key, it makes one and keeps it in the file api-key of its data directory.',
     )
     .action((options: ControllerOptions) => runController(options));
@@ -71,6 +74,7 @@ async function serve(options: ControllerOptions): Promise<void> {
       brokerFilesDir: options.brokerFiles === undefined ? undefined : resolve(options.brokerFiles),
       expertsDir: options.experts,
       storePrompts: options.storePrompts,
+      tracesUrl: options.tracesUrl,
       logLevel: options.logLevel,
     },
     defaults: { dataDir: resolve('.fleetgate/controller') },

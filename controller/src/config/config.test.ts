@@ -50,6 +50,16 @@ describe('loadConfig', () => {
     expect(JSON.stringify(redacted(config))).not.toContain('enough');
   });
 
+  it.each([
+    [{}, undefined],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c:4318/' }, 'http://c:4318/v1/traces'],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c:4318', OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://t/x' }, 'http://t/x'],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c:4318', OTEL_SDK_DISABLED: 'true' }, undefined],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c:4318', OTEL_TRACES_EXPORTER: 'none' }, undefined],
+  ])('takes where traces go from %j', (environment, tracesUrl) => {
+    expect(loadConfig({ flags: { dataDir: '/d' }, environment }).tracesUrl).toBe(tracesUrl);
+  });
+
   it('reports every fault at once, with what was got, and hides secrets', () => {
     const error = faultOf(() =>
       loadConfig({

@@ -40,6 +40,11 @@ const configSchema = z.strictObject({
   expertsDir: z.string().min(1).default(EXPERTS_DIR),
   /** Outcome data that the gate is trained on at the first start. */
   outcomesPath: z.string().min(1).default(OUTCOMES_PATH),
+  /** Where traces go, by OTLP over HTTP; by default nowhere. Secrets go by OTEL_EXPORTER_OTLP_HEADERS. */
+  tracesUrl: z
+    .url({ protocol: /^https?$/, error: 'expected an http:// or https:// address' })
+    .refine((url) => !url.includes('@'), 'expected an address without user and password')
+    .optional(),
   apiKey: z.string().min(16, 'expected at least 16 characters').optional(),
   logLevel: z.enum(['error', 'warn', 'info', 'debug', 'silent']).default('info'),
   /** Keep prompt texts in the decision records. */
@@ -59,12 +64,14 @@ const SECRETS: ReadonlySet<string> = new Set(['apiKey', 'brokerPassword']);
 const HINTS: Readonly<Record<string, string>> = {
   dataDir: 'give it with --data DIR',
   brokerUrl: 'for example mqtt://192.168.1.10:1883; the user goes by FLEETGATE_BROKER_USERNAME and _PASSWORD',
+  tracesUrl: 'for example http://127.0.0.1:4318/v1/traces',
   httpPort: 'ports go from 0 (a free one) to 65535',
   mqttPort: 'ports go from 0 (a free one) to 65535',
 };
 
 /**
- * The controller's configuration: flags over environment (secrets only) over the YAML file over defaults. Frozen.
+ * The controller's configuration: flags over environment (secrets and OpenTelemetry's own) over the YAML file over defaults.
+ * Frozen.
  *
  * Throws `config.invalid` with every fault on a line of its own: where, expected, got, hint.
  */
@@ -76,7 +83,8 @@ export function loadConfig(sources: {
   readonly defaults?: Settings;
 }): ControllerConfig {
   const { flags, environment, file, defaults = {} } = sources;
-  const secrets = {
+  const fromEnvironment = {
+    tracesUrl: tracesUrlOf(environment),
     apiKey: environment['FLEETGATE_API_KEY'],
     brokerPassword: environment['FLEETGATE_BROKER_PASSWORD'],
     brokerUsername: environment['FLEETGATE_BROKER_USERNAME'],
@@ -84,7 +92,7 @@ export function loadConfig(sources: {
   const settings = {
     ...defaults,
     ...(file === undefined ? {} : readYaml(file)),
-    ...withoutUndefined(secrets),
+    ...withoutUndefined(fromEnvironment),
     ...withoutUndefined(flags),
   };
   const result = configSchema.safeParse(settings);
@@ -115,6 +123,15 @@ export function redacted(config: ControllerConfig): Settings {
 /** Whether only programs of this machine can reach an address. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
+
+/** As OpenTelemetry's specification has it: an address of traces is taken as it is, that of all signals is a base. */
+function tracesUrlOf(environment: Readonly<Record<string, string | undefined>>): string | undefined {
+  if (environment['OTEL_SDK_DISABLED'] === 'true' || environment['OTEL_TRACES_EXPORTER'] === 'none') return undefined;
+  const own = environment['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'];
+  if (own !== undefined && own !== '') return own;
+  const base = environment['OTEL_EXPORTER_OTLP_ENDPOINT'];
+  return base === undefined || base === '' ? undefined : `${base.replace(/\/$/, '')}/v1/traces`;
 }
 
 function readYaml(file: string): Settings {

@@ -36,6 +36,7 @@ export function openRequest(parts: DispatcherParts, prompt: Prompt): Request {
       classId: score?.classId ?? null,
       ...(target?.kind === 'any' ? knowledgeOf(score) : {}),
       ...(prompt.callOf === undefined ? {} : { callOf: prompt.callOf }),
+      ...(prompt.traceParent === undefined ? {} : { traceParent: prompt.traceParent }),
     },
     run: undefined,
     firstTokenAt: undefined,

@@ -51,6 +51,8 @@ export interface Prompt {
   readonly callOf?: RequestId;
   /** Who it is asked for, where budgets tell tenants apart. */
   readonly tenant?: string;
+  /** The trace that the client's request is part of, as `traceparent` of W3C Trace Context. */
+  readonly traceParent?: string;
   readonly input: PromptInput;
   readonly sampling: Sampling;
   readonly limits: PromptLimits;

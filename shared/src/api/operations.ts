@@ -336,6 +336,8 @@ export interface RequestView {
   readonly collaboration?: CollaborationView;
   /** Of what one of several experts was asked: the request that they answered. */
   readonly callOf?: string;
+  /** The trace that the client's request was part of, as `traceparent` of W3C Trace Context. */
+  readonly traceParent?: string;
 }
 export interface CollaborationView {
   readonly how: 'cascade' | 'ensemble' | 'vote' | 'brief';

@@ -148,6 +148,7 @@ export class AnswerRoom {
         input: question.input,
         sampling: { ...this.prompt.sampling, maxTokens },
         limits: { energy: undefined, latency },
+        ...(this.prompt.traceParent === undefined ? {} : { traceParent: this.prompt.traceParent }),
         ...(question.logProbs === true ? { logProbs: true } : {}),
       },
       AbortSignal.any([this.signal, stopped.signal]),

@@ -8,6 +8,7 @@ import { choiceHeaders } from './answers.js';
 import { parseEmbeddings } from './embeddings.js';
 import { clientGone, processingTime } from './respond.js';
 import { CLOCK } from './tokens.js';
+import { traced } from './trace-parent.js';
 
 /** Texts as vectors, as OpenAI's API has it. */
 @Controller('v1/embeddings')
@@ -21,7 +22,7 @@ export class EmbeddingsController {
   @HttpCode(200)
   async embed(@Body() body: unknown, @Res() reply: FastifyReply): Promise<void> {
     const { prompt, format } = parseEmbeddings(body);
-    const dispatched = this.collaborator.accept(prompt, clientGone(reply));
+    const dispatched = this.collaborator.accept(traced(prompt, reply), clientGone(reply));
     void reply.header('x-request-id', dispatched.id);
     const vectors: string[] = [];
     for await (const event of dispatched.events) {

@@ -11,6 +11,7 @@ import type { ApiForm, OpenForm } from './api-form.js';
 import { promptsOf } from './prompts-of.js';
 import type { ParsedRequest } from './schema.js';
 import { EventStream, KEEP_ALIVE } from './sse.js';
+import { traced } from './trace-parent.js';
 
 type Dispatched = readonly [DispatchedRequest, ...DispatchedRequest[]];
 
@@ -31,7 +32,7 @@ export async function respond(
   const gone = clientGone(reply);
   const prompts = promptsOf(request);
   const signal = prompts.length === 1 ? gone : AbortSignal.any([gone, stopped.signal]);
-  const dispatched = prompts.map((prompt) => parts.collaborator.accept(prompt, signal));
+  const dispatched = prompts.map((prompt) => parts.collaborator.accept(traced(prompt, reply), signal));
   const [first] = dispatched;
   if (first === undefined) throw new FleetError('internal.invariant', 'a request without a prompt');
   void reply.header('x-request-id', first.id);

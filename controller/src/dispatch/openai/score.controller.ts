@@ -5,6 +5,7 @@ import type { FastifyReply } from 'fastify';
 import { Collaborator } from '../collaboration/collaborator.js';
 import { clientGone } from './respond.js';
 import { parseScore } from './schema.js';
+import { traced } from './trace-parent.js';
 
 /** Log-likelihood of a given answer, for evaluation: how good an expert is, measured on the device that serves it. */
 @Controller('api/v1/score')
@@ -14,7 +15,7 @@ export class ScoreController {
   @Post()
   @HttpCode(200)
   async score(@Body() body: unknown, @Res() reply: FastifyReply): Promise<void> {
-    const dispatched = this.collaborator.accept(parseScore(body), clientGone(reply));
+    const dispatched = this.collaborator.accept(traced(parseScore(body), reply), clientGone(reply));
     void reply.header('x-request-id', dispatched.id);
     for await (const event of dispatched.events) {
       if (event.kind === 'failed') throw event.error;
