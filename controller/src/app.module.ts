@@ -38,8 +38,8 @@ import { LEDGER, RequestController } from './operations/request.controller.js';
 import { Planner } from './planning/planner.js';
 import type { AccessPolicy } from './platform/access.js';
 import { ErrorFilter } from './platform/error-filter.js';
-import { guardAccess } from './platform/http-access.js';
-import { limitBodies } from './platform/http-body-limit.js';
+import { guardServer } from './platform/http-guards.js';
+import { serverOptions } from './platform/http-server-options.js';
 import { Metrics } from './platform/metrics.js';
 
 export interface AppParts extends ControllerParts {
@@ -59,15 +59,15 @@ class AppModule {}
 
 /** The HTTP side of the controller, ready to listen. */
 export async function createApp(parts: AppParts): Promise<NestFastifyApplication> {
-  const adapter = new FastifyAdapter({ forceCloseConnections: true, routerOptions: { maxParamLength: 200 } });
+  const adapter = new FastifyAdapter(serverOptions());
   const describe = { document: (): Promise<object> => Promise.resolve({}) };
   const app = await NestFactory.create<NestFastifyApplication>(appModule(parts, describe), adapter, {
     logger: false,
     abortOnError: false,
+    bodyParser: false,
   });
   const server = app.getHttpAdapter().getInstance();
-  guardAccess(server, parts.access);
-  limitBodies(server, MAX_BODY_BYTES);
+  guardServer(server, { access: parts.access, mostBodyBytes: MAX_BODY_BYTES });
   await app.register(helmet, {
     contentSecurityPolicy: {
       useDefaults: false,

@@ -255,6 +255,11 @@ describe('a running controller', () => {
     expect((await fetch(url('/api/v1/telemetry?device=pi&metric=powerW'))).status).toBe(404);
     expect((await fetch(url('/api/v1/telemetry?device=pi'))).status).toBe(400);
     expect((await fetch(url('/readyz'))).status).toBe(503);
+    const method = await send('/api/v1/budgets', 'DELETE');
+    expect([method.status, method.headers.get('allow')]).toEqual([405, 'GET, HEAD, PUT']);
+    // What a page of somebody else's can send without asking.
+    const form = new URLSearchParams({ model: 'auto', prompt: 'x' });
+    expect((await fetch(url('/v1/completions'), { method: 'POST', body: form })).status).toBe(415);
     const huge = await send('/v1/chat/completions', 'POST', { model: 'auto', text: 'x'.repeat(10 * 1024 * 1024) });
     expect([huge.status, await huge.json()]).toMatchObject([413, { error: { code: 'request.too-large' } }]);
     const openApi = await get<{ readonly paths: object }>('/api/openapi.json');
@@ -277,6 +282,31 @@ describe('a running controller', () => {
       '/v1/messages': { post: { summary: expect.any(String), requestBody: { required: true } } },
     });
     expect((await fetch(url('/healthz'))).headers.get('content-security-policy')).toContain("default-src 'self'");
+  });
+
+  it('sends the trace of a request within that of its client, before it ends', async () => {
+    const bodies: string[] = [];
+    const collector = createHttpServer((request, response) => {
+      request.on('data', (part: Buffer) => bodies.push(part.toString()));
+      request.on('end', () => response.end('{}'));
+    });
+    await new Promise<void>((resolve) => collector.listen(0, '127.0.0.1', resolve));
+    await start({ tracesUrl: `http://127.0.0.1:${(collector.address() as AddressInfo).port}/v1/traces` });
+    const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
+    const answer = await fetch(url('/v1/chat/completions'), {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', traceparent: `00-${traceId}-00f067aa0ba902b7-01` },
+      body: JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'hello' }] }),
+    });
+    expect(answer.status).toBe(503);
+    const record = await get<RequestView>(`/api/v1/requests/${answer.headers.get('x-request-id') ?? ''}`);
+    expect(record.traceParent).toBe(`00-${traceId}-00f067aa0ba902b7-01`);
+    await controller?.stop();
+    collector.closeAllConnections();
+    collector.close();
+    const sent = bodies.join('');
+    for (const text of [traceId, record.id, 'dispatch.no-plan']) expect(sent).toContain(text);
+    expect(sent).not.toContain('hello');
   });
 
   it('tells clients of the live feed how everything is and what changes', async () => {
@@ -305,31 +335,6 @@ describe('a running controller', () => {
 });
 
 describe('a controller that cannot start', () => {
-  it('sends the trace of a request within that of its client, before it ends', async () => {
-    const bodies: string[] = [];
-    const collector = createHttpServer((request, response) => {
-      request.on('data', (part: Buffer) => bodies.push(part.toString()));
-      request.on('end', () => response.end('{}'));
-    });
-    await new Promise<void>((resolve) => collector.listen(0, '127.0.0.1', resolve));
-    await start({ tracesUrl: `http://127.0.0.1:${(collector.address() as AddressInfo).port}/v1/traces` });
-    const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
-    const answer = await fetch(url('/v1/chat/completions'), {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', traceparent: `00-${traceId}-00f067aa0ba902b7-01` },
-      body: JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'hello' }] }),
-    });
-    expect(answer.status).toBe(503);
-    const record = await get<RequestView>(`/api/v1/requests/${answer.headers.get('x-request-id') ?? ''}`);
-    expect(record.traceParent).toBe(`00-${traceId}-00f067aa0ba902b7-01`);
-    await controller?.stop();
-    collector.closeAllConnections();
-    collector.close();
-    const sent = bodies.join('');
-    for (const text of [traceId, record.id, 'dispatch.no-plan']) expect(sent).toContain(text);
-    expect(sent).not.toContain('hello');
-  });
-
   it('names a taken port and leaves nothing running', async () => {
     const server = createServer().listen(0, '127.0.0.1');
     await new Promise((resolve) => server.once('listening', resolve));

@@ -25,6 +25,7 @@ describe('parseSource', () => {
     'hf:only-one',
     'hf:../..:x',
     'https://host/file.bin',
+    'https://host/%zz.gguf',
     'ftp://host/a.gguf',
     'file:///a',
   ])('refuses %j with a hint', (text) => {

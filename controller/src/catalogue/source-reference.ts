@@ -17,12 +17,21 @@ export function parseSource(text: string): SourceReference {
   const [, repo = '', quantisation] = hub ?? [];
   if (hub !== null && REPO.test(repo)) return { kind: 'hugging-face', repo, quantisation };
   if (/^https?:\/\//.test(text) && URL.canParse(text)) {
-    const fileName = decodeURIComponent(new URL(text).pathname.split('/').at(-1) ?? '');
+    const fileName = decoded(new URL(text).pathname.split('/').at(-1) ?? '');
+    if (fileName === undefined) throw invalid(text, 'its last part is not UTF-8');
     if (!/\.gguf$/i.test(fileName)) throw invalid(text, 'expected the address of a .gguf file');
     return { kind: 'url', url: text, fileName };
   }
   if (text.startsWith('/')) return { kind: 'file', path: text };
   throw invalid(text, 'expected hf:org/repo:quantisation, an http(s) address, or an absolute path');
+}
+
+function decoded(part: string): string | undefined {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return undefined;
+  }
 }
 
 function invalid(text: string, what: string): FleetError {

@@ -47,8 +47,12 @@ export function dispatchModule(parts: {
   };
 }
 
-/** Makes JSON bodies be read by `parseJsonBody`, up to MAX_BODY_BYTES: what is not UTF-8 is refused, not mended. */
+/**
+ * Makes JSON bodies be read by `parseJsonBody`, up to MAX_BODY_BYTES: what is not UTF-8 is refused, not mended. Others are
+ * not read at all: a page may send forms and plain text to whatever address it likes without asking its browser.
+ */
 export function readJsonBodies(app: NestFastifyApplication): void {
+  app.getHttpAdapter().getInstance().removeContentTypeParser('text/plain');
   app.useBodyParser('application/json', { bodyLimit: MAX_BODY_BYTES }, (_request, body, done) => {
     try {
       done(null, parseJsonBody(body));

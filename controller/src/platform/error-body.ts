@@ -145,7 +145,7 @@ export function httpError(thrown: unknown): HttpError {
 }
 
 /** The answer to an error that the HTTP layer itself found (unknown route, body too large, not JSON), by its status. */
-export function httpErrorByStatus(status: number, message: string): HttpError {
+export function httpErrorByStatus(status: number, message: string, more: { readonly hint?: string } = {}): HttpError {
   switch (status) {
     case 401:
       return envelope({ ...INTERNAL, status, type: 'authentication_error', code: 'invalid_api_key' }, message, {});
@@ -153,6 +153,8 @@ export function httpErrorByStatus(status: number, message: string): HttpError {
       return envelope({ ...INTERNAL, status, type: 'permission_error', code: 'auth.forbidden' }, message, {});
     case 404:
       return envelope({ ...notFound, code: 'unknown_url' }, message, {});
+    case 405:
+      return envelope({ ...badRequest, status, code: 'method_not_supported' }, message, more);
     case 413:
       return envelope({ ...badRequest, status, code: 'request.too-large' }, message, {});
     case 415:

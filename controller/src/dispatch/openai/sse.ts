@@ -75,7 +75,11 @@ export class EventStream {
   /** Sends `frames` and ends; with `[DONE]` after a whole answer where the API wants it, without it after an error frame. */
   async end(mark: 'done' | 'none', ...frames: readonly Frame[]): Promise<void> {
     await this.send(...frames, ...(mark === 'done' ? ['[DONE]'] : []));
-    if (!this.#sink.destroyed) this.#sink.end();
+    if (this.#sink.destroyed) return;
+    // What is left in buffers is waited for no longer than what did not fit into them.
+    const stop = this.#clock.after(this.#readDeadline, () => this.#sink.destroy());
+    this.#sink.on('close', stop);
+    this.#sink.end();
   }
 
   #drained(): Promise<void> {
