@@ -1,10 +1,12 @@
-import type { DeviceView } from '@fleetgate/shared/api/operations';
+import type { CandidateView, DeviceView } from '@fleetgate/shared/api/operations';
+import { SeededRandom } from '@fleetgate/shared/random';
 import { describe, expect, it } from 'vitest';
 
 import { fleetFigures, meanEnergyJ, sparkline, standing } from '../../controller/dashboard/src/fleet/fleet-figures.js';
+import { costScales } from '../../controller/dashboard/src/record/record-words.js';
 import { powerSeries, requestSeries } from '../../controller/dashboard/src/requests/series.js';
 import { DEVICES, deviceView } from '../support/dashboard-fixture-fleet.js';
-import { endedRequest } from '../support/dashboard-fixture-requests.js';
+import { candidatesFor, endedRequest } from '../support/dashboard-fixture-requests.js';
 
 const NOW = 1_700_000_000_000;
 const views = (over: readonly Partial<DeviceView>[]): readonly DeviceView[] =>
@@ -30,6 +32,24 @@ describe('fleet totals', () => {
     const requests = [endedRequest('a', NOW, 'Hi!', 'auto', 'p'), endedRequest('b', NOW - 9e6, 'Hi!', 'auto', 'p')];
     expect(meanEnergyJ(requests, NOW - 1000)).toBe(requests[0]?.actual?.energyJ);
     expect(meanEnergyJ([], 0)).toBeNull();
+  });
+});
+
+describe('costs of candidates', () => {
+  const candidate = candidatesFor('math', new SeededRandom(1))[0];
+  const costing = (energyJ: number | null, latencyMs: number | null): CandidateView[] =>
+    candidate === undefined ? [] : [{ ...candidate, energyJ, latencyMs }];
+
+  it('are drawn on one scale, with what the answer did cost', () => {
+    const { actual } = endedRequest('a', NOW, 'Hi!', 'auto', 'p');
+    const candidates = [...costing(3, 100), ...costing(null, null), ...costing(1, 900)];
+    expect(costScales({ candidates, actual: null })).toEqual({ energyJ: 3, latencyMs: 900 });
+    if (actual === null) throw new Error('expected an answered request');
+    expect(costScales({ candidates, actual: { ...actual, energyJ: 7, latencyMs: 5 } })).toEqual({
+      energyJ: 7,
+      latencyMs: 900,
+    });
+    expect(costScales({ candidates: [], actual: null })).toEqual({ energyJ: 0, latencyMs: 0 });
   });
 });
 

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -19,7 +19,7 @@ import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 import { writeLora } from '../../agent/src/gguf/lora.fixture.ts';
 import { NO_CHROMIUM, findChromium, openChromium } from '../support/chromium.ts';
 import { clickThrough } from '../support/dashboard-click-through.ts';
-import { type RunningFleet, fleetgate, getJson, startFleet } from '../support/running-fleet.ts';
+import { type RunningFleet, fleetgate, getJson, readOrNothing, startFleet, until } from '../support/running-fleet.ts';
 
 const chromium = findChromium();
 const DOMAINS = ['math', 'code', 'medical', 'finance', 'story', 'dialogue'];
@@ -348,6 +348,40 @@ describe('the main job, end to end, on real models', () => {
     expect(measured.serving?.adapters).toMatchObject([{ scale: 0.5 }]);
     expect((await fleetgate(['experts', 'remove-variant', 'math-adapted', '--url', fleet.url])).code).toBe(0);
   }, 90_000);
+
+  it('keeps no text of prompts, answers and comments: not in its files, nor in what it says', async () => {
+    const secret = 'quetzal-4711-zyxomma';
+    const ask = (model: string) =>
+      client.chat.completions
+        .create({
+          model,
+          messages: [{ role: 'user', content: `Tom has 12 apples, says ${secret}. How many are left?` }],
+          max_tokens: 24,
+          temperature: 0,
+        })
+        .withResponse();
+    const answers = [await ask('auto'), await ask('cascade')];
+    await expect(ask('no-such-model')).rejects.toMatchObject({ status: 404 });
+    const ids = answers.map(({ response }) => response.headers.get('x-request-id') ?? '');
+    const rated = await fetch(`${fleet.url}/v1/feedback`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ request_id: ids[0], rating: 'up', comment: secret }),
+    });
+    expect(rated.ok).toBe(true);
+    const kept = (): string[] =>
+      readdirSync(fleet.dataDir, { recursive: true, withFileTypes: true })
+        .filter((file) => file.isFile() && !file.name.endsWith('.gguf'))
+        .map((file) => readOrNothing(join(file.parentPath, file.name), 'latin1'));
+    // Records are written a moment after the answer; that they are found says that texts would be.
+    await until(() => ids.every((id) => kept().some((text) => text.includes(id))), 'the requests are in the database');
+    const texts = [secret, ...answers.map(({ data }) => data.choices[0]?.message.content ?? '')];
+    for (const text of texts.filter(({ length }) => length >= 20)) {
+      const bytes = Buffer.from(text).toString('latin1');
+      expect(kept().filter((file) => file.includes(bytes))).toEqual([]);
+      expect(fleet.said()).not.toContain(text);
+    }
+  });
 
   it('serves health, metrics, the API description and the dashboard', async () => {
     for (const path of ['/healthz', '/readyz', '/api/openapi.json', '/'])

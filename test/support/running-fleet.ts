@@ -153,9 +153,10 @@ async function endOf(child: ChildProcess): Promise<number | null> {
   });
 }
 
-function readOrNothing(path: string): string {
+/** What a file holds; nothing when it is gone. */
+export function readOrNothing(path: string, encoding: BufferEncoding = 'utf8'): string {
   try {
-    return readFileSync(path, 'utf8');
+    return readFileSync(path, encoding);
   } catch {
     return '';
   }

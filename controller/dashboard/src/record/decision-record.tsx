@@ -45,7 +45,7 @@ export function DecisionRecord({ request }: { readonly request: RequestView }) {
         />
       </dl>
       {request.collaboration === undefined ? null : <CallsTable collaboration={request.collaboration} />}
-      {request.candidates.length === 0 ? null : <CandidatesTable candidates={request.candidates} />}
+      {request.candidates.length === 0 ? null : <CandidatesTable request={request} />}
       {retried ? (
         <ol class="attempts" aria-label="Attempts">
           {request.attempts.map((attempt) => (

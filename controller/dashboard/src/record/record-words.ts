@@ -30,6 +30,16 @@ export function rankCandidates(candidates: readonly CandidateView[]): readonly C
   );
 }
 
+/** The ends of the scales that a decision's costs are drawn on: what any candidate was predicted to cost, or the answer did. */
+export function costScales({ candidates, actual }: Pick<RequestView, 'candidates' | 'actual'>): {
+  readonly energyJ: number;
+  readonly latencyMs: number;
+} {
+  const most = (of: 'energyJ' | 'latencyMs'): number =>
+    Math.max(actual?.[of] ?? 0, ...candidates.map((one) => one[of] ?? 0));
+  return { energyJ: most('energyJ'), latencyMs: most('latencyMs') };
+}
+
 /** Actual over predicted less one, in words: `12 % below prediction`; null when either is missing. */
 export function deviation(predicted: number | null | undefined, actual: number | null | undefined): string | null {
   if (predicted === null || predicted === undefined || actual === null || actual === undefined) return null;

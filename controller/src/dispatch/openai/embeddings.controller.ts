@@ -9,6 +9,7 @@ import { parseEmbeddings } from './embeddings.js';
 import { clientGone, processingTime } from './respond.js';
 import { CLOCK } from './tokens.js';
 import { traced } from './trace-parent.js';
+import { whyHeader } from './why-header.js';
 
 /** Texts as vectors, as OpenAI's API has it. */
 @Controller('v1/embeddings')
@@ -23,7 +24,7 @@ export class EmbeddingsController {
   async embed(@Body() body: unknown, @Res() reply: FastifyReply): Promise<void> {
     const { prompt, format } = parseEmbeddings(body);
     const dispatched = this.collaborator.accept(traced(prompt, reply), clientGone(reply));
-    void reply.header('x-request-id', dispatched.id);
+    void reply.headers({ 'x-request-id': dispatched.id, ...whyHeader(dispatched.record()) });
     const vectors: string[] = [];
     for await (const event of dispatched.events) {
       if (event.kind === 'failed') throw event.error;

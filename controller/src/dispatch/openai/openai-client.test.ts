@@ -1,5 +1,7 @@
 import { request as httpRequest } from 'node:http';
 
+import type { RequestView } from '@fleetgate/shared/api/operations';
+
 import OpenAI, { APIError } from 'openai';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
@@ -183,6 +185,21 @@ describe('the openai client', () => {
       finish_reason: 'stop',
     });
     expect(data).toMatchObject({ object: 'chat.completion', model: 'math-q8_0', fleetgate: { expertId: 'math' } });
+    expect(data).toMatchObject({
+      fleetgate: {
+        why: expect.stringMatching(/^math on jetson: best quality|^math on jetson: highest/) as string,
+        predicted: { energyJ: 5, latencyMs: 1000 },
+        actual: { energyJ: 1.5, promptTokens: 7, reusedTokens: 3 },
+        attempts: [{ deviceId: 'jetson', outcome: 'succeeded' }],
+      },
+    });
+    const { fleetgate } = data as unknown as { fleetgate: RequestView };
+    expect(fleetgate.candidates.map(({ expertId, deviceId, chosen }) => [expertId, deviceId, chosen])).toEqual([
+      ['math', 'jetson', true],
+      ['math', 'pi', false],
+      ['code', 'jetson', false],
+    ]);
+    expect(response.headers.get('x-fleetgate-why')).toBe(fleetgate.why);
     expect(data.usage).toMatchObject({
       prompt_tokens: 7,
       completion_tokens: 3,
@@ -197,6 +214,16 @@ describe('the openai client', () => {
     expect(response.headers.get('openai-processing-ms')).toMatch(/^\d+$/);
     const [record] = await ledger.list({ limit: 1 });
     expect(request_id).toBe(record?.id);
+  });
+
+  it('is told why with the end of a stream, and in its head', async () => {
+    const { data, response } = await client.chat.completions
+      .create({ model: 'auto', messages, stream: true, ...extended({ explain: true }) })
+      .withResponse();
+    const told: RequestView[] = [];
+    for await (const chunk of data) if ('fleetgate' in chunk) told.push(chunk.fleetgate as RequestView);
+    expect(told).toMatchObject([{ why: response.headers.get('x-fleetgate-why'), actual: { energyJ: 1.5 } }]);
+    expect(told[0]?.candidates).toHaveLength(3);
   });
 
   it('gets a streamed answer', async () => {
@@ -348,6 +375,7 @@ describe('the openai client', () => {
     expect(facts(await chat({ messages: [{ role: 'user', content: [{ type: 'image_url' }] }] }))[3]).toBe(
       'messages.0.content.0.type',
     );
+    expect((await chat({ model: 'nobody' })).headers?.get('x-fleetgate-why')).toMatch(/^refused: .*nobody/);
     expect(facts(await chat({ model: 'nobody' }))).toEqual([404, 'model_not_found', 'invalid_request_error', 'model']);
     const dear = await chat(extended({ energyJ: 0.001 }));
     expect(facts(dear)).toEqual([429, 'energy_budget_exceeded', 'rate_limit_error', 'fleetgate.energyJ']);

@@ -12,6 +12,7 @@ import { promptsOf } from './prompts-of.js';
 import type { ParsedRequest } from './schema.js';
 import { EventStream, KEEP_ALIVE } from './sse.js';
 import { traced } from './trace-parent.js';
+import { whyHeader } from './why-header.js';
 
 type Dispatched = readonly [DispatchedRequest, ...DispatchedRequest[]];
 
@@ -35,7 +36,7 @@ export async function respond(
   const dispatched = prompts.map((prompt) => parts.collaborator.accept(traced(prompt, reply), signal));
   const [first] = dispatched;
   if (first === undefined) throw new FleetError('internal.invariant', 'a request without a prompt');
-  void reply.header('x-request-id', first.id);
+  void reply.headers({ 'x-request-id': first.id, ...whyHeader(first.record()) });
   const form = openForm({ id: first.id, at: parts.clock.now(), request });
   const all: Dispatched = [first, ...dispatched.slice(1)];
   try {
@@ -67,7 +68,11 @@ async function whole(
   const [first] = answers;
   if (first === undefined) return;
   await reply
-    .headers({ ...choiceHeaders(first.done.choice), ...processingTime(clock, dispatched[0]) })
+    .headers({
+      ...choiceHeaders(first.done.choice),
+      ...whyHeader(dispatched[0].record()),
+      ...processingTime(clock, dispatched[0]),
+    })
     .send(form.body(answers.filter((answer) => answer !== undefined)));
 }
 
@@ -91,6 +96,7 @@ async function stream(
     out.open(() => ({
       ...headersOf(reply),
       ...(choice === undefined ? {} : choiceHeaders(choice)),
+      ...whyHeader(dispatched[0].record()),
       ...processingTime(clock, dispatched[0]),
     }));
   };
