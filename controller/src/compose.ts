@@ -18,6 +18,7 @@ import { COLLABORATION_DEFAULTS, Collaborator } from './dispatch/collaboration/c
 import type { BudgetControl } from './dispatch/control/budget-control.js';
 import { DISPATCH_DEFAULTS } from './dispatch/dispatch-config.js';
 import type { DispatchPolicy } from './dispatch/dispatch-policy.js';
+import { openLedgerJournal } from './dispatch/disk-ledger-journal.js';
 import { Dispatcher } from './dispatch/dispatcher.js';
 import { MqttExpertLink } from './dispatch/mqtt-expert-link.js';
 import type { Steering } from './dispatch/steering.js';
@@ -243,7 +244,8 @@ function openPlanner(
 
 function openLedger({ config, clock, log, closers }: Surroundings, database: Database): SqliteLedger {
   const settings = { ...LEDGER_DEFAULTS, maxAge: days(config.retentionDays) };
-  const ledger = new SqliteLedger({ database, clock, log, settings });
+  const journal = openLedgerJournal(join(config.dataDir, 'requests.journal'), log);
+  const ledger = new SqliteLedger({ database, clock, log, settings, journal });
   closers.add('ledger', () => ledger.close());
   return ledger;
 }

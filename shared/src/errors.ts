@@ -41,6 +41,7 @@ export const ERROR_KINDS = {
   'broker.unreachable': 'dependency',
   'broker.refused': 'dependency',
   'controller.unreachable': 'dependency',
+  'controller.crashed': 'dependency',
   'store.unavailable': 'dependency',
   'store.corrupt': 'dependency',
   'data-dir.not-writable': 'dependency',

@@ -499,7 +499,7 @@ describe('Dispatcher', () => {
     const left = world();
     left.dispatcher.accept(aPrompt());
     const [running] = await left.ledger.list({ limit: 1 });
-    await left.ledger.closeUnfinished(unixMs(5), { code: 'internal.invariant', message: 'crash' });
+    await left.ledger.closeUnfinished(unixMs(5), { code: 'controller.crashed', message: 'crash' });
     expect(await left.ledger.get(requestId(running?.id ?? ''))).toMatchObject({ state: 'failed', endedAtMs: 5 });
   });
 

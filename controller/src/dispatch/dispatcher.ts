@@ -114,7 +114,7 @@ export class Dispatcher {
 
   /** Ends in the ledger what a crash of the controller left running. To be called before the first request. */
   async start(): Promise<void> {
-    const error = { code: 'internal.invariant', message: 'the controller ended while this request was under way' };
+    const error = { code: 'controller.crashed', message: 'the controller ended while this request was under way' };
     const ended = await this.#parts.ledger.closeUnfinished(this.#parts.clock.now(), error);
     if (ended > 0) this.#parts.log.warn('request.ended-by-crash', { requests: ended });
   }

@@ -1,9 +1,10 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import type { RequestView } from '@fleetgate/shared/api/operations';
 import { ManualClock } from '@fleetgate/shared/clock';
+import { FleetError } from '@fleetgate/shared/errors';
 import { requestId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { SeededRandom } from '@fleetgate/shared/random';
@@ -11,6 +12,7 @@ import { milliseconds, unixMs } from '@fleetgate/shared/units/quantity';
 import { afterEach, describe, expect, it } from 'vitest';
 
 import { openDatabase } from '../platform/sqlite-database.js';
+import { openLedgerJournal } from './disk-ledger-journal.js';
 import { aPrompt } from './dispatch-fixtures.js';
 import type { Ledger } from './ledger.js';
 import { MemoryLedger } from './memory-ledger.js';
@@ -38,12 +40,13 @@ async function sqlite(clock = new ManualClock(), settings: Partial<LedgerSetting
       database,
       clock,
       log: silentLogger,
+      journal: openLedgerJournal(join(directory, 'requests.journal'), silentLogger),
       settings: { ...LEDGER_DEFAULTS, ...settings },
     });
     cleanups.push(() => database.close());
     return { ledger, database };
   };
-  return { ...(await open()), open };
+  return { ...(await open()), open, directory };
 }
 
 describe.each<[string, () => Promise<Ledger>]>([
@@ -107,7 +110,7 @@ describe.each<[string, () => Promise<Ledger>]>([
     ledger.put({ ...running, state: 'running' });
     ledger.put(succeeded);
     await ledger.flush();
-    const error = { code: 'internal.invariant', message: 'crash' };
+    const error = { code: 'controller.crashed', message: 'crash' };
     expect(await ledger.closeUnfinished(unixMs(7), error)).toBe(1);
     expect(await ledger.get(requestId(running.id))).toMatchObject({ state: 'failed', endedAtMs: 7, error });
     expect(await ledger.get(requestId(succeeded.id))).toEqual(succeeded);
@@ -151,5 +154,82 @@ describe('SqliteLedger', () => {
     ledger.put(aRecord(0));
     await ledger.flush();
     await ledger.close();
+  });
+
+  it('has what was put when its process ended before it was written', async () => {
+    const { ledger, open, directory } = await sqlite();
+    const [running, ended, torn] = [aRecord(0), aRecord(1), aRecord(2)];
+    ledger.put(running);
+    ledger.put({ ...running, state: 'running' });
+    ledger.put(ended);
+    ledger.put(recordEnd(ended, 'succeeded', unixMs(2)));
+    appendFileSync(join(directory, 'requests.journal'), `\n${JSON.stringify(torn).slice(0, 100)}`);
+    const again = await open();
+    const error = { code: 'controller.crashed', message: 'crash' };
+    expect(await again.ledger.closeUnfinished(unixMs(7), error)).toBe(1);
+    expect(await again.ledger.get(requestId(running.id))).toMatchObject({ state: 'failed', endedAtMs: 7, error });
+    expect(await again.ledger.get(requestId(ended.id))).toMatchObject({ state: 'succeeded', endedAtMs: 2 });
+    expect(await again.ledger.get(requestId(torn.id))).toBeUndefined();
+    expect(statSync(join(directory, 'requests.journal')).size).toBe(0);
+    await again.ledger.close();
+  });
+
+  it('takes no record back from its end', async () => {
+    const { ledger, open, directory } = await sqlite();
+    const record = aRecord(0);
+    ledger.put(record);
+    const journal = readFileSync(join(directory, 'requests.journal'));
+    ledger.put(recordEnd(record, 'succeeded', unixMs(2)));
+    await ledger.close();
+    appendFileSync(join(directory, 'requests.journal'), journal);
+    const again = await open();
+    expect(await again.ledger.closeUnfinished(unixMs(7), { code: 'controller.crashed', message: '' })).toBe(0);
+    expect(await again.ledger.get(requestId(record.id))).toMatchObject({ state: 'succeeded' });
+    await again.ledger.close();
+  });
+
+  it('writes later what the database could not take', async () => {
+    const clock = new ManualClock();
+    const { database } = await sqlite();
+    let isFull = true;
+    const ledger = new SqliteLedger({
+      database: {
+        source: database.source,
+        close: () => database.close(),
+        write: (work) =>
+          isFull
+            ? Promise.reject(new FleetError('store.unavailable', 'full', { retryable: true }))
+            : database.write(work),
+      },
+      clock,
+      log: silentLogger,
+    });
+    const record = aRecord(0);
+    ledger.put(record);
+    await ledger.flush();
+    expect(await ledger.get(requestId(record.id))).toEqual(record);
+    isFull = false;
+    clock.advance(2000);
+    await ledger.flush();
+    expect(await database.source.query('SELECT id FROM request')).toEqual([{ id: record.id }]);
+    await ledger.close();
+  });
+});
+
+describe('the journal of a ledger', () => {
+  it('keeps what the database has not got, also when it is written anew', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'fleetgate-journal-'));
+    cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
+    const path = join(directory, 'requests.journal');
+    const journal = openLedgerJournal(path, silentLogger);
+    const large = JSON.stringify({ text: 'x'.repeat(2 ** 20) });
+    for (let i = 0; i < 9; i++) journal.append(large);
+    const small = JSON.stringify({ id: 'a' });
+    journal.append(small);
+    journal.keepOnly([small]);
+    journal.append(JSON.stringify({ id: 'b' }));
+    expect(openLedgerJournal(path, silentLogger).left).toEqual(['{"id":"a"}', '{"id":"b"}']);
+    journal.keepOnly([]);
+    expect(statSync(path)).toMatchObject({ size: 0, mode: 0o100600 });
   });
 });

@@ -18,8 +18,8 @@ export const TERMINAL_STATES: ReadonlySet<RequestView['state']> = new Set([
  */
 export interface Ledger {
   /**
-   * Keeps `record`, replacing an earlier one of the same request. Never waits: records are written in batches, and one
-   * that cannot be written is dropped and logged, for no answer to a client depends on it.
+   * Keeps `record`, replacing an earlier one of the same request. Never waits, and yet the record outlives this process
+   * once it is put; one that cannot be written is dropped and logged, for no answer to a client depends on it.
    */
   put(record: RequestView): void;
   /** Also finds what is not yet written. */

@@ -1,6 +1,6 @@
 import type { RequestView } from '@fleetgate/shared/api/operations';
 import type { Clock } from '@fleetgate/shared/clock';
-import { messageOf } from '@fleetgate/shared/errors';
+import { isFleetError, messageOf } from '@fleetgate/shared/errors';
 import type { RequestId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import { type Milliseconds, milliseconds, type UnixMs } from '@fleetgate/shared/units/quantity';
@@ -9,6 +9,7 @@ import { And, EntitySchema, LessThan, MoreThanOrEqual } from 'typeorm';
 
 import type { Database, DatabaseSchema } from '../platform/database.js';
 import { endedByCrash, type Ledger, TERMINAL_STATES } from './ledger.js';
+import { type LedgerJournal, NO_JOURNAL } from './ledger-journal.js';
 import { RequestTables1764000005000 } from './request-tables.migration.js';
 
 interface RequestRow {
@@ -35,7 +36,7 @@ export const dispatchSchema: DatabaseSchema = {
 };
 
 export interface LedgerSettings {
-  /** How long a record may wait to be written; a crash loses no more than that. */
+  /** How long a record may wait to be written into the database; until then the journal has it. */
   readonly writeDelay: Milliseconds;
   readonly maxRecords: number;
   readonly maxAge: Milliseconds;
@@ -56,21 +57,34 @@ const OF_CLIENTS = MoreThanOrEqual('req-');
 /** Rows of one statement, and records that may wait for a database that has stopped. */
 const MAX_BATCH = 200;
 const MAX_WAITING = 10_000;
+const RETRY_DELAY = milliseconds(2000);
 
-/** The ledger in the control database. A record that changes twice within one batch is written once. */
+interface Unwritten {
+  readonly record: RequestView;
+  readonly json: string;
+}
+
+/**
+ * The ledger in the control database. A record that changes twice within one batch is written once; the journal has every
+ * state as soon as it is put.
+ */
 export class SqliteLedger implements Ledger {
   readonly #database: Database;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #settings: LedgerSettings;
+  readonly #journal: LedgerJournal;
   readonly #changes = new Subject<RequestView>();
   /** Not yet written, newest state of each. */
-  readonly #waiting = new Map<string, RequestView>();
+  readonly #waiting = new Map<string, Unwritten>();
   /** Being written now; still to be found by `get`. */
-  #writing = new Map<string, RequestView>();
-  #turn: Promise<void> | undefined;
+  #writing = new Map<string, Unwritten>();
+  #turn: Promise<boolean> | undefined;
   #cancelTimer: (() => void) | undefined;
   #dropped = 0;
+  /** Batches in a row that could not be written. */
+  #failures = 0;
+  #closed = false;
   readonly #stopExpiry: () => void;
 
   constructor(parts: {
@@ -78,11 +92,14 @@ export class SqliteLedger implements Ledger {
     readonly clock: Clock;
     readonly log: Logger;
     readonly settings?: LedgerSettings;
+    /** Its left records are taken up by `closeUnfinished`. */
+    readonly journal?: LedgerJournal;
   }) {
     this.#database = parts.database;
     this.#clock = parts.clock;
     this.#log = parts.log;
     this.#settings = parts.settings ?? LEDGER_DEFAULTS;
+    this.#journal = parts.journal ?? NO_JOURNAL;
     this.#stopExpiry = this.#clock.every(this.#settings.expireEvery, () => {
       this.expire().catch((error: unknown) => this.#log.warn('ledger.not-expired', { reason: messageOf(error) }));
     });
@@ -103,12 +120,14 @@ export class SqliteLedger implements Ledger {
   }
 
   put(record: RequestView): void {
+    const json = JSON.stringify(record);
+    this.#journal.append(json);
     if (!this.#waiting.has(record.id) && this.#waiting.size >= MAX_WAITING) {
       this.#dropped += 1;
       if (this.#dropped === 1) this.#log.error('ledger.full', { waiting: this.#waiting.size });
       return;
     }
-    this.#waiting.set(record.id, record);
+    this.#waiting.set(record.id, { record, json });
     this.#changes.next(record);
     if (this.#waiting.size >= MAX_BATCH) void this.flush();
     else this.#cancelTimer ??= this.#clock.after(this.#settings.writeDelay, () => void this.flush());
@@ -116,7 +135,7 @@ export class SqliteLedger implements Ledger {
 
   async get(id: RequestId): Promise<RequestView | undefined> {
     const unwritten = this.#waiting.get(id) ?? this.#writing.get(id);
-    if (unwritten !== undefined) return unwritten;
+    if (unwritten !== undefined) return unwritten.record;
     const row = await this.#database.source.getRepository(requestEntity).findOneBy({ id });
     return row === null ? undefined : recordOf(row);
   }
@@ -135,21 +154,25 @@ export class SqliteLedger implements Ledger {
   }
 
   async closeUnfinished(at: UnixMs, error: { readonly code: string; readonly message: string }): Promise<number> {
+    await this.#takeUpLeft();
     const rows = await this.#database.source.getRepository(requestEntity).findBy({ open: true });
     for (const row of rows) this.put(endedByCrash(recordOf(row), at, error));
     await this.flush();
     return rows.length;
   }
 
+  /** Ends also where the database cannot be written now; what waits is then tried again later. */
   async flush(): Promise<void> {
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
-    while (this.#waiting.size > 0 || this.#turn !== undefined) {
+    let written = true;
+    while (written && (this.#waiting.size > 0 || this.#turn !== undefined)) {
       this.#turn ??= this.#writeBatch().finally(() => {
         this.#turn = undefined;
       });
-      await this.#turn;
+      written = await this.#turn;
     }
+    if (!written && !this.#closed) this.#cancelTimer ??= this.#clock.after(RETRY_DELAY, () => void this.flush());
   }
 
   /** Removes what is older than the retention, and the oldest beyond its count. */
@@ -170,42 +193,76 @@ export class SqliteLedger implements Ledger {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     this.#stopExpiry();
     await this.flush();
+    this.#journal.close();
     this.#changes.complete();
   }
 
-  /** Writes what waits, at most a batch. What cannot be written is dropped: answers must not wait for a disk. */
-  async #writeBatch(): Promise<void> {
+  /** Writes what the journal has of an earlier process; no record goes back from an end. */
+  async #takeUpLeft(): Promise<void> {
+    const left = new Map<string, Unwritten>();
+    for (const json of this.#journal.left) {
+      const record = JSON.parse(json) as RequestView;
+      left.set(record.id, { record, json });
+    }
+    if (left.size === 0) return;
+    const requests = this.#database.source.getRepository(requestEntity);
+    const rows: RequestRow[] = [];
+    for (const unwritten of left.values()) {
+      const row = rowOf(unwritten);
+      if (!row.open || (await requests.findOneBy({ id: row.id, open: false })) === null) rows.push(row);
+    }
+    for (let at = 0; at < rows.length; at += MAX_BATCH) await this.#insert(rows.slice(at, at + MAX_BATCH));
+    this.#journal.keepOnly([]);
+    this.#log.info('ledger.taken-up', { records: rows.length });
+  }
+
+  /** Writes what waits, at most a batch; false where the database cannot be written now. */
+  async #writeBatch(): Promise<boolean> {
     const batch = [...this.#waiting].slice(0, MAX_BATCH);
     for (const [id] of batch) this.#waiting.delete(id);
     this.#writing = new Map(batch);
     try {
-      const rows = batch.map(([, record]) => rowOf(record));
-      await this.#database.write((manager) =>
-        manager
-          .createQueryBuilder()
-          .insert()
-          .into(requestEntity)
-          .values(rows)
-          .orUpdate(['open', 'record'], ['id'])
-          .updateEntity(false)
-          .execute(),
-      );
+      await this.#insert(batch.map(([, unwritten]) => rowOf(unwritten)));
+      this.#failures = 0;
+      // What found no room among the waiting is nowhere else.
+      if (this.#dropped === 0) this.#journal.keepOnly(Array.from(this.#waiting.values(), ({ json }) => json));
+      return true;
     } catch (error) {
-      this.#log.error('ledger.not-written', { records: batch.length, reason: messageOf(error) });
+      this.#failures += 1;
+      const mayPass = isFleetError(error) && error.retryable;
+      if (this.#failures === 1 || !mayPass) {
+        this.#log.error('ledger.not-written', { records: batch.length, reason: messageOf(error) });
+      }
+      if (mayPass) for (const [id, unwritten] of batch) if (!this.#waiting.has(id)) this.#waiting.set(id, unwritten);
+      return !mayPass;
     } finally {
       this.#writing = new Map();
     }
   }
+
+  async #insert(rows: readonly RequestRow[]): Promise<void> {
+    await this.#database.write((manager) =>
+      manager
+        .createQueryBuilder()
+        .insert()
+        .into(requestEntity)
+        .values([...rows])
+        .orUpdate(['open', 'record'], ['id'])
+        .updateEntity(false)
+        .execute(),
+    );
+  }
 }
 
-function rowOf(record: RequestView): RequestRow {
+function rowOf({ record, json }: Unwritten): RequestRow {
   return {
     id: record.id,
     receivedAtMs: record.receivedAtMs,
     open: !TERMINAL_STATES.has(record.state),
-    record: JSON.stringify(record),
+    record: json,
   };
 }
 

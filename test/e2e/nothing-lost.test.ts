@@ -1,0 +1,113 @@
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+import OpenAI from 'openai';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import type { ListBody, RequestView } from '@fleetgate/shared/api/operations';
+import { systemClock } from '@fleetgate/shared/clock';
+import { requestId } from '@fleetgate/shared/ids';
+import { silentLogger } from '@fleetgate/shared/logger';
+
+import { openLedgerJournal } from '../../controller/src/dispatch/disk-ledger-journal.ts';
+import { TERMINAL_STATES } from '../../controller/src/dispatch/ledger.ts';
+import { dispatchSchema, SqliteLedger } from '../../controller/src/dispatch/sqlite-ledger.ts';
+import { openDatabase } from '../../controller/src/platform/sqlite-database.ts';
+import { type RunningFleet, descendants, getJson, startFleet, until } from '../support/running-fleet.ts';
+
+const CRASH = { code: 'controller.crashed', message: 'killed by a test' };
+
+describe('a ledger whose process is killed', () => {
+  it.each([1, 40, 600])(
+    'has every job that was sent and every answer that was told, killed after %i lines',
+    async (lines) => {
+      const directory = mkdtempSync(join(tmpdir(), 'fleetgate-killed-'));
+      try {
+        const said = await linesUntilKilled(directory, lines);
+        const database = await openDatabase(join(directory, 'control.sqlite'), [dispatchSchema]);
+        const journal = openLedgerJournal(join(directory, 'requests.journal'), silentLogger);
+        const ledger = new SqliteLedger({ database, clock: systemClock, log: silentLogger, journal });
+        await ledger.closeUnfinished(systemClock.now(), CRASH);
+        const told = new Set(said.filter(({ what }) => what === 'told').map(({ id }) => id));
+        expect(said.filter(({ what }) => what === 'refused')).toEqual([]);
+        for (const { id } of said) {
+          const record = await ledger.get(requestId(id));
+          expect(TERMINAL_STATES.has(record?.state ?? 'queued'), `${id} is ${record?.state}`).toBe(true);
+          if (told.has(id)) expect(record?.state).toBe('succeeded');
+          else if (record?.state !== 'succeeded') expect(record).toMatchObject({ state: 'failed', error: CRASH });
+        }
+        await ledger.close();
+        await database.close();
+      } finally {
+        rmSync(directory, { recursive: true, force: true });
+      }
+    },
+  );
+});
+
+/** What `dispatch-until-killed.mjs` said before it was killed, at its line `lines`, and on its way to death. */
+async function linesUntilKilled(directory: string, lines: number) {
+  const script = fileURLToPath(new URL('../support/dispatch-until-killed.mjs', import.meta.url));
+  const child = spawn(process.execPath, [script, directory], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const said: { readonly what: string; readonly id: string }[] = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    const [what = '', id = ''] = line.split(' ');
+    said.push({ what, id });
+    if (said.length === lines) child.kill('SIGKILL');
+  }
+  expect(child.signalCode ?? 'SIGKILL').toBe('SIGKILL');
+  expect(said.length).toBeGreaterThanOrEqual(lines);
+  return said;
+}
+
+describe('a fleet whose controller is killed', () => {
+  let fleet: RunningFleet;
+  let client: OpenAI;
+
+  beforeAll(async () => {
+    fleet = await startFleet();
+    client = new OpenAI({ apiKey: 'none', baseURL: `${fleet.url}/v1`, maxRetries: 0 });
+  }, 240_000);
+
+  afterAll(async () => {
+    expect(await fleet.stop()).toBe(0);
+  }, 60_000);
+
+  it('has every request in exactly one terminal state afterwards', async () => {
+    const ids = new Set<string>();
+    const ask = async (at: number): Promise<void> => {
+      const { data, response } = await client.chat.completions
+        .create({
+          model: at % 2 === 0 ? 'story' : 'auto',
+          messages: [{ role: 'user', content: `Tell me a long story about king number ${at}.` }],
+          max_tokens: at % 4 === 0 ? 4 : 250,
+          stream: true,
+        })
+        .withResponse();
+      ids.add(response.headers.get('x-request-id') ?? '');
+      for await (const chunk of data) if (chunk.choices[0]?.finish_reason === 'stop') return;
+    };
+    const asked = Array.from({ length: 12 }, (_, at) => ask(at).catch(() => undefined));
+    await until(() => ids.size >= 3, 'three answers have begun');
+    const controller = descendants(fleet.pid, /fleetgate\.mjs controller /)[0] ?? 0;
+    process.kill(controller, 'SIGKILL');
+    await Promise.all(asked);
+    await until(async () => {
+      const status = await getJson<unknown>(`${fleet.url}/api/v1/status`).catch(() => undefined);
+      return status !== undefined && descendants(fleet.pid, /fleetgate\.mjs controller /)[0] !== controller;
+    }, 'the controller is back');
+    for (const id of ids) {
+      const { state, error } = await getJson<RequestView>(`${fleet.url}/api/v1/requests/${id}`);
+      expect(['succeeded', 'failed']).toContain(state);
+      if (state === 'failed') expect(error?.code).toBe('controller.crashed');
+    }
+    const { items } = await getJson<ListBody<RequestView>>(`${fleet.url}/api/v1/requests?limit=200`);
+    expect(items.filter(({ state }) => !TERMINAL_STATES.has(state))).toEqual([]);
+    expect(new Set(items.map(({ id }) => id)).size).toBe(items.length);
+    expect(items.some(({ error }) => error?.code === 'controller.crashed')).toBe(true);
+  }, 120_000);
+});
