@@ -11,6 +11,7 @@ export const ERROR_KINDS = {
   'request.not-found': 'input',
   'request.not-ended': 'input',
   'request.not-rateable': 'input',
+  'request.key-reused': 'input',
   'auth.missing': 'input',
   'auth.invalid': 'input',
   'auth.forbidden': 'input',

@@ -4,6 +4,7 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { MessagesController } from './anthropic/messages.controller.js';
 import { Collaborator } from './collaboration/collaborator.js';
+import { IdempotentRequests } from './idempotent-requests.js';
 import { ChatCompletionsController } from './openai/chat-completions.controller.js';
 import { EmbeddingsController } from './openai/embeddings.controller.js';
 import { parseJsonBody } from './openai/json-body.js';
@@ -41,6 +42,7 @@ export function dispatchModule(parts: {
     ],
     providers: [
       { provide: Collaborator, useValue: parts.collaborator },
+      { provide: IdempotentRequests, useValue: new IdempotentRequests(parts.collaborator, parts.clock) },
       { provide: MODELS_SOURCE, useValue: parts.models },
       { provide: CLOCK, useValue: parts.clock },
     ],

@@ -55,6 +55,7 @@ const ROWS: Partial<Record<ErrorCode, Row>> = {
   'request.not-found': notFound,
   'request.not-ended': { ...conflict, retry: 'by-error', retryAfterS: 1 },
   'request.not-rateable': conflict,
+  'request.key-reused': { ...unprocessable, code: 'idempotency_key_reused' },
   'auth.missing': { status: 401, type: 'authentication_error', code: 'invalid_api_key', retry: 'never' },
   'auth.invalid': { status: 401, type: 'authentication_error', code: 'invalid_api_key', retry: 'never' },
   'auth.forbidden': { status: 403, type: 'permission_error', retry: 'never' },

@@ -1,8 +1,8 @@
 import type { Clock } from '@fleetgate/shared/clock';
-import { Body, Controller, HttpCode, Inject, Post, Res } from '@nestjs/common';
-import type { FastifyReply } from 'fastify';
+import { Body, Controller, HttpCode, Inject, Post, Req, Res } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 
-import { Collaborator } from '../collaboration/collaborator.js';
+import { IdempotentRequests } from '../idempotent-requests.js';
 import type { OpenForm } from '../openai/api-form.js';
 import { respond } from '../openai/respond.js';
 import { CLOCK } from '../openai/tokens.js';
@@ -13,18 +13,18 @@ import { countTokens, parseMessages } from './messages-request.js';
 @Controller('v1/messages')
 export class MessagesController {
   constructor(
-    @Inject(Collaborator) readonly collaborator: Collaborator,
+    @Inject(IdempotentRequests) readonly requests: IdempotentRequests,
     @Inject(CLOCK) readonly clock: Clock,
   ) {}
 
   @Post()
   @HttpCode(200)
-  async create(@Body() body: unknown, @Res() reply: FastifyReply): Promise<void> {
+  async create(@Body() body: unknown, @Req() http: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const open: OpenForm = (start) => {
       void reply.header('request-id', start.id);
       return messagesForm(start);
     };
-    await respond(this, parseMessages(body), open, reply);
+    await respond(this, parseMessages(body), open, http, reply);
   }
 
   @Post('count_tokens')

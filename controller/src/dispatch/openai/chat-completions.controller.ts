@@ -1,8 +1,8 @@
 import type { Clock } from '@fleetgate/shared/clock';
-import { Body, Controller, HttpCode, Inject, Post, Res } from '@nestjs/common';
-import type { FastifyReply } from 'fastify';
+import { Body, Controller, HttpCode, Inject, Post, Req, Res } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 
-import { Collaborator } from '../collaboration/collaborator.js';
+import { IdempotentRequests } from '../idempotent-requests.js';
 import { openAiForm } from './answers.js';
 import { respond } from './respond.js';
 import { parseChat } from './chat-request.js';
@@ -13,19 +13,19 @@ import { CLOCK } from './tokens.js';
 @Controller('v1')
 export class ChatCompletionsController {
   constructor(
-    @Inject(Collaborator) readonly collaborator: Collaborator,
+    @Inject(IdempotentRequests) readonly requests: IdempotentRequests,
     @Inject(CLOCK) readonly clock: Clock,
   ) {}
 
   @Post('chat/completions')
   @HttpCode(200)
-  async chat(@Body() body: unknown, @Res() reply: FastifyReply): Promise<void> {
-    await respond(this, parseChat(body), (start) => openAiForm('chat', start), reply);
+  async chat(@Body() body: unknown, @Req() http: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    await respond(this, parseChat(body), (start) => openAiForm('chat', start), http, reply);
   }
 
   @Post('completions')
   @HttpCode(200)
-  async complete(@Body() body: unknown, @Res() reply: FastifyReply): Promise<void> {
-    await respond(this, parseCompletion(body), (start) => openAiForm('text', start), reply);
+  async complete(@Body() body: unknown, @Req() http: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    await respond(this, parseCompletion(body), (start) => openAiForm('text', start), http, reply);
   }
 }

@@ -1,30 +1,28 @@
 import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError } from '@fleetgate/shared/errors';
-import { Body, Controller, HttpCode, Inject, Post, Res } from '@nestjs/common';
-import type { FastifyReply } from 'fastify';
+import { Body, Controller, HttpCode, Inject, Post, Req, Res } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 
-import { Collaborator } from '../collaboration/collaborator.js';
+import { IdempotentRequests } from '../idempotent-requests.js';
 import { choiceHeaders } from './answers.js';
 import { parseEmbeddings } from './embeddings.js';
-import { clientGone, processingTime } from './respond.js';
+import { clientGone, processingTime, takeFor } from './respond.js';
 import { CLOCK } from './tokens.js';
-import { traced } from './trace-parent.js';
 import { whyHeader } from './why-header.js';
 
 /** Texts as vectors, as OpenAI's API has it. */
 @Controller('v1/embeddings')
 export class EmbeddingsController {
   constructor(
-    @Inject(Collaborator) private readonly collaborator: Collaborator,
+    @Inject(IdempotentRequests) private readonly requests: IdempotentRequests,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
   @Post()
   @HttpCode(200)
-  async embed(@Body() body: unknown, @Res() reply: FastifyReply): Promise<void> {
-    const { prompt, format } = parseEmbeddings(body);
-    const dispatched = this.collaborator.accept(traced(prompt, reply), clientGone(reply));
-    void reply.headers({ 'x-request-id': dispatched.id, ...whyHeader(dispatched.record()) });
+  async embed(@Body() body: unknown, @Req() http: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    const asked = parseEmbeddings(body);
+    const [dispatched] = takeFor(this.requests, asked, [asked.prompt], http, reply, clientGone(reply));
     const vectors: string[] = [];
     for await (const event of dispatched.events) {
       if (event.kind === 'failed') throw event.error;
@@ -38,7 +36,7 @@ export class EmbeddingsController {
         data: vectors.map((vector, index) => ({
           object: 'embedding',
           index,
-          embedding: format === 'base64' ? vector : numbersOf(vector),
+          embedding: asked.format === 'base64' ? vector : numbersOf(vector),
         })),
         model: choice.variantId,
         usage: {

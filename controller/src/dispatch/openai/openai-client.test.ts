@@ -408,6 +408,121 @@ describe('the openai client', () => {
   });
 });
 
+/** The official client sends `idempotencyKey` only where it is told the header's name. */
+class KeyedOpenAI extends OpenAI {
+  protected override idempotencyHeader = 'Idempotency-Key';
+}
+
+describe('a client that names its requests', () => {
+  const keyed = () => new KeyedOpenAI({ baseURL: `${base}/v1`, apiKey: KEY, maxRetries: 0 });
+  const replayed = (response: Response) => response.headers.get('idempotent-replayed');
+
+  it('gets the answer that it was given, whole', async () => {
+    const ask = (idempotencyKey: string) =>
+      keyed().chat.completions.create({ model: 'auto', messages }, { idempotencyKey }).withResponse();
+    const [first, again] = [await ask('a'), await ask('a')];
+    expect(again.data).toEqual(first.data);
+    expect(again.request_id).toBe(first.request_id);
+    expect([replayed(first.response), replayed(again.response)]).toEqual([null, 'true']);
+    expect(link.jobs).toHaveLength(1);
+    const other = await ask('b');
+    expect(other.request_id).not.toBe(first.request_id);
+    expect(link.jobs).toHaveLength(2);
+  });
+
+  it('gets the answer that it was given, as a stream, as vectors and as a completion', async () => {
+    const asked = { model: 'math', prompt: 'two and', stream: true } as const;
+    const stream = async () => {
+      const { data, response } = await keyed().completions.create(asked, { idempotencyKey: 's' }).withResponse();
+      let text = '';
+      const ids = new Set<string>();
+      for await (const chunk of data) {
+        text += chunk.choices[0]?.text ?? '';
+        ids.add(`${chunk.id} ${chunk.created}`);
+      }
+      return { text, ids, replayed: replayed(response) };
+    };
+    const first = await stream();
+    expect(await stream()).toEqual({ ...first, replayed: 'true' });
+    const vectors = () => keyed().embeddings.create({ model: 'math', input: 'a' }, { idempotencyKey: 'v' });
+    expect(await vectors()).toEqual(await vectors());
+    expect(link.jobs).toHaveLength(2);
+  });
+
+  it('follows an answer that is being given, which goes on until nobody waits', async () => {
+    link.behave = (job) => {
+      job.accepted();
+      job.tokens('two');
+    };
+    const client2 = keyed();
+    const ask = async () => {
+      const abort = new AbortController();
+      const stream = await client2.chat.completions.create(
+        { model: 'auto', messages, stream: true },
+        { idempotencyKey: 'f', signal: abort.signal },
+      );
+      return { abort, stream };
+    };
+    const first = await ask();
+    const second = await ask();
+    const third = await ask();
+    first.abort.abort();
+    await until(() => link.jobs.length === 1);
+    link.jobs[0]?.tokens(' more');
+    let text = '';
+    for await (const chunk of second.stream) {
+      text += chunk.choices[0]?.delta.content ?? '';
+      if (text === 'two more') break;
+    }
+    expect(link.cancelled).toHaveLength(0);
+    third.abort.abort();
+    await until(() => link.cancelled.length === 1);
+    // What was stopped is not answered: the same request is a new one.
+    link.behave = answer;
+    const anew = await client2.chat.completions.create(
+      { model: 'auto', messages, stream: true },
+      { idempotencyKey: 'f' },
+    );
+    text = '';
+    for await (const chunk of anew) text += chunk.choices[0]?.delta.content ?? '';
+    expect(text).toBe('two and two is four');
+  });
+
+  it('is refused a key that means something else, and a key that is none', async () => {
+    await keyed().chat.completions.create({ model: 'auto', messages }, { idempotencyKey: 'r' });
+    const other = await refusal(
+      keyed().chat.completions.create({ model: 'auto', messages, temperature: 1.5 }, { idempotencyKey: 'r' }),
+    );
+    expect([other.status, other.code, other.headers?.get('x-should-retry')]).toEqual([
+      422,
+      'idempotency_key_reused',
+      'false',
+    ]);
+    for (const idempotencyKey of ['x'.repeat(256), 'caf\u00e9']) {
+      const bad = await refusal(keyed().chat.completions.create({ model: 'auto', messages }, { idempotencyKey }));
+      expect([bad.status, bad.param]).toEqual([400, 'Idempotency-Key']);
+    }
+  });
+
+  it('is answered when it tries again what failed', async () => {
+    const ask = () => keyed().chat.completions.create({ model: 'auto', messages }, { idempotencyKey: 't' });
+    const plan = api.policy;
+    api.policy = undefined;
+    expect((await refusal(ask())).status).toBe(503);
+    api.policy = plan;
+    link.behave = (job) => {
+      job.accepted();
+      job.tokens('two');
+      fleet.offline('jetson');
+      fleet.offline('pi');
+    };
+    expect((await refusal(ask())).code).toBe('device_lost');
+    fleet.online('jetson');
+    link.behave = answer;
+    expect((await ask()).choices[0]?.message.content).toBe('two and two is four');
+  });
+});
+
 describe('what the client cannot send', () => {
   const body = async (response: Response): Promise<unknown> => response.json();
 

@@ -1,13 +1,16 @@
 import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError, isFleetError } from '@fleetgate/shared/errors';
-import type { FastifyReply } from 'fastify';
+import { unixMs } from '@fleetgate/shared/units/quantity';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 
-import type { Collaborator } from '../collaboration/collaborator.js';
 import type { DispatchedRequest } from '../dispatcher.js';
+import type { IdempotentRequests, TakenRequest } from '../idempotent-requests.js';
+import type { Prompt } from '../prompt.js';
 import type { Choice } from '../request-events.js';
 import { type AnswerPart, answerParts, type GivenAnswer, wholeAnswer } from './answer-parts.js';
 import { choiceHeaders } from './answers.js';
 import type { ApiForm, OpenForm } from './api-form.js';
+import { idempotencyKeyOf } from './idempotency-key.js';
 import { promptsOf } from './prompts-of.js';
 import type { ParsedRequest } from './schema.js';
 import { EventStream, KEEP_ALIVE } from './sse.js';
@@ -24,28 +27,50 @@ type Dispatched = readonly [DispatchedRequest, ...DispatchedRequest[]];
  * one of them fails.
  */
 export async function respond(
-  parts: { readonly collaborator: Pick<Collaborator, 'accept'>; readonly clock: Clock },
+  parts: { readonly requests: IdempotentRequests; readonly clock: Clock },
   request: ParsedRequest,
   openForm: OpenForm,
+  http: Pick<FastifyRequest, 'headers'>,
   reply: FastifyReply,
 ): Promise<void> {
   const stopped = new AbortController();
   const gone = clientGone(reply);
   const prompts = promptsOf(request);
   const signal = prompts.length === 1 ? gone : AbortSignal.any([gone, stopped.signal]);
-  const dispatched = prompts.map((prompt) => parts.collaborator.accept(traced(prompt, reply), signal));
+  const dispatched = takeFor(parts.requests, request, prompts, http, reply, signal);
   const [first] = dispatched;
-  if (first === undefined) throw new FleetError('internal.invariant', 'a request without a prompt');
-  void reply.headers({ 'x-request-id': first.id, ...whyHeader(first.record()) });
-  const form = openForm({ id: first.id, at: parts.clock.now(), request });
-  const all: Dispatched = [first, ...dispatched.slice(1)];
+  // Of a replayed answer, as it was told the first time.
+  const form = openForm({ id: first.id, at: unixMs(first.record().receivedAtMs), request });
   try {
-    if (request.stream) await stream(parts.clock, form, request, all, reply);
-    else await whole(parts.clock, form, request, all, reply);
+    if (request.stream) await stream(parts.clock, form, request, dispatched, reply);
+    else await whole(parts.clock, form, request, dispatched, reply);
   } finally {
     // An answer that fails ends those beside it.
     if (prompts.length > 1) stopped.abort();
   }
+}
+
+/**
+ * Takes what a client asks, `prompts` of it; the headers of `reply` name the first. Throws what `IdempotentRequests.accept`
+ * does.
+ */
+export function takeFor(
+  requests: IdempotentRequests,
+  asked: unknown,
+  prompts: readonly Prompt[],
+  { headers }: Pick<FastifyRequest, 'headers'>,
+  reply: FastifyReply,
+  signal: AbortSignal,
+): readonly [TakenRequest, ...TakenRequest[]] {
+  const named = idempotencyKeyOf(headers);
+  const [first, ...rest] = prompts.map((prompt, at) => {
+    const ofAnswer = named === undefined || at === 0 ? named : { ...named, key: `${named.key} ${at}` };
+    return requests.accept(traced(prompt, reply), asked, ofAnswer, signal);
+  });
+  if (first === undefined) throw new FleetError('internal.invariant', 'a request without a prompt');
+  void reply.headers({ 'x-request-id': first.id, ...whyHeader(first.record()) });
+  if (first.replayed) void reply.header('idempotent-replayed', 'true');
+  return [first, ...rest];
 }
 
 /** Aborts when the connection closes before the answer has been handed over. */

@@ -1,8 +1,8 @@
 import type { Clock } from '@fleetgate/shared/clock';
-import { Body, Controller, HttpCode, Inject, Post, Res } from '@nestjs/common';
-import type { FastifyReply } from 'fastify';
+import { Body, Controller, HttpCode, Inject, Post, Req, Res } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 
-import { Collaborator } from '../collaboration/collaborator.js';
+import { IdempotentRequests } from '../idempotent-requests.js';
 import { respond } from './respond.js';
 import { responsesForm } from './responses-form.js';
 import { parseResponses } from './responses-request.js';
@@ -12,14 +12,14 @@ import { CLOCK } from './tokens.js';
 @Controller('v1/responses')
 export class ResponsesController {
   constructor(
-    @Inject(Collaborator) readonly collaborator: Collaborator,
+    @Inject(IdempotentRequests) readonly requests: IdempotentRequests,
     @Inject(CLOCK) readonly clock: Clock,
   ) {}
 
   @Post()
   @HttpCode(200)
-  async create(@Body() body: unknown, @Res() reply: FastifyReply): Promise<void> {
+  async create(@Body() body: unknown, @Req() http: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const { request, echo } = parseResponses(body);
-    await respond(this, request, (start) => responsesForm(echo, start), reply);
+    await respond(this, request, (start) => responsesForm(echo, start), http, reply);
   }
 }
