@@ -16,6 +16,8 @@ import { VariantAdditions } from './catalogue/variant-additions.js';
 import { ExpertRegistry } from './catalogue/expert-registry.js';
 import type { ControllerParts } from './compose.js';
 import { BudgetControl } from './dispatch/control/budget-control.js';
+import { batchModule, readForms } from './dispatch/batches/batch.module.js';
+import { MOST_FORM_BYTES } from './dispatch/batches/upload.js';
 import { dispatchModule, MAX_BODY_BYTES, readJsonBodies } from './dispatch/dispatch.module.js';
 import { EnrolmentController, FleetAddress } from './enrolment/enrolment.controller.js';
 import { Enrolment } from './enrolment/enrolment.js';
@@ -67,7 +69,10 @@ export async function createApp(parts: AppParts): Promise<NestFastifyApplication
     bodyParser: false,
   });
   const server = app.getHttpAdapter().getInstance();
-  guardServer(server, { access: parts.access, mostBodyBytes: MAX_BODY_BYTES });
+  guardServer(server, {
+    access: parts.access,
+    mostBodyBytes: (path) => (path === '/v1/files' ? MOST_FORM_BYTES : MAX_BODY_BYTES),
+  });
   await app.register(helmet, {
     contentSecurityPolicy: {
       useDefaults: false,
@@ -88,6 +93,7 @@ export async function createApp(parts: AppParts): Promise<NestFastifyApplication
   }
   app.useGlobalFilters(new ErrorFilter(parts.log));
   readJsonBodies(app);
+  readForms(app);
   let document: Promise<object> | undefined;
   describe.document = () => (document ??= describeApi(app, parts.version));
   return app;
@@ -98,7 +104,7 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
   const models = { catalogue: () => registry, policy, since: Math.floor(startedAtMs / 1000) };
   return {
     module: AppModule,
-    imports: [dispatchModule({ collaborator: parts.collaborator, models, clock })],
+    imports: [dispatchModule({ collaborator: parts.collaborator, models, clock }), batchModule(parts.batches)],
     controllers: [
       HealthController,
       EnrolmentController,

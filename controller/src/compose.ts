@@ -14,6 +14,9 @@ import { merge } from 'rxjs';
 import { type OpenCatalogue, openCatalogue } from './catalogue/disk-catalogue.js';
 import { expertSchemaOfDatabase, SqliteExpertStore } from './catalogue/sqlite-expert-store.js';
 import { databasePath } from './config/config.js';
+import type { Batches } from './dispatch/batches/batches.js';
+import { openBatches } from './dispatch/batches/open-batches.js';
+import { batchSchema } from './dispatch/batches/sqlite-batch-store.js';
 import { COLLABORATION_DEFAULTS, Collaborator } from './dispatch/collaboration/collaborator.js';
 import type { BudgetControl } from './dispatch/control/budget-control.js';
 import { DISPATCH_DEFAULTS } from './dispatch/dispatch-config.js';
@@ -81,6 +84,7 @@ export interface ControllerParts extends OpenCatalogue, OpenBroker {
   readonly policy: () => DispatchPolicy | undefined;
   readonly dispatcher: Dispatcher;
   readonly collaborator: Collaborator;
+  readonly batches: Batches;
   readonly ledger: SqliteLedger;
   readonly telemetry: TelemetryStore;
 }
@@ -89,7 +93,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   const { config, clock, log, closers } = surroundings;
   const path = (name: string): string => join(config.dataDir, name);
   const boards = await loadBoards();
-  const schemas = [fleetSchema, expertSchemaOfDatabase, dispatchSchema, planningSchema, learningSchema];
+  const schemas = [fleetSchema, expertSchemaOfDatabase, dispatchSchema, planningSchema, learningSchema, batchSchema];
   const database = await openDatabase(databasePath(config), schemas);
   closers.add('database', () => database.close());
   const settings = { lease: milliseconds(config.leaseMs) };
@@ -175,6 +179,14 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     requestTimeout: DISPATCH_DEFAULTS.requestTimeout,
   });
   closers.add('collaborator', () => collaborator.close());
+  const load = (): { idleDevices: number; inFlight: number; maxInFlight: number } => ({
+    idleDevices: [...fleet.view.values()].filter((one) => one.presence === 'online' && dispatcher.isIdle(one)).length,
+    inFlight: dispatcher.inFlight,
+    maxInFlight: DISPATCH_DEFAULTS.maxInFlight,
+  });
+  const { batches, runner } = openBatches({ database, taker: collaborator, load, ...surroundings });
+  await runner.start();
+  closers.add('batches', () => runner.close());
   const trials = await openTrials(surroundings, learned, { live, fleet, catalogue: registry, dispatcher, policy });
   sets.trials = trials;
   closers.add('expert trials', () => trials.close());
@@ -200,6 +212,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     policy,
     dispatcher,
     collaborator,
+    batches,
     ledger,
     telemetry,
   };

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-import OpenAI from 'openai';
+import OpenAI, { toFile } from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import type { ListBody, RequestView } from '@fleetgate/shared/api/operations';
@@ -110,4 +110,39 @@ describe('a fleet whose controller is killed', () => {
     expect(new Set(items.map(({ id }) => id)).size).toBe(items.length);
     expect(items.some(({ error }) => error?.code === 'controller.crashed')).toBe(true);
   }, 120_000);
+
+  it('answers every line of a batch once, also when the controller is killed in the middle of it', async () => {
+    const ids = Array.from({ length: 150 }, (_, at) => `line-${at}`);
+    const lines = ids.map((id) => ({
+      custom_id: id,
+      method: 'POST',
+      url: '/v1/chat/completions',
+      body: { model: 'story', messages: [{ role: 'user', content: `Tell me of king ${id}.` }], max_tokens: 250 },
+    }));
+    const file = await client.files.create({
+      purpose: 'batch',
+      file: await toFile(Buffer.from(lines.map((line) => JSON.stringify(line)).join('\n')), 'kings.jsonl'),
+    });
+    const { id } = await client.batches.create({
+      input_file_id: file.id,
+      endpoint: '/v1/chat/completions',
+      completion_window: '24h',
+    });
+    const batch = () => client.batches.retrieve(id).catch(() => undefined);
+    const controller = descendants(fleet.pid, /fleetgate\.mjs controller /)[0] ?? 0;
+    let before = await batch();
+    while ((before?.request_counts?.completed ?? 0) < 3) before = await batch();
+    process.kill(controller, 'SIGKILL');
+    expect(before?.status).toBe('in_progress');
+    await until(async () => (await batch())?.status === 'completed', 'the batch is completed', 120_000);
+    expect(descendants(fleet.pid, /fleetgate\.mjs controller /)[0]).not.toBe(controller);
+    const ended = await batch();
+    expect(ended?.request_counts).toEqual({ total: ids.length, completed: ids.length, failed: 0 });
+    const output = await (await client.files.content(ended?.output_file_id ?? '')).text();
+    const answered = output
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { custom_id: string }).custom_id);
+    expect(answered.toSorted()).toEqual(ids.toSorted());
+  }, 180_000);
 });

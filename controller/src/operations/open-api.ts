@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import { variantRequestSchema } from '../catalogue/variant-additions.js';
+import { BATCH_ENDPOINTS } from '../dispatch/batches/batch.js';
 import { budgetsSchema } from '../planning/budgets.js';
 import { feedbackSchema } from './feedback-request.js';
 
@@ -121,6 +122,13 @@ const embeddingsSchema = z.object({
   encoding_format: z.enum(['float', 'base64']).optional(),
 });
 
+const batchSchema = z.object({
+  input_file_id: z.string(),
+  endpoint: z.enum(BATCH_ENDPOINTS),
+  completion_window: z.string(),
+  metadata: z.record(z.string(), z.string()).optional(),
+});
+
 const completionSchema = z.object({ ...answerFields, prompt: z.string(), logprobs: z.number().int().optional() });
 
 /** What each operation does, and what it takes where that is not in its address. */
@@ -131,6 +139,15 @@ const OPERATIONS: readonly (readonly [method: string, path: string, summary: str
   ['post', '/v1/messages', 'Answer a conversation (Anthropic)', messagesSchema],
   ['post', '/v1/messages/count_tokens', 'About how many tokens a conversation has (Anthropic)', countSchema],
   ['post', '/v1/embeddings', 'Texts as vectors (OpenAI)', embeddingsSchema],
+  ['post', '/v1/files', 'Send a file of requests, as a form (OpenAI)'],
+  ['get', '/v1/files', 'Files of requests and answers (OpenAI)'],
+  ['get', '/v1/files/{id}', 'One file (OpenAI)'],
+  ['get', '/v1/files/{id}/content', 'Its lines (OpenAI)'],
+  ['delete', '/v1/files/{id}', 'Delete a file (OpenAI)'],
+  ['post', '/v1/batches', 'Answer the requests of a file when there is room (OpenAI)', batchSchema],
+  ['get', '/v1/batches', 'Batches, newest first (OpenAI)'],
+  ['get', '/v1/batches/{id}', 'One batch (OpenAI)'],
+  ['post', '/v1/batches/{id}/cancel', 'Stop a batch (OpenAI)'],
   ['get', '/v1/models', 'Models that may be asked for (OpenAI)'],
   ['get', '/v1/models/{id}', 'One model (OpenAI)'],
   ['post', '/v1/feedback', 'Rate an answer; the gate learns from it', feedbackSchema],

@@ -9,17 +9,22 @@ const MOST_READ_BYTES = 64 * 1024 * 1024;
 const READ_DEADLINE_MS = 10_000;
 
 /**
- * Answers bodies of more than `limit` bytes with 413. While all that are being received come to more than `mostOpen`, the
- * ones that have taken longest are given up with 503: an honest client's takes milliseconds.
+ * Answers bodies of more than `limitOf` bytes, which is asked with the route's path, with 413. While all that are being received
+ * come to more than `mostOpen`, the ones that have taken longest are given up with 503: an honest client's takes milliseconds.
  *
  * The body is read to its end and thrown away first: a client that is still sending when the connection closes sees a
  * broken pipe instead of the answer.
  */
-export function limitBodies(server: FastifyInstance, limit: number, mostOpen: number): void {
+export function limitBodies(
+  server: FastifyInstance,
+  limitOf: (path: string | undefined) => number,
+  mostOpen: number,
+): void {
   let open = 0;
   /** Oldest first. */
   const bodies = new Set<{ readonly giveUp: () => void }>();
   server.addHook('onRequest', async (request, reply) => {
+    const limit = limitOf(request.routeOptions.url);
     const length = lengthOf(request, limit);
     if (length === 0) return undefined;
     if (length > limit) {
@@ -69,7 +74,7 @@ function refuse({ id, url }: FastifyRequest, reply: FastifyReply, error: FleetEr
 
 function tooLarge(length: number, limit: number): FleetError {
   return new FleetError('request.too-large', `the body has ${length} bytes, expected at most ${limit}`, {
-    hint: 'shorten the prompt: no model of the fleet has room for as much',
+    hint: 'send less: no model of the fleet has room for as much, and files may be several',
   });
 }
 

@@ -10,7 +10,8 @@ import { openFilesLimit } from './linux-open-files.js';
 
 export interface Guards {
   readonly access: AccessPolicy;
-  readonly mostBodyBytes: number;
+  /** By the path of the route. */
+  readonly mostBodyBytes: (path: string | undefined) => number;
   /** By default as many as the system leaves room for. */
   readonly mostConnections?: number;
   /** Those that the server was made with. */

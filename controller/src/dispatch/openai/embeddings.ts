@@ -1,8 +1,11 @@
+import { FleetError } from '@fleetgate/shared/errors';
 import { MOST_EMBEDDED_TEXTS } from '@fleetgate/shared/protocol/job';
 import { z } from 'zod';
 
+import type { DispatchedRequest } from '../dispatcher.js';
 import { VIRTUAL_MODELS } from '../model-target.js';
 import type { Prompt } from '../prompt.js';
+import type { Choice } from '../request-events.js';
 import { invalid } from './invalid-field.js';
 import { modelField, read, wishesOf, wishFields } from './schema.js';
 
@@ -47,4 +50,43 @@ export function parseEmbeddings(body: unknown): EmbeddingsRequest {
     },
     format: format ?? 'float',
   };
+}
+
+/** The vectors when all are there. Throws what it failed with. */
+export async function embeddingsAnswer(
+  { format }: EmbeddingsRequest,
+  dispatched: DispatchedRequest,
+): Promise<{ readonly choice: Choice; readonly body: object }> {
+  const vectors: string[] = [];
+  for await (const event of dispatched.events) {
+    if (event.kind === 'failed') throw event.error;
+    if (event.kind === 'done') throw new FleetError('internal.invariant', 'an embed job was answered with text');
+    if (event.kind === 'vectors') vectors.push(...event.vectors);
+    if (event.kind !== 'embedded') continue;
+    const { choice, usage } = event;
+    const { promptTokens, energyJ, energySource } = usage;
+    const body = {
+      object: 'list',
+      data: vectors.map((vector, index) => ({
+        object: 'embedding',
+        index,
+        embedding: format === 'base64' ? vector : numbersOf(vector),
+      })),
+      model: choice.variantId,
+      usage: {
+        prompt_tokens: promptTokens,
+        total_tokens: promptTokens,
+        energy_joules: dispatched.record().actual?.energyJ ?? energyJ,
+        energy_source: energySource,
+      },
+    };
+    return { choice, body };
+  }
+  throw new FleetError('internal.invariant', 'an answer ended without its end');
+}
+
+/** Little-endian float32 in base64. */
+function numbersOf(vector: string): readonly number[] {
+  const bytes = Buffer.from(vector, 'base64');
+  return Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i));
 }

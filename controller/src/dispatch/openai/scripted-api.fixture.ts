@@ -80,7 +80,7 @@ export async function openScriptedApi(
   );
   guardServer(app.getHttpAdapter().getInstance(), {
     access: { apiKey: undefined, hosts: undefined, isDevice: () => false },
-    mostBodyBytes: MAX_BODY_BYTES,
+    mostBodyBytes: () => MAX_BODY_BYTES,
     limits,
     ...(options.mostConnections === undefined ? {} : { mostConnections: options.mostConnections }),
   });
