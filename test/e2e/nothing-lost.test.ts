@@ -64,7 +64,7 @@ async function linesUntilKilled(directory: string, lines: number) {
   return said;
 }
 
-describe('a fleet whose controller is killed', () => {
+describe('a fleet whose clients go away and whose controller is killed', () => {
   let fleet: RunningFleet;
   let client: OpenAI;
 
@@ -75,6 +75,44 @@ describe('a fleet whose controller is killed', () => {
 
   afterAll(async () => {
     expect(await fleet.stop()).toBe(0);
+  }, 60_000);
+
+  it('stops the device of every client that goes away, streamed, whole, waiting or by several experts', async () => {
+    const story = (at: number, more: object = {}) => ({
+      model: 'story',
+      messages: [{ role: 'user' as const, content: `Tell me a long story about king number ${at}.` }],
+      max_tokens: 1500,
+      ...more,
+    });
+    const newest = async (limit: number) =>
+      (await getJson<ListBody<RequestView>>(`${fleet.url}/api/v1/requests?limit=${limit}`)).items;
+    const before = new Set((await newest(200)).map(({ id }) => id));
+    const since = async () => (await newest(200)).filter(({ id }) => !before.has(id));
+    const abort = new AbortController();
+    const { signal } = abort;
+    const gone: Promise<unknown>[] = [];
+    // More than the one device that holds the variant does at once: some of them wait.
+    for (let at = 0; at < 4; at++) {
+      gone.push(client.chat.completions.create(story(at), { signal }));
+      gone.push(client.chat.completions.create(story(at, { stream: true }), { signal }));
+    }
+    gone.push(client.chat.completions.create(story(8, { model: 'vote' }), { signal }));
+    const settled = Promise.allSettled(gone);
+    await until(async () => (await since()).length === gone.length, 'all of them are under way');
+    abort.abort();
+    await settled;
+    await until(async () => (await since()).every(({ state }) => TERMINAL_STATES.has(state)), 'all of them have ended');
+    const ended = await since();
+    const cancelled = ended.filter(({ state }) => state === 'cancelled');
+    expect(cancelled.length).toBeGreaterThan(gone.length / 2);
+    const records = () =>
+      Promise.all(cancelled.map(({ id }) => getJson<RequestView>(`${fleet.url}/api/v1/requests/${id}`)));
+    // What a job has used comes from its device, when it has stopped.
+    await until(
+      async () =>
+        (await records()).every(({ actual, collaboration }) => actual !== null || collaboration !== undefined),
+      'every device has said that it has stopped',
+    );
   }, 60_000);
 
   it('has every request in exactly one terminal state afterwards', async () => {

@@ -3,7 +3,7 @@ import { deviceId, expertId, jobId, planId, variantId } from '@fleetgate/shared/
 import { silentLogger } from '@fleetgate/shared/logger';
 import type { Job, JobOut } from '@fleetgate/shared/protocol/job';
 import { SeededRandom } from '@fleetgate/shared/random';
-import { milliseconds } from '@fleetgate/shared/units/quantity';
+import { milliseconds, unixMs } from '@fleetgate/shared/units/quantity';
 import { describe, expect, it } from 'vitest';
 
 import { WorkloadModel } from '../telemetry/workload-model.js';
@@ -104,5 +104,24 @@ describe('a mixed answer', () => {
     expect(told).toEqual(['next 0 7']);
     clock.advance(1);
     expect(told.at(-1)).toBe('device.lost streaming');
+  });
+});
+
+describe('a device with a new session', () => {
+  const reconnect = (runs: JobRuns): void => {
+    const [before, after] = [aDevice('a', []), aDevice('a', [], { epoch: 2 })];
+    const presence = { v: 1, state: 'online', epoch: 2, reason: 'connected', agentVersion: '0' } as const;
+    const event = { kind: 'presence', deviceId: choice.deviceId, presence, at: unixMs(0) } as const;
+    runs.onFleetChange({ event, before, after });
+  };
+
+  it('is sent again what it has not acknowledged, for it may not have been listening', () => {
+    const { link, runs, agent, told } = running();
+    reconnect(runs);
+    expect(link.jobs.map((sent) => sent.job)).toEqual([job, job]);
+    agent.accepted();
+    reconnect(runs);
+    expect(link.jobs).toHaveLength(2);
+    expect(told).toEqual([]);
   });
 });

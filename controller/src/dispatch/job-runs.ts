@@ -108,9 +108,9 @@ export class JobRuns {
     const heardAt = clock.now();
     const run: JobRun = {
       jobId: job.jobId,
+      job,
       request,
       choice,
-      job,
       events: new JobEvents(),
       deadlines: new Deadlines(clock),
       phase: 'held',
@@ -131,13 +131,17 @@ export class JobRuns {
   }
 
   #send(run: JobRun): void {
-    const { clock, config, link } = this.#parts;
+    const { clock, config } = this.#parts;
     const waited = elapsed(run.heardAt, clock.now());
     run.phase = 'sent';
     run.heardAt = clock.now();
     run.deadlines.start('accept', config.acceptTimeout, () => this.#onNotAccepted(run));
-    const job = { ...run.job, timeoutMs: Math.max(1, Math.floor(run.job.timeoutMs - waited)) };
-    link.send(run.choice.deviceId, job).catch((error: unknown) => this.#fail(run, sendError(error)));
+    run.job = { ...run.job, timeoutMs: Math.max(1, Math.floor(run.job.timeoutMs - waited)) };
+    this.#transmit(run);
+  }
+
+  #transmit(run: JobRun): void {
+    this.#parts.link.send(run.choice.deviceId, run.job).catch((error: unknown) => this.#fail(run, sendError(error)));
   }
 
   /** Jobs of ours at a device that were sent. */
@@ -316,12 +320,14 @@ export class JobRuns {
   /**
    * A device that is offline before its first token is replaced at once if another one can take the job. In any other
    * case it has a grace: it may be back with its answer in a moment, and a new session may be the same agent reconnected.
+   * What it has not acknowledged may have been sent while it was not listening, and is sent again; it knows a job by its id.
    */
   #onAway(run: JobRun, how: 'offline' | 'reconnected'): void {
     if (run.phase === 'abandoned') {
       this.#release(run);
       return;
     }
+    if (how === 'reconnected' && run.phase === 'sent') this.#transmit(run);
     const lost = (): void => this.#fail(run, lostError(`${run.choice.deviceId} went offline`));
     if (how === 'offline' && run.phase !== 'streaming' && this.#listener.canMove(run)) lost();
     else run.deadlines.start('loss', this.#parts.config.lossGrace, lost);
@@ -341,7 +347,8 @@ export class JobRuns {
   /** The only place where a run leaves the counts. Idempotent. */
   #release(run: JobRun): void {
     const { deviceId } = run.choice;
-    const wasHeld = run.phase === 'held' && this.#held.remove({ deviceId, jobId: run.jobId });
+    const wasHeld = run.phase === 'held';
+    if (wasHeld) this.#held.remove({ deviceId, jobId: run.jobId });
     run.phase = 'ended';
     run.deadlines.stopAll();
     this.#runs.delete(run.jobId);

@@ -50,7 +50,8 @@ export interface JobRun {
   readonly jobId: JobId;
   readonly request: Request;
   readonly choice: Choice;
-  readonly job: Job;
+  /** As it was sent, or is to be; it has less time left by what it waited here. */
+  job: Job;
   readonly events: JobEvents;
   readonly deadlines: Deadlines<'accept' | 'gap' | 'stall' | 'loss' | 'drain'>;
   phase: 'held' | 'sent' | 'accepted' | 'streaming' | 'abandoned' | 'ended';

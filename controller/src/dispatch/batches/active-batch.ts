@@ -73,7 +73,8 @@ export class ActiveBatch {
 
   /** The fleet has no room: the batch rests, and the line comes again. */
   refused(line: LineTry, now: UnixMs, asked: Milliseconds | undefined): void {
-    this.#refusals += 1;
+    // Those sent together are refused together.
+    if (this.#pausedUntil === undefined || this.#pausedUntil <= now) this.#refusals += 1;
     const refusals = line.refusals + 1;
     this.#pausedUntil = after(now, pauseAfter(this.#refusals, asked));
     this.#waiting.push({ line: { ...line, refusals }, due: after(now, pauseAfter(refusals, asked)) });
