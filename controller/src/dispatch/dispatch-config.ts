@@ -22,6 +22,8 @@ export interface DispatchConfig {
   readonly gapTimeout: Milliseconds;
   /** How long a cancelled job still counts as work of its device while the agent has not confirmed. */
   readonly drainTimeout: Milliseconds;
+  /** Part of the requests, and of their predicted joules, that may go to second devices when a first token is late. */
+  readonly hedgeShare: number;
   /** Keeps prompt texts in the decision records. */
   readonly storePrompts: boolean;
 }
@@ -37,5 +39,6 @@ export const DISPATCH_DEFAULTS: DispatchConfig = Object.freeze({
   lossGrace: milliseconds(3_000),
   gapTimeout: milliseconds(2_000),
   drainTimeout: milliseconds(10_000),
+  hedgeShare: 0.05,
   storePrompts: false,
 });

@@ -7,6 +7,9 @@ export class DispatchStats {
   cancelled = 0;
   /** Attempts after the first. */
   retried = 0;
+  /** Second jobs of requests whose first token was late, and those that answered. */
+  hedged = 0;
+  hedgesWon = 0;
   /** Answers that another device went on with. */
   takenOver = 0;
   /** Messages delivered more than once. */

@@ -3,6 +3,7 @@ import { deviceId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { SeededRandom } from '@fleetgate/shared/random';
 import type { JobOut } from '@fleetgate/shared/protocol/job';
+import { milliseconds } from '@fleetgate/shared/units/quantity';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
@@ -57,16 +58,25 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ kind: fc.constant('lose' as const), job: index }),
   fc.record({ kind: fc.constant('abort' as const), request: index }),
   fc.record({ kind: fc.constantFrom('offline' as const, 'online' as const), device: index }),
-  fc.record({ kind: fc.constant('wait' as const), ms: fc.constantFrom(100, 1500, 4000, 12_000, 40_000) }),
+  fc.record({ kind: fc.constant('wait' as const), ms: fc.constantFrom(100, 300, 1500, 4000, 12_000, 40_000) }),
 );
+
+const cases = fc.record({
+  steps: fc.array(step, { maxLength: 60 }),
+  seed: fc.nat(),
+  canResume: fc.boolean(),
+  /** With so little time that a second device is asked when the first token is late. */
+  isTight: fc.boolean(),
+});
 
 const pick = <T>(list: readonly T[], at: number): T | undefined => list[at % Math.max(1, list.length)];
 const isEnd = ({ kind }: RequestEvent): boolean => kind === 'done' || kind === 'scored' || kind === 'failed';
 
 describe('Dispatcher, whatever happens in whatever order', () => {
   it('ends every request exactly once and forgets no job', async () => {
+    let hedged = 0;
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 60 }), fc.nat(), fc.boolean(), async (steps, seed, canResume) => {
+      fc.asyncProperty(cases, async ({ steps, seed, canResume, isTight }) => {
         const abilities = canResume ? ['resume'] : [];
         const devices = NAMES.map((name) => aDevice(name, ['math-q8_0'], { abilities }));
         const clock = new ManualClock();
@@ -92,15 +102,16 @@ describe('Dispatcher, whatever happens in whatever order', () => {
           random: new SeededRandom(seed),
           log: silentLogger,
           onDemand: () => {},
-          config: { ...DISPATCH_DEFAULTS, maxInFlight: 8, maxQueuedPerDevice: 2 },
+          config: { ...DISPATCH_DEFAULTS, maxInFlight: 8, maxQueuedPerDevice: 2, hedgeShare: 1 },
         });
         const said: { readonly deviceId: ReturnType<typeof deviceId>; readonly out: JobOut }[] = [];
         link.out$.subscribe((message) => said.push(message));
+        const limits = { latency: milliseconds(1900), energy: undefined };
         const requests: { readonly abort: AbortController; readonly seen: RequestEvent[] }[] = [];
         const accept = (): void => {
           const abort = new AbortController();
           const seen: RequestEvent[] = [];
-          const { events } = dispatcher.accept(aPrompt(), abort.signal);
+          const { events } = dispatcher.accept(aPrompt('auto', isTight ? { limits } : {}), abort.signal);
           void (async () => {
             for await (const event of events) seen.push(event);
           })();
@@ -165,9 +176,11 @@ describe('Dispatcher, whatever happens in whatever order', () => {
         const { accepted, succeeded, failed, refused, cancelled } = dispatcher.stats;
         expect(succeeded + failed + refused + cancelled).toBe(accepted);
         expect(accepted).toBe(requests.length);
+        hedged += dispatcher.stats.hedgesWon;
         await dispatcher.close();
       }),
       { numRuns: 300 },
     );
+    expect(hedged).toBeGreaterThan(0);
   });
 });

@@ -7,11 +7,12 @@ import type { Subscription } from 'rxjs';
 
 import type { Device } from '../fleet/device.js';
 import { countAnswer, countJob, countRefusal } from './control/count-request.js';
-import type { Decision } from './decide.js';
+import type { Chosen, Decision } from './decide.js';
 import { decideRequest } from './decide-request.js';
 import type { DispatcherParts } from './dispatcher-parts.js';
 import { DispatchStats } from './dispatch-stats.js';
 import { type ExpertJobs, expertLoads } from './expert-loads.js';
+import { Hedges } from './hedges.js';
 import { mayRetry } from './job-error.js';
 import { JobRuns } from './job-runs.js';
 import { asksHowSure, learnFromAnswer } from './learn-from-answer.js';
@@ -60,6 +61,7 @@ export class Dispatcher {
   readonly #parts: DispatcherParts;
   readonly #requests = new Map<RequestId, Request>();
   readonly #runs: JobRuns;
+  readonly #hedges: Hedges;
   readonly #subscriptions: readonly Subscription[];
   #closed = false;
 
@@ -82,10 +84,17 @@ export class Dispatcher {
         canMove: (run) => this.#canMove(run),
         prefers: ({ request }, device) => this.#prefers(request, device),
         isServed: ({ choice }) => isServed(this.#parts, choice),
-        sent: ({ request }) => this.#onSent(request),
+        sent: (run) => this.#onSent(run),
         displaced: (run, why) => this.#onDisplaced(run, why),
       },
     );
+    const { clock, config, policy } = parts;
+    this.#hedges = new Hedges({
+      ...{ clock, policy, stats: this.stats, runs: this.#runs },
+      ...{ share: config.hedgeShare, maxAttempts: config.maxAttempts },
+      decide: (request) => this.#decide(request),
+      start: (request, decision) => this.#startJob(request, decision, { hedge: true }),
+    });
     this.#subscriptions = [
       parts.link.out$.subscribe(({ deviceId, out }) => this.#runs.onOut(deviceId, out)),
       parts.fleet.changes$.subscribe((change) => this.#runs.onFleetChange(change)),
@@ -204,24 +213,30 @@ export class Dispatcher {
     return decideRequest(this.#parts, this.#runs, request);
   }
 
-  #send(request: Request, { selection, choice, predicted }: Decision & { readonly kind: 'chosen' }): void {
+  #send(request: Request, decision: Chosen): void {
+    const { choice, selection } = decision;
+    const isFirst = request.record.attempts.length === 0;
+    if (!isFirst) this.stats.retried += 1;
+    if (!request.said.isEmpty) this.stats.takenOver += 1;
+    request.record = { ...recordDecision(request.record, selection), state: 'running', planId: choice.planId };
+    request.events.push({ kind: 'chosen', choice });
+    request.run = this.#startJob(request, decision, {});
+    if (isFirst) this.#hedges.sent(request, selection.chosen?.candidate);
+  }
+
+  #startJob(request: Request, { selection, choice, predicted }: Chosen, how: { readonly hedge?: true }): JobRun {
     const { clock, config, ledger } = this.#parts;
     const now = clock.now();
-    const attempt = request.record.attempts.length + 1;
-    if (attempt > 1) this.stats.retried += 1;
-    if (!request.said.isEmpty) this.stats.takenOver += 1;
-    const { deviceId, variantId, planId } = choice;
-    const record = recordDecision(request.record, selection);
-    const started = { deviceId, variantId, startedAtMs: now, outcome: 'running' };
-    request.record = { ...record, state: 'running', planId, attempts: [...record.attempts, started] };
+    const { deviceId, variantId } = choice;
+    const started = { deviceId, variantId, startedAtMs: now, outcome: 'running', ...how };
+    request.record = { ...request.record, attempts: [...request.record.attempts, started] };
     ledger.put(request.record);
-    request.events.push({ kind: 'chosen', choice });
     const left = milliseconds(config.requestTimeout - elapsed(request.receivedAt, now));
     const { accepted } = this.stats;
     const asked = asksHowSure(this.#parts, request, accepted) ? { ...request.prompt, logProbs: true } : request.prompt;
     const classId = request.score?.abstained === undefined ? request.score?.classId : undefined;
     const job = jobOf(asked, {
-      jobId: jobId(`${request.id}-${attempt}`),
+      jobId: jobId(`${request.id}-${request.record.attempts.length}`),
       variantId,
       timeout: left,
       classId,
@@ -229,14 +244,16 @@ export class Dispatcher {
       begun: request.said.begunFor(variantId),
     });
     countJob(this.#parts.control, request, selection, job.jobId);
-    request.run = this.#runs.start(request, choice, predicted, job, turnOf(this.#parts, request));
-    const place = this.#runs.placeOf(request.run);
-    if (place === undefined) return;
-    request.record = recordPlace(request.record, place, selection);
-    ledger.put(request.record);
+    const run = this.#runs.start(request, choice, predicted, job, turnOf(this.#parts, request));
+    const place = this.#runs.placeOf(run);
+    if (place !== undefined) {
+      request.record = recordPlace(request.record, place, selection);
+      ledger.put(request.record);
+    }
+    return run;
   }
 
-  #onSent(request: Request): void {
+  #onSent({ request }: JobRun): void {
     request.record = recordSent(request.record, this.#parts.clock.now());
     this.#parts.ledger.put(request.record);
   }
@@ -247,15 +264,17 @@ export class Dispatcher {
   }
 
   /** Nothing was sent: it is no attempt. */
-  #onDisplaced({ jobId: job, request }: JobRun, why: string): void {
+  #onDisplaced({ attempt, jobId: job, request }: JobRun, why: string): void {
     if (request.ended) return;
     this.#parts.control?.withdraw(job);
-    request.record = { ...request.record, attempts: request.record.attempts.slice(0, -1) };
+    request.record = { ...request.record, attempts: request.record.attempts.filter((_, at) => at !== attempt) };
     this.#parts.log.debug('job.displaced', { jobId: job, why });
     this.#next(request, undefined);
   }
 
-  #onTokens({ request, choice, heardAt }: JobRun, out: JobOut & { readonly kind: 'tokens' }): void {
+  #onTokens(run: JobRun, out: JobOut & { readonly kind: 'tokens' }): void {
+    const { request, choice, heardAt } = run;
+    this.#hedges.heard(run);
     request.firstTokenAt ??= heardAt;
     if (canBeTakenOver(request.prompt)) request.said.add(choice.variantId, out);
     request.events.push({ kind: 'tokens', text: out.text, tokens: out.tokens });
@@ -270,11 +289,12 @@ export class Dispatcher {
     const { request, choice } = run;
     const { clock, control } = this.#parts;
     control?.settle(run.jobId, out.usage);
+    this.#hedges.heard(run);
     const usage = asOneAnswer(out.usage);
     if (out.kind === 'done') learnFromAnswer(this.#parts, request, choice, out, clock.now());
     const finishReason = out.kind === 'done' && out.finishReason === 'length' ? 'length' : 'stop';
     request.record = {
-      ...withOutcome(request.record, 'succeeded'),
+      ...withOutcome(request.record, 'succeeded', run.attempt),
       actual: actualCost(usage, request, clock.now()),
       finishReason: out.kind === 'done' ? finishReason : null,
     };
@@ -283,10 +303,12 @@ export class Dispatcher {
     this.#end(request, 'succeeded', event);
   }
 
-  #onJobFailed({ request, choice }: JobRun, error: FleetError, when: 'before-first-token' | 'streaming'): void {
+  #onJobFailed(run: JobRun, error: FleetError, when: 'before-first-token' | 'streaming'): void {
+    const { request, choice } = run;
     if (request.ended) return;
-    request.record = withOutcome(request.record, error.code);
+    request.record = withOutcome(request.record, error.code, run.attempt);
     request.tried.add(choice.deviceId);
+    if (this.#hedges.goesOn(run) && mayRetry(error)) return;
     const isLost = when === 'streaming' && (!canBeTakenOver(request.prompt) || request.said.isEmpty);
     if (isLost || !mayRetry(error)) this.#fail(request, error);
     else this.#next(request, error);
@@ -319,9 +341,10 @@ export class Dispatcher {
     if (request.ended) return;
     const { run, record } = request;
     if (run !== undefined && run.phase !== 'abandoned' && run.phase !== 'ended') {
-      request.record = withOutcome(record, error.code);
+      request.record = withOutcome(record, error.code, run.attempt);
       this.#runs.abandon(run, error.code);
     }
+    this.#hedges.stop(request, error.code);
     const state = as ?? (record.attempts.length === 0 ? 'refused' : 'failed');
     const why = record.why === '' ? `refused: ${error.message}` : record.why;
     request.record = { ...request.record, why, error: { code: error.code, message: error.message } };

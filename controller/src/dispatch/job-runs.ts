@@ -109,6 +109,7 @@ export class JobRuns {
     const run: JobRun = {
       jobId: job.jobId,
       job,
+      attempt: request.record.attempts.length - 1,
       request,
       choice,
       events: new JobEvents(),

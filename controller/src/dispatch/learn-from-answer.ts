@@ -29,7 +29,7 @@ export function learnFromAnswer(
   if (request.prompt.input.kind === 'mix') return;
   // Nor does one that was begun elsewhere: it is neither a prompt nor a whole answer.
   if (usage.resumedTokens !== undefined) return;
-  const sentAt = request.record.attempts.at(-1)?.startedAtMs;
+  const sentAt = request.record.attempts.findLast(({ deviceId }) => deviceId === choice.deviceId)?.startedAtMs;
   const latency = sentAt === undefined ? undefined : elapsed(unixMs(sentAt), now);
   teachers.costs.observeJob(choice.deviceId, choice.variantId, usage, latency);
   learnLength(teachers, request, choice, usage);

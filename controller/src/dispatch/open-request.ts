@@ -39,6 +39,7 @@ export function openRequest(parts: DispatcherParts, prompt: Prompt): Request {
       ...(prompt.traceParent === undefined ? {} : { traceParent: prompt.traceParent }),
     },
     run: undefined,
+    rival: undefined,
     firstTokenAt: undefined,
     stopAbort: () => {},
     counted: false,

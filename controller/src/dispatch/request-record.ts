@@ -85,9 +85,9 @@ export function recordDecision(record: RequestView, selection: Selection): Reque
   };
 }
 
-/** The record with the outcome of its last attempt. */
-export function withOutcome(record: RequestView, outcome: string): RequestView {
-  const attempts = record.attempts.map((one, at, all) => (at === all.length - 1 ? { ...one, outcome } : one));
+/** The record with the outcome of an attempt, by default of the last. */
+export function withOutcome(record: RequestView, outcome: string, attempt = record.attempts.length - 1): RequestView {
+  const attempts = record.attempts.map((one, at) => (at === attempt ? { ...one, outcome } : one));
   return { ...record, attempts };
 }
 

@@ -21,12 +21,14 @@ export interface Request {
   readonly promptTokens: number;
   readonly receivedAt: UnixMs;
   readonly events: RequestEvents;
-  readonly deadlines: Deadlines<'request' | 'again'>;
+  readonly deadlines: Deadlines<'request' | 'again' | 'hedge'>;
   /** Devices that have failed it. */
   readonly tried: Set<DeviceId>;
   readonly said: SaidSoFar;
   record: RequestView;
   run: JobRun | undefined;
+  /** A second job, while neither has said anything. */
+  rival: JobRun | undefined;
   firstTokenAt: UnixMs | undefined;
   stopAbort: () => void;
   /** Whether budgets and shares have counted it: once, however often it moves before it is sent. */
@@ -48,6 +50,8 @@ export interface Request {
  */
 export interface JobRun {
   readonly jobId: JobId;
+  /** Which of the record's attempts it is, from 0. */
+  readonly attempt: number;
   readonly request: Request;
   readonly choice: Choice;
   /** As it was sent, or is to be; it has less time left by what it waited here. */

@@ -303,6 +303,8 @@ export interface RequestView {
     readonly variantId: string;
     readonly startedAtMs: number;
     readonly outcome: string;
+    /** Beside the one before it, for its first token was late; the slower one's outcome is `outrun`. */
+    readonly hedge?: true;
   }[];
   /** While it waits for its device: place in that queue (1 is next) and predicted wait, as they were when it was put there. */
   readonly queue?: { readonly place: number; readonly etaMs: number } | undefined;
