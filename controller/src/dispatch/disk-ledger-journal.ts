@@ -34,6 +34,7 @@ class DiskLedgerJournal implements LedgerJournal {
   #file: number;
   #bytes: number;
   #failing = false;
+  #closed = false;
 
   constructor(path: string, log: Logger) {
     this.#path = path;
@@ -63,7 +64,8 @@ class DiskLedgerJournal implements LedgerJournal {
   }
 
   close(): void {
-    closeSync(this.#file);
+    if (!this.#closed) closeSync(this.#file);
+    this.#closed = true;
   }
 
   /** A process that ends in the middle of it leaves the old file, which has more than is needed. */
@@ -90,6 +92,8 @@ class DiskLedgerJournal implements LedgerJournal {
 
   /** A disk that is full costs the protection against a crash, not the answers. Said once, until it works again. */
   #try(work: () => void): void {
+    // The number of a closed file may be another's by now.
+    if (this.#closed) return;
     try {
       work();
       this.#failing = false;

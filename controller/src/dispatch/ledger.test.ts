@@ -230,6 +230,8 @@ describe('the journal of a ledger', () => {
     journal.append(JSON.stringify({ id: 'b' }));
     expect(openLedgerJournal(path, silentLogger).left).toEqual(['{"id":"a"}', '{"id":"b"}']);
     journal.keepOnly([]);
+    journal.close();
+    journal.append(small);
     expect(statSync(path)).toMatchObject({ size: 0, mode: 0o100600 });
   });
 });
