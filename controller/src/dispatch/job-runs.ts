@@ -118,7 +118,9 @@ export class JobRuns {
       heardAt,
     };
     this.#runs.set(run.jobId, run);
-    const hasRoom = this.#sentTo(choice.deviceId) < concurrencyOf(choice.deviceId) + AHEAD;
+    // Members of an ensemble wait for each other's tokens: one that is held would hold them all.
+    const isAwaited = job.kind === 'mix';
+    const hasRoom = isAwaited || this.#sentTo(choice.deviceId) < concurrencyOf(choice.deviceId) + AHEAD;
     this.#loads.add(choice.deviceId, run.jobId, predicted, heardAt);
     if (hasRoom) this.#send(run);
     else this.#held.add({ jobId: job.jobId, deviceId: choice.deviceId, predicted, ...turn });
