@@ -112,7 +112,7 @@ export function printBurnDown({ usage, queues }: BurnDownView): void {
       usage,
     );
   }
-  const costly = queues.filter(({ backlog }) => backlog > 0);
+  const costly = queues.filter(({ price }) => price > LEAST_PRICE);
   if (costly.length === 0) return;
   printLine();
   printTable(
@@ -126,6 +126,9 @@ export function printBurnDown({ usage, queues }: BurnDownView): void {
     costly,
   );
 }
+
+/** Of the quality scale, 0..1: what costs less makes no difference to anybody. */
+const LEAST_PRICE = 1e-4;
 
 const short = (value: number): string => String(Number(value.toPrecision(4)));
 

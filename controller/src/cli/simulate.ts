@@ -1,24 +1,36 @@
 import { fileURLToPath } from 'node:url';
 
+import type { DeviceView, ExpertView, ListBody, RequestView } from '@fleetgate/shared/api/operations';
 import { FleetError } from '@fleetgate/shared/errors';
 import { silentLogger } from '@fleetgate/shared/logger';
+import { SeededRandom } from '@fleetgate/shared/random';
 import { InvalidArgumentError, type Command } from 'commander';
 
 import { DEFAULT_BUDGETS } from '../planning/budgets.js';
 import { ProcessOptimiser } from '../planning/process-optimiser.js';
 import { readMinds, readTextFile } from '../simulation/disk-simulation-inputs.js';
+import { arrivalsFrom, catalogueFrom, specsFrom } from '../simulation/running-fleet.js';
+import { catalogueOf } from '../simulation/simulated-catalogue.js';
+import { boardSpecs } from '../simulation/simulated-fleet.js';
 import { POLICIES, POLICY_TITLES, type PolicyName } from '../simulation/policies.js';
 import { simulate, type SimulationOptions } from '../simulation/simulate.js';
 import type { SimulationReport } from '../simulation/simulation-report.js';
 import { type Arrival, parseChurn, parseTrace } from '../simulation/trace.js';
+import { ApiClient } from './api-client.js';
 import { countOption } from './options.js';
 import { printJson, printLine, printNote, printTable } from './output.js';
 
+/** Records of one page of the log, and of all of it. */
+const PAGE = 1000;
+const MOST_REPLAYED = 20_000;
 const BUNDLED_OUTCOMES = fileURLToPath(new URL('../../../experts/outcomes/bundled.jsonl.gz', import.meta.url));
 
 interface SimulateOptions {
   readonly devices: number;
-  readonly trace: string;
+  readonly trace?: string;
+  readonly replay?: boolean;
+  readonly url?: string;
+  readonly key?: string;
   readonly churn?: string;
   readonly outcomes: string;
   readonly experts?: readonly string[];
@@ -44,7 +56,10 @@ export function registerSimulate(program: Command): void {
   program
     .command('simulate')
     .description("a simulated fleet under a trace, on the controller's own registry, gate, planner and dispatcher")
-    .requiredOption('--trace <file>', 'arrivals: CSV (.gz too) with t_s, context_tokens, generated_tokens')
+    .option('--trace <file>', 'arrivals: CSV (.gz too) with t_s, context_tokens, generated_tokens')
+    .option('--replay', "arrivals, devices and experts of the running controller's own log and fleet, instead")
+    .option('--url <url>', '`--replay`: address of the controller')
+    .option('--key <key>', '`--replay`: API key')
     .option('--devices <n>', 'devices, of five boards', countOption, 100)
     .option('--churn <file>', 'joins and losses of devices: CSV with t_s, event (add or remove), node')
     .option('--outcomes <file>', 'prompts with how good each model answers: half trains the gate', BUNDLED_OUTCOMES)
@@ -108,9 +123,9 @@ async function run(options: SimulateOptions): Promise<void> {
 /** Whichever expert answers best by itself, with plans that place nothing else. */
 async function bestSingle(options: SimulationOptions): Promise<SimulationReport> {
   let best: SimulationReport | undefined;
-  for (const expert of options.experts) {
-    printNote(`simulate: only ${expert.model}`);
-    const report = await simulate({ ...options, experts: [expert] });
+  for (const expert of options.catalogue.experts.values()) {
+    printNote(`simulate: only ${expert.id}`);
+    const report = await simulate({ ...options, catalogue: catalogueFrom([expert]) });
     if (best === undefined || report.quality > best.quality) best = report;
   }
   if (best === undefined) throw new FleetError('usage.invalid', 'there is no expert to simulate');
@@ -122,36 +137,71 @@ interface Comparison {
   readonly fleetgate: SimulationReport;
 }
 
-async function inputs(
-  options: SimulateOptions,
-  signal: AbortSignal,
-): Promise<Omit<SimulationOptions, 'policy' | 'budgets' | 'optimiser'>> {
-  const arrivals = kept(parseTrace(await readTextFile(options.trace), options.trace), options);
-  if (arrivals.length === 0) {
-    throw new FleetError('usage.invalid', `${options.trace}: no arrivals are left`, {
-      hint: 'see --rate and --seconds',
-    });
-  }
-  const churn = options.churn === undefined ? [] : parseChurn(await readTextFile(options.churn), options.churn);
-  printNote('simulate: training the gate on half of the outcomes');
-  const minds = await readMinds(options.outcomes, options.experts, options.seed, signal);
-  if (minds.sizeUnknown.length > 0) {
-    printNote(`simulate: names tell no size, taken for 7e9 parameters: ${minds.sizeUnknown.join(', ')}`);
-  }
+type Inputs = Omit<SimulationOptions, 'policy' | 'budgets' | 'optimiser'>;
+type World = Pick<Inputs, 'arrivals' | 'catalogue' | 'churn' | 'devices' | 'gate' | 'prompts'>;
+
+async function inputs(options: SimulateOptions, signal: AbortSignal): Promise<Inputs> {
   const { duplicate, hot, loss, reorder, slow } = options;
+  const world = options.replay === true ? await runningWorld(options, signal) : await tracedWorld(options, signal);
+  const arrivals = kept(world.arrivals, options);
+  if (arrivals.length === 0) {
+    throw new FleetError('usage.invalid', 'simulate: no arrivals are left', { hint: 'see --rate and --seconds' });
+  }
   return {
-    devices: options.devices,
+    ...world,
     arrivals,
-    churn,
-    experts: minds.experts,
-    gate: minds.gate,
-    prompts: minds.prompts,
     faults: { duplicate, hot, loss, reorder, slow },
     seed: options.seed,
     log: silentLogger,
     realMs: () => performance.now(),
     signal,
     ...(options.speed === undefined ? {} : { speed: options.speed }),
+  };
+}
+
+async function tracedWorld(options: SimulateOptions, signal: AbortSignal): Promise<World> {
+  const { churn, devices, experts, outcomes, seed, trace } = options;
+  if (trace === undefined) {
+    throw new FleetError('usage.invalid', 'simulate: expected --trace FILE, or --replay', {
+      hint: 'see `fleetgate simulate --help`',
+    });
+  }
+  const arrivals = parseTrace(await readTextFile(trace), trace);
+  const joins = churn === undefined ? [] : parseChurn(await readTextFile(churn), churn);
+  printNote('simulate: training the gate on half of the outcomes');
+  const { gate, prompts, ...minds } = await readMinds(outcomes, experts, seed, signal);
+  if (minds.sizeUnknown.length > 0) {
+    printNote(`simulate: names tell no size, taken for 7e9 parameters: ${minds.sizeUnknown.join(', ')}`);
+  }
+  const specs = boardSpecs(devices, minds.experts, new SeededRandom(seed));
+  return { arrivals, catalogue: catalogueOf(minds.experts), churn: joins, devices: specs, gate, prompts };
+}
+
+/** The running fleet, asked what it has been asked. Its prompts are not kept: others of the same classes stand for them. */
+async function runningWorld(options: SimulateOptions, signal: AbortSignal): Promise<World> {
+  const client = new ApiClient(options);
+  const { items: devices } = await client.get<ListBody<DeviceView>>('/api/v1/devices');
+  const { items: experts } = await client.get<ListBody<ExpertView>>('/api/v1/experts');
+  const records: RequestView[] = [];
+  for (let before = ''; records.length < MOST_REPLAYED;) {
+    const { items } = await client.get<ListBody<RequestView>>(`/api/v1/requests?limit=${PAGE}${before}`);
+    records.push(...items);
+    const last = items.at(-1);
+    if (last === undefined || items.length < PAGE) break;
+    before = `&before=${last.id}`;
+  }
+  const catalogue = catalogueFrom(experts);
+  printNote(
+    `simulate: ${records.length} records, ${devices.length} devices; training the gate on half of the outcomes`,
+  );
+  const { gate, prompts } = await readMinds(options.outcomes, undefined, options.seed, signal);
+  return {
+    arrivals: arrivalsFrom(records),
+    catalogue,
+    churn: [],
+    devices: specsFrom(devices, catalogue),
+    gate,
+    prompts,
   };
 }
 

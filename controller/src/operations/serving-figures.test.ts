@@ -64,6 +64,8 @@ async function rendered(records: readonly RequestView[]): Promise<string> {
       ended: { succeeded: 1, failed: 0, refused: 2, cancelled: 0 },
       retried: 3,
       takenOver: 1,
+      hedged: 2,
+      hedgesWon: 1,
       ignored: { duplicate: 4, late: 0, foreign: 0, overflow: 0 },
       requestsInFlight: 2,
       jobsRunning: 1,

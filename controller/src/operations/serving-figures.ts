@@ -60,13 +60,15 @@ function operationOf(endpoint: string): string {
 
 /** What dispatch has counted and has in hand. */
 export function dispatchFigures(dispatcher: Dispatcher, ledger: SqliteLedger): DispatchFigures {
-  const { succeeded, failed, refused, cancelled, retried, takenOver, ...stats } = dispatcher.stats;
+  const { succeeded, failed, refused, cancelled, hedged, hedgesWon, retried, takenOver, ...stats } = dispatcher.stats;
   const { duplicate, late, foreign, overflow } = stats;
   const jobs = [...dispatcher.expertLoads().values()];
   return {
     ended: { succeeded, failed, refused, cancelled },
     retried,
     takenOver,
+    hedged,
+    hedgesWon,
     ignored: { duplicate, late, foreign, overflow },
     requestsInFlight: dispatcher.inFlight,
     jobsRunning: jobs.reduce((sum, { running }) => sum + running, 0),

@@ -6,6 +6,9 @@ export interface DispatchFigures {
   readonly ended: Readonly<Record<'succeeded' | 'failed' | 'refused' | 'cancelled', number>>;
   readonly retried: number;
   readonly takenOver: number;
+  /** Second jobs of requests whose first token was late, and those that answered. */
+  readonly hedged: number;
+  readonly hedgesWon: number;
   /** Messages of devices that changed nothing, by why. */
   readonly ignored: Readonly<Record<'duplicate' | 'late' | 'foreign' | 'overflow', number>>;
   readonly requestsInFlight: number;
@@ -20,6 +23,8 @@ export class DispatchMetrics {
   readonly #ended: Counter<'state'>;
   readonly #retried: Counter;
   readonly #takenOver: Counter;
+  readonly #hedged: Counter;
+  readonly #hedgesWon: Counter;
   readonly #ignored: Counter<'reason'>;
   readonly #requests: Gauge;
   readonly #jobs: Gauge<'state'>;
@@ -35,6 +40,8 @@ export class DispatchMetrics {
     this.#ended = counter('dispatch_ended', 'Requests that ended, calls of joint answers included.', 'state');
     this.#retried = counter('dispatch_retries', 'Attempts after the first.');
     this.#takenOver = counter('dispatch_takeovers', 'Answers that another device went on with.');
+    this.#hedged = counter('dispatch_hedges', 'Second jobs of requests whose first token was late.');
+    this.#hedgesWon = counter('dispatch_hedges_won', 'Those of them that answered.');
     this.#ignored = counter('dispatch_ignored_messages', 'Messages of devices that changed nothing.', 'reason');
     this.#requests = gauge('requests_in_flight', 'Requests that have not ended.');
     this.#jobs = gauge('jobs', 'Jobs at devices: running, and waiting for their turn.', 'state');
@@ -46,6 +53,8 @@ export class DispatchMetrics {
     for (const [state, count] of Object.entries(figures.ended)) setTo(this.#ended, count, { state });
     setTo(this.#retried, figures.retried);
     setTo(this.#takenOver, figures.takenOver);
+    setTo(this.#hedged, figures.hedged);
+    setTo(this.#hedgesWon, figures.hedgesWon);
     for (const [reason, count] of Object.entries(figures.ignored)) setTo(this.#ignored, count, { reason });
     setTo(this.#dropped, figures.recordsDropped);
     this.#requests.set(figures.requestsInFlight);

@@ -3,21 +3,25 @@
  * tokens/s times 1e9 parameters (decoding is bound by reading the weights, so the product is about the same for all sizes).
  * `basis` says where each figure is from; what has no public figure says so.
  */
-export interface SimulatedBoard {
-  readonly name: string;
+export interface SimulatedBoard extends SimulatedBody {
   /** Part of the fleet. */
   readonly share: number;
+  /** Tokens/s while decoding and while reading the prompt, of a model of 1e9 parameters. */
+  readonly decode: number;
+  readonly prefill: number;
+  readonly basis: string;
+}
+
+/** What a simulated device draws and holds. */
+export interface SimulatedBody {
+  readonly name: string;
   readonly memoryGiB: number;
   readonly slots: number;
   readonly idleW: number;
   readonly standbyW: number;
   readonly loadW: number;
-  /** Tokens/s while decoding and while reading the prompt, of a model of 1e9 parameters. */
-  readonly decode: number;
-  readonly prefill: number;
   /** Round trip to the controller, ms. */
   readonly rttMs: number;
-  readonly basis: string;
 }
 
 export const SIMULATED_BOARDS: readonly SimulatedBoard[] = [

@@ -8,7 +8,8 @@ import { trainGate } from '../gating/train-gate.js';
 import { HighsSolver } from '../optimiser/highs-solver.js';
 import { DEFAULT_BUDGETS } from '../planning/budgets.js';
 import { InlineOptimiser } from '../planning/placement-optimiser.js';
-import { simulatedExperts } from './simulated-catalogue.js';
+import { catalogueOf, simulatedExperts } from './simulated-catalogue.js';
+import { boardSpecs } from './simulated-fleet.js';
 import { simulate, type SimulationOptions } from './simulate.js';
 import type { Arrival, ChurnEvent } from './trace.js';
 
@@ -16,6 +17,7 @@ const optimiser = new InlineOptimiser({ exact: new HighsSolver() });
 afterAll(() => optimiser.close());
 
 const outcomes = syntheticOutcomes(240);
+const experts = simulatedExperts([...DOMAINS, 'generalist']);
 const NO_FAULTS = { loss: 0, duplicate: 0, reorder: 0, slow: 0, hot: 0 };
 
 function poisson(rate: number, seconds: number): readonly Arrival[] {
@@ -31,10 +33,10 @@ function poisson(rate: number, seconds: number): readonly Arrival[] {
 function options(more: Partial<SimulationOptions> = {}): SimulationOptions {
   return {
     policy: 'fleetgate',
-    devices: 8,
+    devices: boardSpecs(8, experts, new SeededRandom(1)),
     arrivals: poisson(0.4, 300),
     churn: [],
-    experts: simulatedExperts([...DOMAINS, 'generalist']),
+    catalogue: catalogueOf(experts),
     gate: gateOf(trainGate(outcomes.filter((_, at) => at % 2 === 0))),
     prompts: outcomes.filter((_, at) => at % 2 === 1),
     budgets: DEFAULT_BUDGETS,

@@ -30,9 +30,8 @@ import { CountingLedger } from './counting-ledger.js';
 import { EventClock } from './event-clock.js';
 import { startFleet } from './fleet-life.js';
 import { type PolicyName, worthOf } from './policies.js';
-import { catalogueOf, type SimulatedExpert } from './simulated-catalogue.js';
 import type { SimulatedDevice } from './simulated-device.js';
-import { makeDevices, type SimulationFaults } from './simulated-fleet.js';
+import { type DeviceSpec, makeDevices, type SimulationFaults } from './simulated-fleet.js';
 import { SimulatedNetwork } from './simulated-network.js';
 import { ReportBuilder, type SimulationReport } from './simulation-report.js';
 import type { Arrival, ChurnEvent } from './trace.js';
@@ -53,10 +52,10 @@ const FILLING = 'lorem ipsum '.repeat(50_000);
 
 export interface SimulationOptions {
   readonly policy: PolicyName;
-  readonly devices: number;
+  readonly devices: readonly DeviceSpec[];
   readonly arrivals: readonly Arrival[];
   readonly churn: readonly ChurnEvent[];
-  readonly experts: readonly SimulatedExpert[];
+  readonly catalogue: Catalogue;
   readonly gate: Gate;
   /** Prompts that the gate was not trained on, with how good each expert's answer really is. */
   readonly prompts: readonly Outcome[];
@@ -95,6 +94,7 @@ class World {
   /** Makes demand and lengths of answers known, as after minutes of such traffic. */
   readonly #history: () => void;
   #windows: number[] = [];
+  #byClass: ReadonlyMap<string, readonly Outcome[]> | undefined;
 
   private constructor(parts: {
     readonly options: SimulationOptions;
@@ -103,7 +103,7 @@ class World {
     readonly random: Random;
   }) {
     const { clock, fleet, options, random } = parts;
-    const { experts, gate, log } = options;
+    const { catalogue, gate, log } = options;
     this.#options = options;
     this.#clock = clock;
     this.#fleet = fleet;
@@ -111,7 +111,6 @@ class World {
     this.#work = new Map();
     this.#builder = new ReportBuilder(options.budgets.defaultClass.latencyMeanMs);
     this.#optimiser = new WaitedOptimiser(options.optimiser);
-    const catalogue = catalogueOf(experts);
     this.#network = new SimulatedNetwork({ clock, random, faults: options.faults, fleet });
     this.#devices = makeDevices(options, clock, random, this.#network, (job) => this.#workOf(job));
     const costs = new CostModel({
@@ -257,14 +256,13 @@ class World {
   }
 
   #accept(arrival: Arrival): void {
-    const { prompts } = this.#options;
-    const outcome = prompts[Math.floor(this.#random.uniform() * prompts.length)];
+    const outcome = this.#draw(arrival);
     if (outcome === undefined) return;
     const ownTokens = Math.ceil(outcome.prompt.length / 4);
     const filling = FILLING.slice(0, Math.max(0, arrival.promptTokens - ownTokens) * 4);
     const prompt: Prompt = {
       endpoint: '/v1/chat/completions',
-      model: 'auto',
+      model: arrival.model ?? 'auto',
       mode: undefined,
       input: {
         kind: 'chat',
@@ -284,10 +282,11 @@ class World {
 
   /** The beginning of the trace, as if it had been before. */
   #rehearse(demand: Demand, workloads: WorkloadModel): void {
-    const { arrivals, gate, prompts } = this.#options;
+    const { arrivals, gate } = this.#options;
     const now = this.#clock.now();
-    for (const { atMs, outputTokens, promptTokens } of arrivals.filter(({ atMs: at }) => at < HISTORY)) {
-      const outcome = prompts[Math.floor(this.#random.uniform() * prompts.length)];
+    for (const arrival of arrivals.filter(({ atMs: at }) => at < HISTORY)) {
+      const { atMs, outputTokens, promptTokens } = arrival;
+      const outcome = this.#draw(arrival);
       if (outcome === undefined) return;
       const { classId, experts } = gate.score(outcome.prompt);
       demand.record(classId, unixMs(now - HISTORY + atMs));
@@ -297,6 +296,16 @@ class World {
         break;
       }
     }
+  }
+
+  /** A prompt for an arrival: of its class, where that is known. */
+  #draw({ classId }: Arrival): Outcome | undefined {
+    const { gate, prompts } = this.#options;
+    const of = (list: readonly Outcome[]): Outcome | undefined =>
+      list[Math.floor(this.#random.uniform() * list.length)];
+    if (classId === undefined) return of(prompts);
+    this.#byClass ??= byClass(gate, prompts);
+    return of(this.#byClass.get(classId) ?? prompts);
   }
 
   #workOf(job: JobId): Arrival {
@@ -327,6 +336,17 @@ class World {
 interface Asked {
   readonly arrival: Arrival;
   readonly outcome: Outcome;
+}
+
+function byClass(gate: Gate, prompts: readonly Outcome[]): ReadonlyMap<string, readonly Outcome[]> {
+  const classes = new Map<string, Outcome[]>();
+  for (const outcome of prompts) {
+    const { classId } = gate.score(outcome.prompt);
+    const ofClass = classes.get(classId);
+    if (ofClass === undefined) classes.set(classId, [outcome]);
+    else ofClass.push(outcome);
+  }
+  return classes;
 }
 
 function pause(ms: number): Promise<void> {

@@ -5,7 +5,7 @@ import type { Desired, Measurement, Reported } from '@fleetgate/shared/protocol/
 import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
 import { elapsed, milliseconds, type UnixMs } from '@fleetgate/shared/units/quantity';
 
-import type { SimulatedBoard } from './boards.js';
+import type { SimulatedBody } from './boards.js';
 
 /** Messages of text of one answer, the first with its first token. */
 const CHUNKS = 4;
@@ -24,7 +24,7 @@ export interface TrueSpeed {
 
 export interface SimulatedDeviceParts {
   readonly id: DeviceId;
-  readonly board: SimulatedBoard;
+  readonly board: SimulatedBody;
   readonly speedOf: (variant: VariantId) => TrueSpeed | undefined;
   readonly measurements: readonly Measurement[];
   /** Real tokens of a job, by its id: what the trace says. */
@@ -53,7 +53,7 @@ interface Run {
 /** A device with its agent and engine, simulated: it loads what it is told to, runs jobs first come first served, and draws power. */
 export class SimulatedDevice {
   readonly id: DeviceId;
-  readonly board: SimulatedBoard;
+  readonly board: SimulatedBody;
   readonly #parts: SimulatedDeviceParts;
   readonly #resident = new Set<VariantId>();
   readonly #loading = new Map<VariantId, () => void>();

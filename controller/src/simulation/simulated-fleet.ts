@@ -1,8 +1,8 @@
-import { deviceId, type JobId } from '@fleetgate/shared/ids';
+import { deviceId, type JobId, type VariantId } from '@fleetgate/shared/ids';
 import type { Measurement } from '@fleetgate/shared/protocol/twin';
 import type { Random } from '@fleetgate/shared/random';
 
-import { SIMULATED_BOARDS, type SimulatedBoard } from './boards.js';
+import { SIMULATED_BOARDS, type SimulatedBoard, type SimulatedBody } from './boards.js';
 import type { EventClock } from './event-clock.js';
 import type { SimulatedExpert } from './simulated-catalogue.js';
 import { SimulatedDevice, type TrueSpeed } from './simulated-device.js';
@@ -22,25 +22,29 @@ export interface SimulationFaults extends NetworkFaults {
   readonly hot: number;
 }
 
+/** A device to be simulated: what it draws and holds, how fast it really is, and what it says that it has measured. */
+export interface DeviceSpec {
+  readonly id: string;
+  readonly board: SimulatedBody;
+  readonly speeds: ReadonlyMap<VariantId, TrueSpeed>;
+  readonly measurements: readonly Measurement[];
+}
+
 export interface FleetMake {
-  readonly devices: number;
-  readonly experts: readonly SimulatedExpert[];
+  readonly devices: readonly DeviceSpec[];
   readonly faults: SimulationFaults;
 }
 
-/** Devices of the table's boards, with their own speeds, each known to the network. */
+/** The devices, some of them slow or hot as told, each known to the network. */
 export function makeDevices(
-  { devices, experts, faults }: FleetMake,
+  { devices, faults }: FleetMake,
   clock: EventClock,
   random: Random,
   network: SimulatedNetwork,
   workOf: (job: JobId) => Arrival,
 ): readonly SimulatedDevice[] {
-  return boardsOf(devices).map((board, n) => {
-    const id = deviceId(`sim-${String(n).padStart(4, '0')}`);
-    // Two boards of a kind are never quite as fast.
-    const own = Math.exp(0.05 * normal(random));
-    const speeds = new Map(experts.map((expert) => [expert.variant.id, speedOn(board, expert, own)]));
+  return devices.map(({ board, id: name, measurements, speeds }) => {
+    const id = deviceId(name);
     const isSlow = random.uniform() < faults.slow;
     const isHot = random.uniform() < faults.hot;
     const phase = random.uniform() * HOT_PERIOD_MS;
@@ -48,7 +52,7 @@ export function makeDevices(
       id,
       board,
       speedOf: (variant) => speeds.get(variant),
-      measurements: experts.flatMap((expert) => measurementOf(board, expert, speeds.get(expert.variant.id))),
+      measurements,
       workOf,
       slowness: () => {
         const hot = isHot && Math.sin((2 * Math.PI * (clock.now() + phase)) / HOT_PERIOD_MS) > 0.5;
@@ -59,6 +63,16 @@ export function makeDevices(
     });
     network.add(device);
     return device;
+  });
+}
+
+/** So many devices of the table's boards, each a little faster or slower than its kind. */
+export function boardSpecs(count: number, experts: readonly SimulatedExpert[], random: Random): readonly DeviceSpec[] {
+  return boardsOf(count).map((board, n) => {
+    const own = Math.exp(0.05 * normal(random));
+    const speeds = new Map(experts.map((expert) => [expert.variant.id, speedOn(board, expert, own)]));
+    const measurements = experts.flatMap((expert) => measurementOf(board, expert, speeds.get(expert.variant.id)));
+    return { id: `sim-${String(n).padStart(4, '0')}`, board, speeds, measurements };
   });
 }
 

@@ -6,6 +6,9 @@ export interface Arrival {
   readonly atMs: number;
   readonly promptTokens: number;
   readonly outputTokens: number;
+  /** Class of the prompt and model that was asked for, where the log of a running fleet tells. */
+  readonly classId?: string | undefined;
+  readonly model?: string | undefined;
 }
 
 /** A node that joins or is lost. */
