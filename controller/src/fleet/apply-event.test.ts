@@ -76,6 +76,16 @@ describe('applyToDevice', () => {
     expect(all(aDevice(), expired(17_000), reported(1, 20_000))?.presence).toBe('offline');
   });
 
+  it('greets a new session whose document came before its presence', () => {
+    const gone = all(aDevice(), presence('offline', 1, 3000));
+    const told = all(gone, reported(2, 4000));
+    expect(told).toMatchObject({ presence: 'offline', epoch: 2 });
+    expect(all(told, presence('online', 2, 4001))).toMatchObject({ presence: 'online', epoch: 2 });
+    expect(all(told, observed(2, 4001))).toMatchObject({ presence: 'online', epoch: 2 });
+    // Unless the broker says that it has ended, too.
+    expect(all(told, presence('offline', 2, 4001), presence('online', 2, 4002))?.presence).toBe('offline');
+  });
+
   it('drops a late copy of a reported document', () => {
     const device = all(aDevice(), reported(1, 3000, 5), reported(1, 3001, 4));
     expect(device?.reported?.observedGeneration).toBe(5);

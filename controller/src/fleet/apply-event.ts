@@ -98,8 +98,10 @@ function applyReported(device: Device, event: EventOf<'reported'>, settings: Fle
   const late = known?.epoch === reported.epoch && reported.observedGeneration < known.observedGeneration;
   if (late) return device;
   const next = { ...device, epoch: reported.epoch, reported };
-  // The document is retained: the broker may be telling of a device that is long gone, so it revives nobody.
-  return device.presence === 'online' ? alive(next, event.at, settings) : Object.freeze(next);
+  if (device.presence === 'online') return alive(next, event.at, settings);
+  // The document is retained: the broker may be telling of a device that is long gone, so it revives nobody. Of a session
+  // that is news, though, nobody has said that it ended: its presence may come later, for brokers keep order by topic.
+  return Object.freeze(reported.epoch > device.epoch ? { ...next, leaseExpires: event.at } : next);
 }
 
 function applyObserved(device: Device, event: EventOf<'observed'>, settings: FleetSettings): Device {

@@ -87,7 +87,7 @@ describe('simulate', () => {
     expect(report.lost).toBe(0);
     expect(report.succeeded + report.failed + report.refused + report.cancelled).toBe(report.requests);
     expect(report.retried).toBeGreaterThan(0);
-    expect(report.succeeded / report.requests).toBeGreaterThan(0.7);
+    expect(report.succeeded / report.requests).toBeGreaterThan(0.85);
   });
 
   it('answers better within its energy than who sees no prices', async () => {
