@@ -23,6 +23,8 @@ export function guardServer(server: FastifyInstance, guards: Guards): void {
   const { access, mostBodyBytes, limits = SERVER_LIMITS } = guards;
   limitConnections(server.server, guards.mostConnections ?? mostConnections(openFilesLimit()));
   limitReading(server, limits);
+  // Before anything can refuse: whoever complains of an answer can name it.
+  server.addHook('onRequest', async (request, reply) => void reply.header('x-request-id', request.id));
   guardAccess(server, access);
   refuseUnknownMethods(server);
   limitBodies(server, mostBodyBytes, limits.bodyBytes);

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 
 import { RawClient, requestText } from '../../platform/hostile-client.fixture.js';
-import { openScriptedApi, type ScriptedApi } from './scripted-api.fixture.js';
+import { OPEN_DOOR, openTestApi, type TestApi } from './test-api.fixture.js';
 import type { ScriptedJob } from '../scripted-expert-link.js';
 
 const CHAT = '/v1/chat/completions';
@@ -12,7 +12,7 @@ const PIECE = 'x'.repeat(64 * 1024);
 /** More than what the kernel takes for a client that does not read. */
 const PIECES = 400;
 
-let api: ScriptedApi;
+let api: TestApi;
 const clients: RawClient[] = [];
 
 afterEach(async () => {
@@ -84,7 +84,7 @@ describe('what is no request that can be answered', () => {
   ];
 
   it.each(cases)('%s is answered %i in the one envelope', async (_name, status, parts) => {
-    api = await openScriptedApi(answer);
+    api = await openTestApi(answer, OPEN_DOOR);
     const text = await send(...parts);
     expect(statusOf(text), text.slice(0, 300)).toBe(status);
     expect(bodyOf(text)).toMatchObject({
@@ -95,7 +95,7 @@ describe('what is no request that can be answered', () => {
   });
 
   it('may have what is ignored: fields without bottom, prototypes, and keys twice, of which the last counts', async () => {
-    api = await openScriptedApi(answer);
+    api = await openTestApi(answer, OPEN_DOOR);
     for (const more of [
       `"x":${deep}`,
       '"__proto__":{"model":"none"}',
@@ -111,7 +111,7 @@ describe('what is no request that can be answered', () => {
 
 describe('a client that takes its time', () => {
   it('with its headers is told 408 and closed, while others are served', async () => {
-    api = await openScriptedApi(answer, { limits: QUICK });
+    api = await openTestApi(answer, { ...OPEN_DOOR, limits: QUICK });
     const slow = (await client()).read().write('POST /v1/chat/comp');
     const idle = (await client()).read();
     await isServed();
@@ -120,7 +120,7 @@ describe('a client that takes its time', () => {
   });
 
   it('with its body is told 408 and closed, however busily it trickles', async () => {
-    api = await openScriptedApi(answer, { limits: QUICK });
+    api = await openTestApi(answer, { ...OPEN_DOOR, limits: QUICK });
     const slow = (await client()).read().write(requestText('POST', CHAT, [JSON_TYPE, 'Content-Length: 100000']));
     const trickle = setInterval(() => slow.write(' '), 10);
     await isServed();
@@ -131,7 +131,7 @@ describe('a client that takes its time', () => {
   });
 
   it('with its body makes room for others when bodies take too much', async () => {
-    api = await openScriptedApi(answer, { limits: { bodyBytes: 1_000_000 } });
+    api = await openTestApi(answer, { ...OPEN_DOOR, limits: { bodyBytes: 1_000_000 } });
     const slow = (await client()).read().write(requestText('POST', CHAT, [JSON_TYPE, 'Content-Length: 999990']));
     slow.write('{');
     await isServed();
@@ -142,7 +142,7 @@ describe('a client that takes its time', () => {
   });
 
   it('between requests is closed', async () => {
-    api = await openScriptedApi(answer, { limits: { keepAliveMs: 100 } });
+    api = await openTestApi(answer, { ...OPEN_DOOR, limits: { keepAliveMs: 100 } });
     const idle = (await client()).read().write(requestText('GET', '/v1/models'));
     expect(statusOf(await idle.end())).toBe(200);
   });
@@ -150,7 +150,7 @@ describe('a client that takes its time', () => {
 
 describe('a client that does not read', () => {
   it('its stream has its job cancelled, and keeps no more than the answer', async () => {
-    api = await openScriptedApi(silent);
+    api = await openTestApi(silent, OPEN_DOOR);
     const deaf = (await client()).write(requestText('POST', CHAT, [JSON_TYPE], chat({ stream: true })));
     await until(() => api.link.jobs.length === 1);
     for (let i = 0; i < PIECES; i++) api.link.jobs[0]?.tokens(PIECE);
@@ -163,13 +163,13 @@ describe('a client that does not read', () => {
   });
 
   it('an answer that is whole is closed', async () => {
-    api = await openScriptedApi(
+    api = await openTestApi(
       (job) => {
         job.accepted();
         for (let i = 0; i < PIECES; i++) job.tokens(PIECE);
         job.done();
       },
-      { limits: { readMs: 300 } },
+      { ...OPEN_DOOR, limits: { readMs: 300 } },
     );
     const deaf = (await client()).write(post(chat()));
     await until(() => api.dispatcher.stats.succeeded === 1);
@@ -180,7 +180,7 @@ describe('a client that does not read', () => {
   });
 
   it('any of thousands of answers is closed before all are made', async () => {
-    api = await openScriptedApi(answer, { limits: { readMs: 300 } });
+    api = await openTestApi(answer, { ...OPEN_DOOR, limits: { readMs: 300 } });
     const deaf = await client();
     for (let i = 0; i < 5000; i++) deaf.write(requestText('GET', '/v1/models'));
     await isServed();
@@ -192,7 +192,7 @@ describe('a client that does not read', () => {
 
 describe('many connections', () => {
   it('a thousand of them that are idle keep nobody from being served', async () => {
-    api = await openScriptedApi(answer);
+    api = await openTestApi(answer, OPEN_DOOR);
     const idle = await Promise.all(Array.from({ length: 1000 }, client));
     for (const [i, one] of idle.entries()) if (i % 2 === 0) one.read().write(requestText('GET', '/v1/models'));
     await until(() => idle.every((one, i) => i % 2 === 1 || one.text.includes('"object":"list"')));
@@ -201,7 +201,7 @@ describe('many connections', () => {
   });
 
   it('more than there is room for take the place of the one that has waited longest, never of one at work', async () => {
-    api = await openScriptedApi(silent, { mostConnections: 3 });
+    api = await openTestApi(silent, { ...OPEN_DOOR, mostConnections: 3 });
     const working = (await client()).read().write(requestText('POST', CHAT, [JSON_TYPE], chat({ stream: true })));
     await until(() => api.link.jobs.length === 1);
     const first = (await client()).read();
@@ -216,7 +216,7 @@ describe('many connections', () => {
   });
 
   it('requests one behind the other on one are answered in order', async () => {
-    api = await openScriptedApi(answer);
+    api = await openTestApi(answer, OPEN_DOOR);
     const text = await send(
       requestText('GET', '/v1/models/math'),
       requestText('POST', CHAT, [JSON_TYPE], chat()),

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { type JsonObject, mutatedJson } from '../../platform/mutated-json.fixture.js';
 import type { ScriptedJob } from '../scripted-expert-link.js';
-import { openScriptedApi, type ScriptedApi } from './scripted-api.fixture.js';
+import { OPEN_DOOR, openTestApi, type TestApi } from './test-api.fixture.js';
 
 const messages = [
   { role: 'system', content: 'be short' },
@@ -41,11 +41,14 @@ const BODIES: Readonly<Record<string, readonly JsonObject[]>> = {
   '/api/v1/score': [{ model: 'auto', prompt: 'two', completion: 'four', mode: 'eco' }],
 };
 
-let api: ScriptedApi;
+let api: TestApi;
 const failures: unknown[] = [];
 
 beforeAll(async () => {
-  api = await openScriptedApi(answer, { log: { ...silentLogger, error: (...told) => void failures.push(told) } });
+  api = await openTestApi(answer, {
+    ...OPEN_DOOR,
+    log: { ...silentLogger, error: (...told) => void failures.push(told) },
+  });
 });
 afterAll(() => api.close());
 

@@ -170,7 +170,7 @@ describe('a coding tool', () => {
 
   it('gets its calls streamed, and goes on with their results', async () => {
     await api.close();
-    api = await openTestApi(answer, 65_536);
+    api = await openTestApi(answer, { contextTokens: 65_536 });
     answers = [
       [
         'I read both.\n',

@@ -2,20 +2,22 @@ import 'reflect-metadata';
 
 import type { AddressInfo } from 'node:net';
 
-import { systemClock } from '@fleetgate/shared/clock';
-import { silentLogger } from '@fleetgate/shared/logger';
+import { type Clock, systemClock } from '@fleetgate/shared/clock';
+import { type Logger, silentLogger } from '@fleetgate/shared/logger';
 import { systemRandom } from '@fleetgate/shared/random';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import OpenAI from 'openai';
 
+import type { Device } from '../../fleet/device.js';
 import { ConfidenceModel } from '../../gating/confidence.js';
 import { ErrorFilter } from '../../platform/error-filter.js';
-import { guardAccess } from '../../platform/http-access.js';
+import { guardServer } from '../../platform/http-guards.js';
+import { SERVER_LIMITS, type ServerLimits, serverOptions } from '../../platform/http-server-options.js';
 import { WorkloadModel } from '../../telemetry/workload-model.js';
 import { COLLABORATION_DEFAULTS, Collaborator } from '../collaboration/collaborator.js';
-import { DISPATCH_DEFAULTS } from '../dispatch-config.js';
+import { DISPATCH_DEFAULTS, type DispatchConfig } from '../dispatch-config.js';
 import {
   aCatalogue,
   aDevice,
@@ -26,7 +28,7 @@ import {
   FixtureCosts,
   FixtureFleet,
 } from '../dispatch-fixtures.js';
-import { dispatchModule, readJsonBodies } from '../dispatch.module.js';
+import { dispatchModule, MAX_BODY_BYTES, readJsonBodies } from '../dispatch.module.js';
 import { Dispatcher } from '../dispatcher.js';
 import { MemoryLedger } from '../memory-ledger.js';
 import { type ScriptedJob, ScriptedExpertLink } from '../scripted-expert-link.js';
@@ -35,9 +37,10 @@ export const API_KEY = 'test-key';
 /** Of the `jetson`; the `pi` of the same fleet can do nothing but answer. */
 export const abilities = ['grammar', 'log-probs', 'embeddings'];
 
-/** The API over HTTP, in front of two scripted devices. */
+/** The API over HTTP as a controller serves it, in front of scripted devices. */
 export interface TestApi {
   readonly base: string;
+  readonly port: number;
   readonly client: OpenAI;
   readonly link: ScriptedExpertLink;
   readonly fleet: FixtureFleet;
@@ -45,14 +48,41 @@ export interface TestApi {
   readonly dispatcher: Dispatcher;
   /** Undefined while there is no plan. */
   policy: ReturnType<typeof aPolicy> | undefined;
+  /** Connections that the server has open. */
+  connections(): Promise<number>;
   close(): Promise<void>;
 }
 
-/** `contextTokens` of every expert. */
-export async function openTestApi(behave: (job: ScriptedJob) => void, contextTokens = 2048): Promise<TestApi> {
+export interface TestApiOptions {
+  /** Of every expert. */
+  readonly contextTokens?: number;
+  /** By default a jetson, and a pi that can do nothing but answer. */
+  readonly devices?: readonly Device[];
+  /** Null: none is asked for. */
+  readonly apiKey?: string | null;
+  readonly config?: Partial<DispatchConfig>;
+  readonly limits?: Partial<ServerLimits>;
+  readonly mostConnections?: number;
+  readonly log?: Logger;
+  /** Deadlines of a minute come after half a second. */
+  readonly hurried?: boolean;
+}
+
+const hurriedClock: Clock = {
+  now: () => systemClock.now(),
+  after: (delay, run) => systemClock.after(milliseconds(delay / 120), run),
+  every: (period, run) => systemClock.every(milliseconds(period / 120), run),
+};
+
+const someDevices = (): readonly Device[] => [
+  aDevice('jetson', ['math-q8_0', 'code-q8_0'], { abilities }),
+  aDevice('pi', ['math-q8_0']),
+];
+
+export async function openTestApi(behave: (job: ScriptedJob) => void, options: TestApiOptions = {}): Promise<TestApi> {
+  const { apiKey = API_KEY, contextTokens = 2048, devices = someDevices(), log = silentLogger } = options;
   const experts = ['math', 'code'].map((name) => anExpert(name, [aVariant(name, 'q8_0', contextTokens)]));
   const catalogue = aCatalogue(experts);
-  const devices = [aDevice('jetson', ['math-q8_0', 'code-q8_0'], { abilities }), aDevice('pi', ['math-q8_0'])];
   const plan: { policy: TestApi['policy'] } = { policy: aPolicy(devices) };
   const link = new ScriptedExpertLink(behave);
   const fleet = new FixtureFleet(devices);
@@ -63,6 +93,7 @@ export async function openTestApi(behave: (job: ScriptedJob) => void, contextTok
     ledger,
     clock: systemClock,
     random: systemRandom,
+    log,
   };
   const dispatcher = new Dispatcher({
     ...shared,
@@ -71,32 +102,37 @@ export async function openTestApi(behave: (job: ScriptedJob) => void, contextTok
     workloads: new WorkloadModel(),
     policy: () => plan.policy,
     link,
-    log: silentLogger,
     onDemand: () => {},
-    config: { ...DISPATCH_DEFAULTS, lossGrace: milliseconds(1) },
+    config: { ...DISPATCH_DEFAULTS, lossGrace: milliseconds(1), ...options.config },
   });
   const collaborator = new Collaborator({
     ...COLLABORATION_DEFAULTS,
     ...shared,
     dispatcher,
     confidence: new ConfidenceModel(),
-    log: silentLogger,
     requestTimeout: DISPATCH_DEFAULTS.requestTimeout,
   });
+  const limits = { ...SERVER_LIMITS, ...options.limits };
   const models = { catalogue: () => catalogue, policy: () => plan.policy, since: 1_700_000_000 };
   const app = await NestFactory.create<NestFastifyApplication>(
-    dispatchModule({ collaborator, models, clock: systemClock }),
-    new FastifyAdapter({ forceCloseConnections: true }),
-    { logger: false },
+    dispatchModule({ collaborator, models, clock: options.hurried === true ? hurriedClock : systemClock }),
+    new FastifyAdapter(serverOptions(limits)),
+    { logger: false, bodyParser: false },
   );
-  app.useGlobalFilters(new ErrorFilter(silentLogger));
+  guardServer(app.getHttpAdapter().getInstance(), {
+    access: { apiKey: apiKey ?? undefined, hosts: undefined, isDevice: () => false },
+    mostBodyBytes: () => MAX_BODY_BYTES,
+    limits,
+    ...(options.mostConnections === undefined ? {} : { mostConnections: options.mostConnections }),
+  });
+  app.useGlobalFilters(new ErrorFilter(log));
   readJsonBodies(app);
-  guardAccess(app.getHttpAdapter().getInstance(), { apiKey: API_KEY, hosts: undefined, isDevice: () => false });
   await app.listen(0, '127.0.0.1');
   const { port } = app.getHttpServer().address() as AddressInfo;
   const base = `http://127.0.0.1:${port}`;
   return {
     base,
+    port,
     client: new OpenAI({ baseURL: `${base}/v1`, apiKey: API_KEY, maxRetries: 0 }),
     ...{ link, fleet, ledger, dispatcher },
     get policy() {
@@ -105,6 +141,10 @@ export async function openTestApi(behave: (job: ScriptedJob) => void, contextTok
     set policy(policy) {
       plan.policy = policy;
     },
+    connections: () =>
+      new Promise((resolve, reject) =>
+        app.getHttpServer().getConnections((error, count) => (error === null ? resolve(count) : reject(error))),
+      ),
     close: async () => {
       await collaborator.close();
       await dispatcher.close();
@@ -112,3 +152,11 @@ export async function openTestApi(behave: (job: ScriptedJob) => void, contextTok
     },
   };
 }
+
+/** Nobody is asked for a key, and a device has room for all that a hostile client sends. */
+export const OPEN_DOOR: TestApiOptions = {
+  apiKey: null,
+  devices: [aDevice('jetson', ['math-q8_0', 'code-q8_0'], { abilities, concurrency: 8 })],
+  config: { drainTimeout: milliseconds(10) },
+  hurried: true,
+};
