@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { API_KEY, openTestApi, type TestApi } from '../openai/test-api.fixture.js';
 import type { ScriptedJob } from '../scripted-expert-link.js';
 import { countTokens, parseMessages } from './messages-request.js';
+import { rejection } from '../openai/rejection.fixture.js';
 
 const CALL = '{"name": "weather", "arguments": {"city": "Paris"}}';
 
@@ -37,14 +38,7 @@ const weather: Anthropic.Tool = {
   input_schema: { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] },
 };
 
-async function refusal(call: Promise<unknown>): Promise<APIError> {
-  const error: unknown = await call.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  );
-  if (!(error instanceof APIError)) throw new Error(`expected an APIError, got ${String(error)}`);
-  return error;
-}
+const refusal = (call: Promise<unknown>): Promise<APIError> => rejection(APIError, call);
 
 describe('the messages of the Anthropic client', () => {
   it('are whole answers, with who gave them and what they cost', async () => {

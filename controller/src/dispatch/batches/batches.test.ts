@@ -27,6 +27,7 @@ import { type ScriptedJob, ScriptedExpertLink } from '../scripted-expert-link.js
 import { batchModule, readForms } from './batch.module.js';
 import { type OpenBatches, openBatches } from './open-batches.js';
 import { batchSchema } from './sqlite-batch-store.js';
+import { rejection } from '../openai/rejection.fixture.js';
 
 const HOUR = 3_600_000;
 const catalogue = aCatalogue([anExpert('math')]);
@@ -161,14 +162,7 @@ async function linesOf(fileId: string | null | undefined) {
     );
 }
 
-async function refusal(call: Promise<unknown>): Promise<APIError> {
-  const error: unknown = await call.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  );
-  if (!(error instanceof APIError)) throw new Error(`expected an APIError, got ${String(error)}`);
-  return error;
-}
+const refusal = (call: Promise<unknown>): Promise<APIError> => rejection(APIError, call);
 
 describe('a batch of the openai client', () => {
   it('is answered line by line, what is wrong with a line in its own file', async () => {

@@ -10,6 +10,7 @@ import type { Dispatcher } from '../dispatcher.js';
 import type { MemoryLedger } from '../memory-ledger.js';
 import type { ScriptedExpertLink, ScriptedJob } from '../scripted-expert-link.js';
 import { abilities, API_KEY as KEY, openTestApi, type TestApi } from './test-api.fixture.js';
+import { rejection } from './rejection.fixture.js';
 
 const WORDS = ['two', ' and', ' two', ' is', ' four'];
 
@@ -50,15 +51,7 @@ afterEach(() => api.close());
 const messages = [{ role: 'user' as const, content: 'what is two and two?' }];
 const extended = (fields: object): { fleetgate: object } => ({ fleetgate: fields });
 
-/** The APIError that `call` rejects with. */
-async function refusal(call: Promise<unknown>): Promise<APIError> {
-  const error: unknown = await call.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  );
-  if (!(error instanceof APIError)) throw new Error(`expected an APIError, got ${String(error)}`);
-  return error;
-}
+const refusal = (call: Promise<unknown>): Promise<APIError> => rejection(APIError, call);
 
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setImmediate(resolve));

@@ -4,18 +4,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 
 import type { ScriptedJob } from '../scripted-expert-link.js';
-import { API_KEY, openTestApi, type TestApi } from './test-api.fixture.js';
+import { API_KEY, openTestApi, sayNext, type TestApi } from './test-api.fixture.js';
 
 let api: TestApi;
 /** What the next jobs answer, piece by piece; the last one goes on. */
 let answers: string[][];
 
-function answer(job: ScriptedJob): void {
-  job.accepted();
-  const [pieces = []] = answers.length > 1 ? answers.splice(0, 1) : answers;
-  for (const piece of pieces) job.tokens(piece);
-  job.done();
-}
+const answer = (job: ScriptedJob): void => sayNext(job, answers);
 
 beforeEach(async () => {
   answers = [['two and two', ' is four']];

@@ -8,6 +8,7 @@ import { aDevice } from '../dispatch-fixtures.js';
 import type { ScriptedJob } from '../scripted-expert-link.js';
 import { parseResponses } from './responses-request.js';
 import { openTestApi, type TestApi } from './test-api.fixture.js';
+import { rejection } from './rejection.fixture.js';
 
 const CALL = '{"name": "weather", "arguments": {"city": "Paris"}}';
 
@@ -38,14 +39,7 @@ const weather: OpenAI.Responses.FunctionTool = {
   strict: false,
 };
 
-async function refusal(call: Promise<unknown>): Promise<APIError> {
-  const error: unknown = await call.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  );
-  if (!(error instanceof APIError)) throw new Error(`expected an APIError, got ${String(error)}`);
-  return error;
-}
+const refusal = (call: Promise<unknown>): Promise<APIError> => rejection(APIError, call);
 
 describe('the responses of the openai client', () => {
   it('are whole answers, with who gave them and what they cost', async () => {

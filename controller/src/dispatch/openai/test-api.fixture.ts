@@ -160,3 +160,11 @@ export const OPEN_DOOR: TestApiOptions = {
   config: { drainTimeout: milliseconds(10) },
   hurried: true,
 };
+
+/** A job says the first of `answers`, piece by piece, and takes it off unless it is the last. */
+export function sayNext(job: ScriptedJob, answers: string[][]): void {
+  job.accepted();
+  const [pieces = []] = answers.length > 1 ? answers.splice(0, 1) : answers;
+  for (const piece of pieces) job.tokens(piece);
+  job.done();
+}

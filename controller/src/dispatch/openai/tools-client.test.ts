@@ -4,7 +4,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { aDevice } from '../dispatch-fixtures.js';
 import type { ScriptedJob } from '../scripted-expert-link.js';
-import { openTestApi, type TestApi } from './test-api.fixture.js';
+import { openTestApi, sayNext, type TestApi } from './test-api.fixture.js';
+import { rejection } from './rejection.fixture.js';
 
 const CALL = '{"name": "weather", "arguments": {"city": "Paris", "days": null}}';
 
@@ -13,12 +14,7 @@ let client: OpenAI;
 /** What the next jobs answer, piece by piece; the last one goes on. */
 let answers: string[][];
 
-function answer(job: ScriptedJob): void {
-  job.accepted();
-  const [pieces = []] = answers.length > 1 ? answers.splice(0, 1) : answers;
-  for (const piece of pieces) job.tokens(piece);
-  job.done();
-}
+const answer = (job: ScriptedJob): void => sayNext(job, answers);
 
 beforeEach(async () => {
   answers = [Array.from(CALL)];
@@ -43,14 +39,7 @@ const weather: OpenAI.ChatCompletionFunctionTool = {
 };
 const asked = { model: 'auto', messages, tools: [weather] };
 
-async function refusal(call: Promise<unknown>): Promise<APIError> {
-  const error: unknown = await call.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  );
-  if (!(error instanceof APIError)) throw new Error(`expected an APIError, got ${String(error)}`);
-  return error;
-}
+const refusal = (call: Promise<unknown>): Promise<APIError> => rejection(APIError, call);
 
 describe('tools, as the openai client uses them', () => {
   it('answers with a call that a grammar keeps to the tools, where one is required', async () => {
