@@ -9,6 +9,7 @@ import { isOnlyRead, neededAbilities } from './prompt.js';
 import { noPlanError } from './refusal.js';
 import type { Request } from './request.js';
 import { leaningOf } from './steer-request.js';
+import { turnOf } from './turn.js';
 
 type Runs = Pick<JobRuns, 'loadOf' | 'unresponsive'>;
 
@@ -30,6 +31,7 @@ function decideFor(
 ): Decision | FleetError {
   const { catalogue, config, costs, fleet, policy, workloads } = parts;
   const { prompt, said, score } = request;
+  const turn = turnOf(parts, request);
   const control = parts.control?.forRequest(score?.classId, prompt.tenant);
   const active = policy();
   if (active === undefined || target === undefined) return noPlanError(prompt.model, fetchProgress(fleet.view));
@@ -46,7 +48,7 @@ function decideFor(
       fleet: fleet.view,
       policy: active,
       estimate: (device, variant, workload) => costs.estimate(device, variant, workload),
-      loadOf: (device) => runs.loadOf(device),
+      loadOf: (device) => runs.loadOf(device, turn, request.run?.phase === 'held' ? request.run.jobId : undefined),
       maxQueuedPerDevice: config.maxQueuedPerDevice,
       tried: request.tried,
       unresponsive: runs.unresponsive(),

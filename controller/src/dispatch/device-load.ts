@@ -70,10 +70,11 @@ export class DeviceLoads {
     if (this.#byDevice.get(device)?.jobs.size === 0) this.#byDevice.delete(device);
   }
 
-  loadOf(device: Device, now: UnixMs): DeviceLoad {
+  /** `isBehind`: of our own jobs there, those that would wait for a new one. */
+  loadOf(device: Device, now: UnixMs, isBehind: (job: JobId) => boolean = () => false): DeviceLoad {
     const entry = this.#byDevice.get(device.id);
     const own = entry?.jobs.size ?? 0;
-    const freeIn = entry === undefined ? 0 : timeToFree(entry, device.reported?.concurrency ?? 1, now);
+    const freeIn = entry === undefined ? 0 : timeToFree(entry, device.reported?.concurrency ?? 1, now, isBehind);
     const foreign = Math.max(0, reportedJobs(device, entry?.changedAt) - own);
     return { occupied: own + foreign, freeIn: milliseconds(freeIn), foreign };
   }
@@ -83,11 +84,17 @@ export class DeviceLoads {
  * Plays the queue forward: jobs begin in the order sent, `concurrency` at once, the first not before a job last ended. One
  * that overruns its prediction is taken to end now.
  */
-function timeToFree({ jobs, endedAt }: Jobs, concurrency: number, now: UnixMs): number {
+function timeToFree(
+  { jobs, endedAt }: Jobs,
+  concurrency: number,
+  now: UnixMs,
+  isBehind: (job: JobId) => boolean,
+): number {
   // When each place is free, relative to now.
   const free = Array.from({ length: concurrency }, () => -Infinity);
   if (endedAt !== undefined) free[0] = elapsed(now, endedAt);
-  for (const { sentAt, predicted } of jobs.values()) {
+  for (const [job, { sentAt, predicted }] of jobs) {
+    if (isBehind(job)) continue;
     const next = free.indexOf(Math.min(...free));
     const begins = Math.max(elapsed(now, sentAt), free[next] ?? 0);
     free[next] = Math.max(0, begins + predicted);

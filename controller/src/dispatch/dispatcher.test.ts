@@ -410,6 +410,21 @@ describe('Dispatcher', () => {
     expect(record?.queue).toBeUndefined();
   });
 
+  it('takes an urgent request that is in time by passing those that have longer', async () => {
+    const { dispatcher, link } = world({}, [aDevice('a', ['math-q8_0'])]);
+    const ask = (latencyMs: number) =>
+      dispatcher.accept(aPrompt('math', { limits: { energy: undefined, latency: milliseconds(latencyMs) } }));
+    for (let n = 0; n < 6; n++) ask(60_000);
+    // Behind all six it would come after 700 ms.
+    const urgent = ask(350);
+    const late = ask(250);
+    await settle();
+    expect(urgent.record().state).toBe('queued');
+    expect(late.record()).toMatchObject({ state: 'refused', error: { code: 'dispatch.over-latency' } });
+    (await nth(link, 0)).done();
+    expect((await nth(link, 2)).job.jobId.startsWith(urgent.id)).toBe(true);
+  });
+
   it('moves what waits to a device that is free sooner, or when its own is lost, which is no attempt', async () => {
     const { dispatcher, link, fleet } = world();
     const requests = Array.from({ length: 6 }, () => dispatcher.accept(aPrompt('math')));

@@ -59,7 +59,7 @@ export class HeldJobs {
   next(deviceId: DeviceId, now: UnixMs): HeldJob | undefined {
     const queue = this.#byDevice.get(deviceId);
     if (queue === undefined) return undefined;
-    return queue.reduce((best, job) => (this.#isBefore(job, best, now) ? job : best));
+    return queue.reduce((best, job) => (this.isBefore(job, best, now) ? job : best));
   }
 
   /** A job's tenant is given its time. */
@@ -76,13 +76,18 @@ export class HeldJobs {
   /** Most urgent jobs of other devices, at most `most`. O(n log n). */
   elsewhere(deviceId: DeviceId, most: number, now: UnixMs): readonly HeldJob[] {
     const others = [...this.#byDevice].flatMap(([id, queue]) => (id === deviceId ? [] : queue));
-    return others.sort((a, b) => (this.#isBefore(a, b, now) ? -1 : 1)).slice(0, most);
+    return others.sort((a, b) => (this.isBefore(a, b, now) ? -1 : 1)).slice(0, most);
   }
 
-  #isBefore(a: HeldJob, b: HeldJob, now: UnixMs): boolean {
-    const share = (this.#given.get(a.tenant) ?? 0) - (this.#given.get(b.tenant) ?? 0);
+  /** Whether a job that comes now would have its turn before one that waits; of equal ones whoever waits is first. */
+  isBefore(a: Pick<HeldJob, 'dueAt' | 'tenant'>, b: Pick<HeldJob, 'dueAt' | 'tenant'>, now: UnixMs): boolean {
+    const share = this.#givenTo(a.tenant) - this.#givenTo(b.tenant);
     if (a.tenant !== b.tenant && share !== 0) return share < 0;
     const late = Number(a.dueAt < now) - Number(b.dueAt < now);
     return late === 0 ? a.dueAt < b.dueAt : late < 0;
+  }
+
+  #givenTo(tenant: string): number {
+    return Math.max(this.#served, this.#given.get(tenant) ?? 0);
   }
 }

@@ -91,8 +91,14 @@ export class JobRuns {
     return this.#runs.values();
   }
 
-  loadOf(device: Device): DeviceLoad {
-    return this.#loads.loadOf(device, this.#parts.clock.now());
+  /** `turn`: of whoever asks, for it passes those that wait here and are less urgent; `own`: its job that waits already. */
+  loadOf(device: Device, turn?: Turn, own?: JobId): DeviceLoad {
+    const now = this.#parts.clock.now();
+    const held = this.#held.at(device.id);
+    if (turn === undefined || held.length === 0) return this.#loads.loadOf(device, now);
+    const behind = held.filter((job) => job.jobId === own || this.#held.isBefore(turn, job, now));
+    const ids = new Set(behind.map(({ jobId }) => jobId));
+    return this.#loads.loadOf(device, now, (job) => ids.has(job));
   }
 
   /** Devices that a job should not be sent to now. */
