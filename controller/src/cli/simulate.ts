@@ -48,6 +48,7 @@ interface SimulateOptions {
   readonly reorder: number;
   readonly slow: number;
   readonly hot: number;
+  readonly restarts: number;
   readonly json?: boolean;
 }
 
@@ -82,6 +83,7 @@ export function registerSimulate(program: Command): void {
     .option('--reorder <share>', 'messages that later ones pass', share, 0)
     .option('--slow <share>', 'devices that are slower than they measured', share, 0)
     .option('--hot <share>', 'devices that are slow now and then', share, 0)
+    .option('--restarts <n>', 'restarts of each device, an hour', atLeastZero, 0)
     .option('--json', 'print one JSON document')
     .action(run);
 }
@@ -141,7 +143,7 @@ type Inputs = Omit<SimulationOptions, 'policy' | 'budgets' | 'optimiser'>;
 type World = Pick<Inputs, 'arrivals' | 'catalogue' | 'churn' | 'devices' | 'gate' | 'prompts'>;
 
 async function inputs(options: SimulateOptions, signal: AbortSignal): Promise<Inputs> {
-  const { duplicate, hot, loss, reorder, slow } = options;
+  const { duplicate, hot, loss, reorder, restarts, slow } = options;
   const world = options.replay === true ? await runningWorld(options, signal) : await tracedWorld(options, signal);
   const arrivals = kept(world.arrivals, options);
   if (arrivals.length === 0) {
@@ -150,7 +152,7 @@ async function inputs(options: SimulateOptions, signal: AbortSignal): Promise<In
   return {
     ...world,
     arrivals,
-    faults: { duplicate, hot, loss, reorder, slow },
+    faults: { duplicate, hot, loss, reorder, restarts, slow },
     seed: options.seed,
     log: silentLogger,
     realMs: () => performance.now(),
@@ -240,6 +242,7 @@ function print(reports: readonly SimulationReport[], equal: readonly Comparison[
       },
       { title: 'mean s', value: ({ latencyMs }) => (latencyMs.mean / 1000).toFixed(2), align: 'right' },
       { title: 'p95 s', value: ({ latencyMs }) => (latencyMs.p95 / 1000).toFixed(2), align: 'right' },
+      { title: 'in bound', value: ({ withinBound }) => percent(withinBound), align: 'right' },
       { title: 'retried', value: ({ retried }) => String(retried), align: 'right' },
       { title: 'taken over', value: ({ takenOver }) => String(takenOver), align: 'right' },
       { title: 'plans', value: ({ plans }) => String(plans), align: 'right' },
@@ -283,6 +286,12 @@ function positive(text: string): number {
   const value = Number(text);
   if (text.trim() !== '' && Number.isFinite(value) && value > 0) return value;
   throw new InvalidArgumentError(`expected a number above 0, got ${text}.`);
+}
+
+function atLeastZero(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && Number.isFinite(value) && value >= 0) return value;
+  throw new InvalidArgumentError(`expected a number of at least 0, got ${text}.`);
 }
 
 function share(text: string): number {

@@ -18,7 +18,7 @@ afterAll(() => optimiser.close());
 
 const outcomes = syntheticOutcomes(240);
 const experts = simulatedExperts([...DOMAINS, 'generalist']);
-const NO_FAULTS = { loss: 0, duplicate: 0, reorder: 0, slow: 0, hot: 0 };
+const NO_FAULTS = { loss: 0, duplicate: 0, reorder: 0, slow: 0, hot: 0, restarts: 0 };
 
 function poisson(rate: number, seconds: number): readonly Arrival[] {
   const random = new SeededRandom(7);
@@ -82,7 +82,7 @@ describe('simulate', () => {
       churn.push({ atMs: 50_000 + 30_000 * n, kind: 'add', node: `n${n}` });
     }
     churn.sort((a, b) => a.atMs - b.atMs);
-    const faults = { loss: 0.01, duplicate: 0.05, reorder: 0.05, slow: 0.25, hot: 0.25 };
+    const faults = { loss: 0.01, duplicate: 0.05, reorder: 0.05, slow: 0.25, hot: 0.25, restarts: 2 };
     const report = await simulate(options({ churn, faults }));
     expect(report.lost).toBe(0);
     expect(report.succeeded + report.failed + report.refused + report.cancelled).toBe(report.requests);

@@ -184,7 +184,7 @@ class World {
   }
 
   async run(): Promise<SimulationReport> {
-    const { arrivals, churn, realMs, signal, speed } = this.#options;
+    const { arrivals, churn, faults, realMs, signal, speed } = this.#options;
     const start = this.#clock.now();
     startFleet({
       clock: this.#clock,
@@ -193,6 +193,7 @@ class World {
       devices: this.#devices,
       churn,
       churnFrom: LEAD_IN,
+      restarts: faults.restarts,
     });
     this.#history();
     await this.#planner.start();

@@ -20,6 +20,8 @@ export interface SimulationFaults extends NetworkFaults {
   /** Shares (0..1) of the devices. */
   readonly slow: number;
   readonly hot: number;
+  /** Restarts of each device, an hour. */
+  readonly restarts: number;
 }
 
 /** A device to be simulated: what it draws and holds, how fast it really is, and what it says that it has measured. */
