@@ -75,6 +75,17 @@ describe('HeldJobs', () => {
     );
   });
 
+  it('serves any number of tenants, however many names clients make up', () => {
+    const held = new HeldJobs();
+    for (let n = 0; n < 2000; n++) {
+      held.add(job(`j${n}`, n, `tenant-${n}`));
+      expect(order(held)).toEqual([`j${n}`]);
+    }
+    held.add(job('late', 5, 'tenant-1999'));
+    held.add(job('new', 9, 'other'));
+    expect(order(held)).toHaveLength(2);
+  });
+
   it('tells the most urgent jobs of other devices', () => {
     const held = new HeldJobs();
     held.add(job('here', 1));

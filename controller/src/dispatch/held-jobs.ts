@@ -12,6 +12,15 @@ export interface HeldJob {
   readonly predicted: Milliseconds;
 }
 
+interface Tenant {
+  /** Device time, beyond that of whoever had least. */
+  readonly given: number;
+  readonly waiting: number;
+}
+
+/** Tenants whose share is remembered though none of their jobs waits: their names are the clients' to make up. */
+const MOST_REMEMBERED = 256;
+
 /**
  * Jobs that wait for a device, ordered here rather than in the agent's queue, first come first served: tenants get equal shares of
  * the devices' time (start-time fair queueing), and of one tenant the earliest deadline goes first (EDF), after which those come
@@ -21,8 +30,7 @@ export interface HeldJob {
  */
 export class HeldJobs {
   readonly #byDevice = new Map<DeviceId, HeldJob[]>();
-  /** Device time given to each tenant that waits, beyond that of whoever had least. */
-  readonly #given = new Map<string, number>();
+  readonly #tenants = new Map<string, Tenant>();
   /** Of the tenant that was served last. */
   #served = 0;
   #size = 0;
@@ -36,8 +44,9 @@ export class HeldJobs {
     if (queue === undefined) this.#byDevice.set(job.deviceId, [job]);
     else queue.push(job);
     this.#size += 1;
+    const known = this.#tenants.get(job.tenant);
     // Who has not waited for a while begins level with the others, not with what was saved.
-    this.#given.set(job.tenant, Math.max(this.#served, this.#given.get(job.tenant) ?? 0));
+    this.#tenants.set(job.tenant, { given: this.#givenTo(job.tenant), waiting: (known?.waiting ?? 0) + 1 });
   }
 
   /** Takes a job out, wherever it waits; false when it does not. */
@@ -45,13 +54,11 @@ export class HeldJobs {
     const queue = this.#byDevice.get(deviceId);
     const at = queue?.findIndex((job) => job.jobId === jobId) ?? -1;
     if (queue === undefined || at < 0) return false;
-    queue.splice(at, 1);
+    const removed = queue.splice(at, 1);
     if (queue.length === 0) this.#byDevice.delete(deviceId);
     this.#size -= 1;
-    if (this.#size === 0) {
-      this.#given.clear();
-      this.#served = 0;
-    }
+    const [taken] = removed;
+    if (taken !== undefined) this.#leave(taken.tenant);
     return true;
   }
 
@@ -64,9 +71,10 @@ export class HeldJobs {
 
   /** A job's tenant is given its time. */
   count({ tenant, predicted }: HeldJob): void {
-    const before = this.#given.get(tenant) ?? this.#served;
+    const before = this.#givenTo(tenant);
     this.#served = before;
-    this.#given.set(tenant, before + predicted);
+    const waiting = this.#tenants.get(tenant)?.waiting ?? 0;
+    this.#tenants.set(tenant, { given: before + predicted, waiting });
   }
 
   at(deviceId: DeviceId): readonly HeldJob[] {
@@ -88,6 +96,15 @@ export class HeldJobs {
   }
 
   #givenTo(tenant: string): number {
-    return Math.max(this.#served, this.#given.get(tenant) ?? 0);
+    return Math.max(this.#served, this.#tenants.get(tenant)?.given ?? 0);
+  }
+
+  /** What a tenant was given counts until the others have had as much; of those who do not wait, no more than so many. */
+  #leave(tenant: string): void {
+    const known = this.#tenants.get(tenant);
+    if (known === undefined) return;
+    this.#tenants.set(tenant, { ...known, waiting: known.waiting - 1 });
+    if (this.#tenants.size <= MOST_REMEMBERED) return;
+    for (const [name, { waiting }] of this.#tenants) if (waiting === 0) this.#tenants.delete(name);
   }
 }
