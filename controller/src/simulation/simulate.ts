@@ -291,11 +291,12 @@ class World {
       if (outcome === undefined) return;
       const { classId, experts } = gate.score(outcome.prompt);
       demand.record(classId, unixMs(now - HISTORY + atMs));
-      for (const [expert, { outputTokens: expectedTokens }] of experts) {
-        const classTokens = gate.classQuality(classId, expert)?.outputTokens ?? expectedTokens;
-        workloads.observe(classId, { promptTokens, outputTokens, expectedTokens, classTokens });
-        break;
-      }
+      // Whoever answered: what the gate expects in the mean of all.
+      const expectedTokens = meanOf([...experts.values()].map((score) => score.outputTokens));
+      const ofClass = [...experts.keys()].map(
+        (expert) => gate.classQuality(classId, expert)?.outputTokens ?? expectedTokens,
+      );
+      workloads.observe(classId, { promptTokens, outputTokens, expectedTokens, classTokens: meanOf(ofClass) });
     }
   }
 
@@ -349,6 +350,9 @@ function byClass(gate: Gate, prompts: readonly Outcome[]): ReadonlyMap<string, r
   }
   return classes;
 }
+
+const meanOf = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
 
 function pause(ms: number): Promise<void> {
   return ms > 0 ? new Promise((resolve) => setTimeout(resolve, ms)) : Promise.resolve();
