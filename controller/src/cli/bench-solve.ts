@@ -23,7 +23,10 @@ export function addBenchSolveOptions(command: Command): Command {
   return command
     .option('--instances <dir>', '`solve`: also every fleet-opt/1 file of this folder and of `large` in it')
     .option('--benchmarks <dir>', '`solve`: also public instances: pmed/, cap/ and gap/ of this folder')
-    .option('--peers', '`solve`: also HiGHS, and cbc and glpsol where they are installed, on the same models')
+    .option(
+      '--peers',
+      '`solve`: also HiGHS, and cbc and glpsol where they are installed; `gateway`: also Portkey, fetched by npm',
+    )
     .option('--sizes <devices>', '`solve`: fleets to generate, separated by commas', sizes, SIZES)
     .option('--plot <file>', '`solve`: draw time and memory against devices (SVG)');
 }

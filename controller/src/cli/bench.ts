@@ -12,13 +12,24 @@ import { readValidationPairs, type ValidationPair } from '../bench/disk-validati
 import { gateBench } from '../bench/gate-bench.js';
 import { HttpFleetClient } from '../bench/http-fleet-client.js';
 import { scoreOffline } from '../bench/process-offline-scores.js';
+import { addBenchGatewayOptions, type BenchGatewayOptions, runBenchGateway } from './bench-gateway.js';
 import { addBenchPredictorOptions, type BenchPredictorOptions, runBenchPredictor } from './bench-predictor.js';
 import { addBenchMoe2Options, type BenchMoe2Options, runBenchMoe2 } from './bench-moe2.js';
 import { addBenchSolveOptions, type BenchSolveOptions, runBenchSolve } from './bench-solve.js';
 import { addBenchVoteOptions, type BenchVoteOptions, runBenchVote } from './bench-vote.js';
 import { printJson, printLine, printNote, printTable, styled } from './output.js';
 
-const BENCHES = ['agent', 'dispatch', 'gate', 'collaboration', 'budget', 'solve', 'moe2', 'predictor'] as const;
+const BENCHES = [
+  'agent',
+  'gateway',
+  'dispatch',
+  'gate',
+  'collaboration',
+  'budget',
+  'solve',
+  'moe2',
+  'predictor',
+] as const;
 /** Needs a file that is not part of the product, so `all` leaves it out. */
 const VOTE = 'vote';
 type Bench = (typeof BENCHES)[number] | typeof VOTE;
@@ -28,11 +39,11 @@ const DEFAULT_URL = 'http://127.0.0.1:8080';
 const BUNDLED_EXPERTS = fileURLToPath(new URL('../../../experts', import.meta.url));
 const BUNDLED_PROMPTS = fileURLToPath(new URL('../../../experts/data', import.meta.url));
 
-interface BenchOptions extends BenchSolveOptions, BenchMoe2Options, BenchVoteOptions, BenchPredictorOptions {
+interface BenchOptions
+  extends BenchSolveOptions, BenchGatewayOptions, BenchMoe2Options, BenchVoteOptions, BenchPredictorOptions {
   readonly url?: string;
   readonly key?: string;
   readonly limit: number;
-  readonly prompts: string;
   readonly experts: string;
   readonly power: readonly number[];
   readonly remote?: boolean;
@@ -53,12 +64,12 @@ export function registerBench(program: Command): void {
   const command = program
     .command('bench')
     .description(
-      'measure a running system (solve, moe2, predictor and vote need none); figures beside those of a peer or a limit, same run',
+      'measure a running system (gateway, solve, moe2, predictor and vote need none); figures beside those of a peer or a limit, same run',
     )
     .addArgument(
       new Argument(
         '[what]',
-        'agent: memory; dispatch: added latency; gate: choice of experts; collaboration: several experts together; budget: power against quality; solve: optimiser; moe2: its baselines; predictor: the gate by itself; vote: voting on `--data` (not part of `all`)',
+        'agent: memory; gateway: our dispatcher beside proxies; dispatch: added latency, `gateway` first; gate: choice of experts; collaboration: several experts together; budget: power against quality; solve: optimiser; moe2: its baselines; predictor: the gate by itself; vote: voting on `--data` (not part of `all`)',
       )
         .choices([...BENCHES, VOTE, 'all'])
         .default('all'),
@@ -77,6 +88,7 @@ export function registerBench(program: Command): void {
     .option('--remote', 'allow a controller on another machine; `budget` changes its budgets for some minutes')
     .option('--json', 'print one JSON document')
     .addHelpText('after', DEVICE_BENCHES);
+  addBenchGatewayOptions(command);
   addBenchPredictorOptions(addBenchVoteOptions(addBenchMoe2Options(addBenchSolveOptions(command)))).action(
     (what: Bench | 'all', options: BenchOptions) => bench(what, options),
   );
@@ -91,7 +103,7 @@ async function bench(what: Bench | 'all', options: BenchOptions): Promise<void> 
   process.once('SIGTERM', interrupt);
   const reports: BenchReport[] = [];
   try {
-    for (const one of what === 'all' ? BENCHES : [what]) {
+    for (const one of benchesOf(what)) {
       const report = await runBench(one, client, options, interrupted.signal);
       reports.push(report);
       if (options.json !== true) printReport(report);
@@ -101,6 +113,12 @@ async function bench(what: Bench | 'all', options: BenchOptions): Promise<void> 
     process.off('SIGTERM', interrupt);
   }
   if (options.json === true) printJson({ url: client.url, limit: options.limit, reports });
+}
+
+/** What a running fleet adds is told beside what the dispatcher costs by itself. */
+function benchesOf(what: Bench | 'all'): readonly Bench[] {
+  if (what === 'all') return BENCHES;
+  return what === 'dispatch' ? ['gateway', 'dispatch'] : [what];
 }
 
 async function runBench(
@@ -113,6 +131,8 @@ async function runBench(
   switch (what) {
     case 'agent':
       return agentBench();
+    case 'gateway':
+      return runBenchGateway(options, signal);
     case 'dispatch':
       return dispatchBench(client, await pairs(), printNote, signal);
     case 'gate':
