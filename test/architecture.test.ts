@@ -61,7 +61,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'controller/dispatch',
     'controller/rollout',
   ],
-  'controller/bench': ['controller/gating', 'controller/optimiser'],
+  'controller/bench': ['controller/gating', 'controller/optimiser', 'controller/dispatch', 'controller/telemetry'],
   'agent/config': [],
   'agent/gguf': [],
   'agent/slabs': ['agent/gguf'],

@@ -3,7 +3,18 @@ import { FleetError, isFleetError } from '@fleetgate/shared/errors';
 import { type BenchFigure, type BenchReport, type BenchTable, figure, type Progress } from '../bench-report.js';
 import { processMemory } from '../linux-process-memory.js';
 import { processUse } from '../linux-process-use.js';
-import { BARS, type Cell, gatewayFigures, type Kind, KINDS, loadTable, OURS, othersTable } from './gateway-figures.js';
+import { decisionLatency } from './decision-latency.js';
+import {
+  BARS,
+  type Cell,
+  decisionFigures,
+  gatewayFigures,
+  type Kind,
+  KINDS,
+  loadTable,
+  OURS,
+  othersTable,
+} from './gateway-figures.js';
 import type { LoadResult } from './http-load.js';
 import { type LoadProcess, startLoad } from './process-load.js';
 import { startPortkey } from './process-portkey.js';
@@ -45,6 +56,8 @@ export async function gatewayBench(
     return started;
   };
   const notes: string[] = [];
+  progress('gateway: decisions');
+  const decision = decisionLatency();
   try {
     progress('gateway: starting a controller and instant devices');
     const upstream = await start(startUpstream());
@@ -66,7 +79,7 @@ export async function gatewayBench(
     const long = options.requests > 0 ? await longRun(rig, ours) : { figures: [], tables: [] };
     return {
       name: 'gateway',
-      figures: [...gatewayFigures(cells), ...long.figures],
+      figures: [...gatewayFigures(cells), ...long.figures, ...decisionFigures(decision)],
       tables: [...KINDS.map((kind) => loadTable(cells, kind)), othersTable(cells), memory, ...long.tables],
       notes: [...notes, ...NOTES(options)],
     };

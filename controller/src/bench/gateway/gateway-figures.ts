@@ -1,5 +1,5 @@
 import { type BenchFigure, type BenchTable, figure } from '../bench-report.js';
-import { quantile } from '../distribution.js';
+import { type Distribution, quantile } from '../distribution.js';
 import type { LoadResult } from './http-load.js';
 
 /** `json`: a whole answer; `stream`: all frames at once; `paced`: a frame every millisecond. */
@@ -158,6 +158,14 @@ export function gatewayFigures(cells: readonly Cell[]): readonly BenchFigure[] {
     figures.push(figure(what, '1/s', ours.perS, { name: PORTKEY, value: portkey.perS }));
   }
   return figures;
+}
+
+/** `decision`: ms of one among 1,000 placed replicas. */
+export function decisionFigures({ p50, p99 }: Distribution): readonly BenchFigure[] {
+  return [
+    figure('decision among 1,000 replicas, median', 'us', 1000 * p50),
+    figure('decision among 1,000 replicas, p99', 'us', 1000 * p99, { name: 'bar', value: BARS.decisionUs }),
+  ];
 }
 
 export const medianOf = (values: readonly number[]): number =>
