@@ -1,6 +1,6 @@
 import type { Expert, Variant } from '@fleetgate/shared/catalogue/expert';
 import type { DeviceId, ExpertId, VariantId } from '@fleetgate/shared/ids';
-import type { EngineAbility } from '@fleetgate/shared/protocol/twin';
+import type { EngineAbility, Residency } from '@fleetgate/shared/protocol/twin';
 import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { Catalogue } from '../catalogue/catalogue.js';
@@ -202,7 +202,7 @@ function assess(
       ? 'not-asked-for'
       : facts.target.kind === 'any' && !quality.known
         ? 'quality-unknown'
-        : (deviceFault(facts, variant, deviceId, device) ??
+        : (deviceFault(facts, variant, deviceId, device, resident?.residency) ??
           budgetFault(facts, deviceId, cost, load, concurrency, wait) ??
           trialFault(facts, variant)),
   };
@@ -223,6 +223,7 @@ function deviceFault(
   variant: Variant,
   deviceId: DeviceId,
   device: Device | undefined,
+  residency: Residency | undefined,
 ): Exclusion | undefined {
   if (facts.tried.has(deviceId)) return 'device-tried';
   if (device?.presence !== 'online' || device.reported === undefined) return 'device-offline';
@@ -232,7 +233,6 @@ function deviceFault(
   if (reported.engine.state !== 'ready') return 'engine-down';
   const abilities: readonly string[] = reported.engine.abilities ?? [];
   if (!facts.abilities.every((ability) => abilities.includes(ability))) return 'engine-cannot';
-  const residency = reported.variants.find(({ variantId }) => variantId === variant.id)?.residency;
   if (residency !== 'resident') return 'not-resident';
   const context =
     device.desired?.variants.find(({ variantId }) => variantId === variant.id)?.contextTokens ??

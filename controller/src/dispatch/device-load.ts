@@ -90,6 +90,7 @@ function timeToFree(
   now: UnixMs,
   isBehind: (job: JobId) => boolean,
 ): number {
+  if (jobs.size < concurrency) return 0;
   // When each place is free, relative to now.
   const free = Array.from({ length: concurrency }, () => -Infinity);
   if (endedAt !== undefined) free[0] = elapsed(now, endedAt);

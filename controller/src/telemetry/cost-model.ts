@@ -226,11 +226,19 @@ export class CostModel implements CostEstimator {
   }
 }
 
+/** Variants are never changed: their shapes are told apart once, not for every estimate. */
+const shapes = new WeakMap<Variant, string>();
+
 /** What decides the work for a token: fine-tunes of one base model in one quantisation have the same shape. */
-function shapeOf({ facts, serving }: Variant): string {
+function shapeOf(variant: Variant): string {
+  const known = shapes.get(variant);
+  if (known !== undefined) return known;
+  const { facts, serving } = variant;
   const { architecture, quantisation, parameters, layers, embeddingLength, slabsPerLayer, slabsPerToken } = facts;
   const shape = [architecture, quantisation, parameters, layers, embeddingLength, slabsPerLayer, slabsPerToken].join(
     ' ',
   );
-  return buildKey({ sha256: shape, serving });
+  const key = buildKey({ sha256: shape, serving });
+  shapes.set(variant, key);
+  return key;
 }

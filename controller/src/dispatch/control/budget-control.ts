@@ -96,19 +96,19 @@ export class BudgetControl {
       qualityPerJoule: shared / ofClass.weight + ofClass.perJoule,
       qualityPerSecond: ofClass.perSecond,
       served: ofClass.served,
-      surchargeOf: (device) => {
+      surchargeOf: onceADevice((device) => {
         const own = ofDevices.filter((budget) => budget.device === device);
         const perJoule =
           own.reduce((sum, budget) => sum + this.#usagePrice(facts, budget, now), 0) +
           this.#batteryPrice(facts, device, now);
         const perBusySecond = this.#busyPrice(facts, device, now);
         return { perJoule: perJoule / ofClass.weight, perBusySecond: perBusySecond / ofClass.weight };
-      },
+      }),
       reliefPerS: shared > 0 ? 1 / TRADE_OFF_S / this.#unitJ(facts) / ofClass.weight : 0,
-      isLow: (device) => {
+      isLow: onceADevice((device) => {
         const reserve = this.#batteryOf(device)?.reserveRatio;
         return reserve !== undefined && (this.#parts.chargeOf(device) ?? 1) <= reserve;
-      },
+      }),
       spent: (device, { energy, latency }) => {
         if (usage.length === 0) return undefined;
         const use = { energyJ: energy, busyMs: latency, calls: 1 };
@@ -265,6 +265,18 @@ export class BudgetControl {
   #batteryOf(device: DeviceId): BatteryBudget | undefined {
     return this.#parts.budgets().batteries?.find((battery) => battery.device === device);
   }
+}
+
+/** One request looks at every variant of a device, twice, at one instant. */
+function onceADevice<T>(of: (device: DeviceId) => T): (device: DeviceId) => T {
+  const known = new Map<DeviceId, T>();
+  return (device) => {
+    const before = known.get(device);
+    if (before !== undefined) return before;
+    const value = of(device);
+    known.set(device, value);
+    return value;
+  };
 }
 
 function appliesTo(budget: UsageBudget, asker: Pick<Spender, 'class' | 'tenant'>): boolean {
