@@ -5,7 +5,7 @@ import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantit
 
 import type { Catalogue } from '../catalogue/catalogue.js';
 import { variantQuality } from '../catalogue/variant-quality.js';
-import type { Device, FleetSnapshot } from '../fleet/device.js';
+import { type Device, type FleetSnapshot, presentReport } from '../fleet/device.js';
 import type { GateScore } from '../gating/gate.js';
 import type { CostEstimate, CostEstimator } from '../telemetry/cost.js';
 import type { RequestControl } from './control/request-control.js';
@@ -226,16 +226,16 @@ function deviceFault(
   residency: Residency | undefined,
 ): Exclusion | undefined {
   if (facts.tried.has(deviceId)) return 'device-tried';
-  if (device?.presence !== 'online' || device.reported === undefined) return 'device-offline';
+  const reported = device && presentReport(device);
+  if (reported === undefined) return 'device-offline';
   if (facts.unresponsive.has(deviceId)) return 'device-unresponsive';
-  const { reported } = device;
   if (reported.state === 'standby' || reported.state === 'draining') return 'device-standby';
   if (reported.engine.state !== 'ready') return 'engine-down';
   const abilities: readonly string[] = reported.engine.abilities ?? [];
   if (!facts.abilities.every((ability) => abilities.includes(ability))) return 'engine-cannot';
   if (residency !== 'resident') return 'not-resident';
   const context =
-    device.desired?.variants.find(({ variantId }) => variantId === variant.id)?.contextTokens ??
+    device?.desired?.variants.find(({ variantId }) => variantId === variant.id)?.contextTokens ??
     variant.facts.contextTokens;
   // The count of prompt tokens is an estimate: only what is surely too long is kept from the agent.
   return facts.promptTokens > 1.25 * context ? 'context-too-small' : undefined;

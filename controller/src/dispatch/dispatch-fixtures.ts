@@ -73,6 +73,8 @@ export function aCatalogue(experts: readonly Expert[]): Catalogue {
 export interface DeviceOptions {
   readonly presence?: Device['presence'];
   readonly epoch?: number;
+  /** Of the session in which it last said what it has; by default the present one. */
+  readonly reportedEpoch?: number;
   readonly concurrency?: number;
   readonly engine?: 'ready' | 'restarting' | 'down';
   readonly abilities?: readonly string[];
@@ -99,7 +101,7 @@ export function aDevice(name: string, variants: readonly string[], options: Devi
     desired: undefined,
     reported: {
       v: PROTOCOL_VERSION,
-      epoch: 1,
+      epoch: options.reportedEpoch ?? options.epoch ?? 1,
       observedGeneration: 1,
       settled: true,
       state: options.state ?? 'active',
@@ -157,9 +159,12 @@ export class FixtureFleet {
     if (device !== undefined) this.put(Object.freeze({ ...device, presence: 'offline' }));
   }
 
+  /** It is back, and has said again what it has. */
   online(name: string): void {
     const device = this.view.get(deviceId(name));
-    if (device !== undefined) this.put(Object.freeze({ ...device, presence: 'online', epoch: device.epoch + 1 }));
+    if (device?.reported === undefined) return;
+    const epoch = device.epoch + 1;
+    this.put(Object.freeze({ ...device, presence: 'online', epoch, reported: { ...device.reported, epoch } }));
   }
 }
 

@@ -2,7 +2,7 @@ import { FleetError } from '@fleetgate/shared/errors';
 import type { ExpertId } from '@fleetgate/shared/ids';
 
 import type { Catalogue } from '../catalogue/catalogue.js';
-import type { Device, FleetSnapshot } from '../fleet/device.js';
+import { type Device, type FleetSnapshot, presentReport } from '../fleet/device.js';
 import type { LabelledPrompt } from '../gating/k-shot.js';
 import type { ShotScore } from '../gating/trial-parts.js';
 import type { DispatchPolicy } from './dispatch-policy.js';
@@ -60,7 +60,7 @@ export function scoringObstacle(
 }
 
 function isResident(device: Device, variant: string): boolean {
-  const { presence, reported } = device;
-  if (presence !== 'online' || reported?.engine.state !== 'ready') return false;
+  const reported = presentReport(device);
+  if (reported?.engine.state !== 'ready') return false;
   return reported.variants.some(({ variantId, residency }) => variantId === variant && residency === 'resident');
 }

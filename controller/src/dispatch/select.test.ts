@@ -102,6 +102,7 @@ describe('candidates', () => {
 
   it.each<[string, DeviceOptions, string]>([
     ['offline', { presence: 'offline' }, 'device-offline'],
+    ['back and has not said again what it has', { epoch: 2, reportedEpoch: 1 }, 'device-offline'],
     ['in standby', { state: 'standby' }, 'device-standby'],
     ['without its engine', { engine: 'restarting' }, 'engine-down'],
     ['still fetching', { residency: 'fetching', progress: 0.4 }, 'not-resident'],

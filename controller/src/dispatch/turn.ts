@@ -1,5 +1,6 @@
 import { after } from '@fleetgate/shared/units/quantity';
 
+import { presentReport } from '../fleet/device.js';
 import type { DispatcherParts } from './dispatcher-parts.js';
 import type { Turn } from './job-runs.js';
 import type { Request } from './request.js';
@@ -16,6 +17,9 @@ export function turnOf({ config, policy }: DispatcherParts, { prompt, receivedAt
 export function isServed({ fleet, policy }: DispatcherParts, { deviceId, variantId }: Choice): boolean {
   if (policy()?.placements.get(deviceId)?.has(variantId) !== true) return false;
   const device = fleet.view.get(deviceId);
-  if (device?.presence !== 'online' || device.reported?.engine.state !== 'ready') return false;
-  return device.reported.variants.some((one) => one.variantId === variantId && one.residency === 'resident');
+  const reported = device && presentReport(device);
+  return (
+    reported?.engine.state === 'ready' &&
+    reported.variants.some((one) => one.variantId === variantId && one.residency === 'resident')
+  );
 }

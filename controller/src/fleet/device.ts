@@ -48,3 +48,11 @@ export interface FleetChange {
 
 /** All devices at one instant; immutable. */
 export type FleetSnapshot = ReadonlyMap<DeviceId, Device>;
+
+/**
+ * What a device that is online has said of itself in its present session; undefined before, and while it is offline. A
+ * program that was started again holds nothing of what the one before it held.
+ */
+export function presentReport({ presence, epoch, reported }: Device): Reported | undefined {
+  return presence !== 'online' || reported === undefined || reported.epoch < epoch ? undefined : reported;
+}
