@@ -49,7 +49,8 @@ function decideFor(
       policy: active,
       estimate: (device, variant, workload) => costs.estimate(device, variant, workload),
       loadOf: (device) => runs.loadOf(device, turn, request.run?.phase === 'held' ? request.run.jobId : undefined),
-      maxQueuedPerDevice: config.maxQueuedPerDevice,
+      // What was taken up goes before what is new, and there is no more of it than `maxInFlight`.
+      maxQueuedPerDevice: request.counted ? Infinity : config.maxQueuedPerDevice,
       tried: request.tried,
       unresponsive: runs.unresponsive(),
       control: request.counted ? withoutAdmission(control) : control,

@@ -4,7 +4,7 @@ import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantit
 export interface DispatchConfig {
   /** Requests of all clients that may be under way at once; the next one is answered 429. */
   readonly maxInFlight: number;
-  /** Jobs that may wait at one device beyond those it runs at once. */
+  /** Jobs that may wait at one device beyond those it runs at once; what was taken up and lost its device finds room anyway. */
   readonly maxQueuedPerDevice: number;
   /** Devices that one request is tried on. */
   readonly maxAttempts: number;

@@ -445,6 +445,23 @@ describe('Dispatcher', () => {
     expect(waited.length).toBeGreaterThanOrEqual(4);
   });
 
+  it('finds room for what was taken up when its device is lost, before anything new', async () => {
+    const { dispatcher, link, fleet } = world({ maxQueuedPerDevice: 2 });
+    const taken = Array.from({ length: 6 }, () => dispatcher.accept(aPrompt('math')));
+    await settle();
+    fleet.offline('a');
+    const refused = dispatcher.accept(aPrompt('math'));
+    await settle();
+    expect(refused.record()).toMatchObject({ state: 'refused', error: { code: 'job.queue-full' } });
+    const sentToB = () => link.jobs.filter(({ device }) => device === 'b');
+    for (let sent = 0; sentToB().length > sent; await settle()) {
+      sent = sentToB().length;
+      for (const job of sentToB()) job.done();
+    }
+    expect(taken.map(({ record }) => record().state)).toEqual(taken.map(() => 'succeeded'));
+    expect(dispatcher.inFlight).toBe(0);
+  });
+
   it('never sends what a client gave up while it waited', async () => {
     const { dispatcher, link } = world({}, [aDevice('a', ['math-q8_0'])]);
     const gone = new AbortController();
