@@ -93,10 +93,10 @@ const ROWS: Partial<Record<ErrorCode, Row>> = {
   'controller.unreachable': unavailable,
   'store.unavailable': unavailable,
   'engine.unavailable': unavailable,
-  'engine.crashed': { ...unavailable, status: 502 },
+  'engine.crashed': { ...unavailable, status: 502, retryAfterS: 1 },
   'engine.timeout': { ...unavailable, status: 504, type: 'timeout_error' },
   'engine.out-of-memory': unavailable,
-  'job.rejected': { ...unavailable, status: 502 },
+  'job.rejected': { ...unavailable, status: 502, retryAfterS: 1 },
   'job.unreadable': { ...unavailable, status: 502 },
   'job.queue-full': {
     status: 429,
