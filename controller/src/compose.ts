@@ -55,6 +55,7 @@ import type { BrokerLink } from './platform/broker-link.js';
 import type { Database } from './platform/database.js';
 import { openDatabase } from './platform/sqlite-database.js';
 import type { PlannedResidency } from './rollout/desired.js';
+import { LingeringCopies, withLingering } from './rollout/lingering-copies.js';
 import { MqttDesiredStateLink } from './rollout/mqtt-desired-state-link.js';
 import { Rollout } from './rollout/rollout.js';
 import type { Surroundings } from './surroundings.js';
@@ -143,7 +144,10 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     ...planPolicy(record),
     shares: plannedShares(record, (id) => registry.variants.get(id)?.expertId),
   }));
-  const policy = withTrials(planned, hosting);
+  const placed = withTrials(planned, hosting);
+  const lingering = new LingeringCopies({ fleet, catalogue: registry, plan: placed, clock });
+  closers.add('lingering copies', () => lingering.close());
+  const policy = withLingering(placed, lingering);
   const ledger = openLedger(surroundings, database);
   const control = await openControl(surroundings, { fleet, planner, policy });
   const dispatcher = new Dispatcher({
@@ -192,7 +196,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   closers.add('expert trials', () => trials.close());
   await planner.start();
   closers.add('planner', () => planner.stop());
-  startRollout(surroundings, fleet, catalogue, planner, broker, hosting);
+  startRollout(surroundings, fleet, catalogue, planner, broker, { hosting, lingering });
   return {
     ...catalogue,
     boards,
@@ -269,19 +273,19 @@ function startRollout(
   { registry }: OpenCatalogue,
   planner: Planner,
   broker: BrokerLink,
-  hosting: TrialHosting,
+  { hosting, lingering }: { readonly hosting: TrialHosting; readonly lingering: LingeringCopies },
 ): void {
   const planned = byPlan(planner, (record): PlannedResidency => ({
     planId: record.id,
     placements: planPolicy(record).placements,
     poweredOn: poweredOn(record),
   }));
-  const activePlan = withTrials(planned, hosting);
+  const activePlan = withLingering(withTrials(planned, hosting), lingering);
   const rollout = new Rollout({
     fleet,
     catalogue: registry,
     activePlan,
-    planChanges$: merge(planner.plans.active$, hosting.changes$),
+    planChanges$: merge(planner.plans.active$, hosting.changes$, lingering.changes$),
     link: new MqttDesiredStateLink(broker, config.fleet),
     settings: { telemetry: { sampleMs: config.telemetrySampleMs, batchMs: config.telemetryBatchMs } },
     clock,

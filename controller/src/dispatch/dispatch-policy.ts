@@ -7,7 +7,7 @@ import type { ControlFacts } from './control/control-facts.js';
 /** What dispatch needs of the active plan; planning makes it. */
 export interface DispatchPolicy {
   readonly planId: PlanId;
-  /** Variants a prompt may be sent to, by device. What is resident but not placed is on its way out. */
+  /** Variants a prompt may be sent to, by device. What a plan leaves behind is among them while it lingers. */
   readonly placements: ReadonlyMap<DeviceId, ReadonlySet<VariantId>>;
   /** Quality (0..1) that a joule above idle has to earn, by class; 0 when no energy budget of it binds. */
   readonly qualityPerJouleByClass: ReadonlyMap<ClassId, number>;

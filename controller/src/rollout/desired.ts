@@ -1,4 +1,4 @@
-import type { DeviceId, PlanId, VariantId } from '@fleetgate/shared/ids';
+import type { DeviceId, PlanId } from '@fleetgate/shared/ids';
 import type { Variant } from '@fleetgate/shared/catalogue/expert';
 import { buildKey } from '@fleetgate/shared/catalogue/serving';
 import type { Desired, DesiredVariant } from '@fleetgate/shared/protocol/twin';
@@ -7,12 +7,16 @@ import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
 import type { Catalogue } from '../catalogue/catalogue.js';
 import { isMeasuredAtEnrolment } from '../catalogue/enrolment-measuring.js';
 import type { Device } from '../fleet/device.js';
+import type { Placements } from './lingering.js';
 
 /** What rollout needs of the active plan. */
 export interface PlannedResidency {
   readonly planId: PlanId;
-  readonly placements: ReadonlyMap<DeviceId, ReadonlySet<VariantId>>;
+  /** What lingers included. */
+  readonly placements: Placements;
   readonly poweredOn: ReadonlySet<DeviceId>;
+  /** Of the placements, copies that the plan leaves behind and that serve on for a while; absent: none. */
+  readonly lingering?: Placements;
 }
 
 export interface DesiredSettings {
@@ -23,7 +27,8 @@ export interface DesiredSettings {
  * The next desired document of one device, or undefined while the present one still says what is wanted.
  *
  * Generations grow by one per change, also past what the device says it has seen: a restored database must not make
- * the controller speak in the past. Placed variants stay while others are measured.
+ * the controller speak in the past. Placed variants stay while others are measured. What lingers comes last: a device that
+ * cannot hold all of its document keeps what comes first. While something lingers there, a device does not go to standby.
  */
 export function nextDesired(
   device: Device,
@@ -32,6 +37,7 @@ export function nextDesired(
   catalogue: Catalogue,
   settings: DesiredSettings,
 ): Desired | undefined {
+  const left = plan?.lingering?.get(device.id) ?? new Set();
   const placed = [...(plan?.placements.get(device.id) ?? [])]
     .map((id) => catalogue.variants.get(id))
     .filter((variant) => variant !== undefined);
@@ -39,11 +45,13 @@ export function nextDesired(
   const measure = measured
     .filter((variant) => !placed.includes(variant))
     .map((variant) => desiredVariant(variant, 'measure', catalogue));
+  const isOn = plan === undefined || plan.poweredOn.has(device.id) || left.size > 0 || measure.length > 0;
+  const isLeft = ({ variantId }: DesiredVariant): number => (left.has(variantId) ? 1 : 0);
   const wanted = {
     v: PROTOCOL_VERSION,
     planId: plan?.planId ?? null,
-    state: plan === undefined || plan.poweredOn.has(device.id) || measure.length > 0 ? 'active' : 'standby',
-    variants: [...serve, ...measure].sort((a, b) => (a.variantId < b.variantId ? -1 : 1)),
+    state: isOn ? 'active' : 'standby',
+    variants: [...serve, ...measure].sort((a, b) => isLeft(a) - isLeft(b) || (a.variantId < b.variantId ? -1 : 1)),
     telemetry: settings.telemetry,
   } as const;
   const last = device.desired;

@@ -18,7 +18,7 @@ const RETRY = milliseconds(2000);
 export interface RolloutParts {
   readonly fleet: Fleet;
   readonly catalogue: Catalogue & { readonly changes$: Observable<unknown> };
-  /** The active plan, as it is now. */
+  /** The active plan with what lingers, as it is now. */
   readonly activePlan: () => PlannedResidency | undefined;
   readonly planChanges$: Observable<unknown>;
   readonly link: DesiredStateLink;

@@ -4,9 +4,8 @@ import type { JobId, RequestId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import { type Random, SeededRandom } from '@fleetgate/shared/random';
 import { after, milliseconds, unixMs } from '@fleetgate/shared/units/quantity';
-import { NEVER } from 'rxjs';
+import { merge, NEVER } from 'rxjs';
 
-import type { Catalogue } from '../catalogue/catalogue.js';
 import { BudgetControl } from '../dispatch/control/budget-control.js';
 import { DISPATCH_DEFAULTS } from '../dispatch/dispatch-config.js';
 import { Dispatcher } from '../dispatch/dispatcher.js';
@@ -20,9 +19,11 @@ import { MemoryBudgetStore } from '../planning/budget-store.js';
 import { Demand } from '../planning/demand.js';
 import type { PlacementOptimiser } from '../planning/placement-optimiser.js';
 import { MemoryPlanStore } from '../planning/plan-store.js';
-import { placementsOf, poweredOn } from '../planning/plan-record.js';
+import { poweredOn } from '../planning/plan-record.js';
 import { Planner } from '../planning/planner.js';
 import { planPolicy } from '../planning/policy.js';
+import type { PlannedResidency } from '../rollout/desired.js';
+import { LingeringCopies, withLingering } from '../rollout/lingering-copies.js';
 import { Rollout } from '../rollout/rollout.js';
 import { CostModel } from '../telemetry/cost-model.js';
 import { WorkloadModel } from '../telemetry/workload-model.js';
@@ -85,6 +86,7 @@ class World {
   readonly #network: SimulatedNetwork;
   readonly #devices: readonly SimulatedDevice[];
   readonly #planner: Planner;
+  readonly #lingering: LingeringCopies;
   readonly #rollout: Rollout;
   readonly #dispatcher: Dispatcher;
   readonly #optimiser: WaitedOptimiser;
@@ -136,8 +138,19 @@ class World {
       random,
       log,
     });
-    const policy = cached(this.#planner);
-    this.#rollout = rolloutOf(this.#planner, fleet, catalogue, this.#network, clock, log);
+    const planned = cached(this.#planner);
+    this.#lingering = new LingeringCopies({ fleet, catalogue, plan: planned, clock });
+    const policy = withLingering(planned, this.#lingering);
+    this.#rollout = new Rollout({
+      fleet,
+      catalogue: { ...catalogue, changes$: NEVER },
+      activePlan: policy,
+      planChanges$: merge(this.#planner.plans.active$, this.#lingering.changes$),
+      link: this.#network,
+      settings: { telemetry: { sampleMs: 1000, batchMs: 5000 } },
+      clock,
+      log,
+    });
     const worth = worthOf(options.policy, (device) => this.#network.lastSent.get(device) ?? 0);
     this.#dispatcher = new Dispatcher({
       ...planning,
@@ -235,6 +248,7 @@ class World {
   async #close(): Promise<void> {
     await this.#dispatcher.close();
     await this.#rollout.stop();
+    this.#lingering.close();
     await this.#planner.stop();
     await this.#fleet.close();
   }
@@ -362,39 +376,17 @@ async function drain(events: AsyncIterable<unknown>): Promise<void> {
   for await (const _ of events);
 }
 
-function cached(planner: Planner): () => DispatchPolicy | undefined {
-  let last: { readonly id: string; readonly policy: DispatchPolicy } | undefined;
+type Planned = DispatchPolicy & Pick<PlannedResidency, 'poweredOn'>;
+
+function cached(planner: Planner): () => Planned | undefined {
+  let last: { readonly id: string; readonly policy: Planned } | undefined;
   return () => {
     const record = planner.plans.active();
     if (record === undefined) return undefined;
-    if (last?.id !== record.id) last = { id: record.id, policy: planPolicy(record) };
+    if (last?.id !== record.id)
+      last = { id: record.id, policy: { ...planPolicy(record), poweredOn: poweredOn(record) } };
     return last.policy;
   };
-}
-
-function rolloutOf(
-  planner: Planner,
-  fleet: Fleet,
-  catalogue: Catalogue,
-  network: SimulatedNetwork,
-  clock: EventClock,
-  log: Logger,
-): Rollout {
-  return new Rollout({
-    fleet,
-    catalogue: { ...catalogue, changes$: NEVER },
-    activePlan: () => {
-      const record = planner.plans.active();
-      if (record === undefined) return undefined;
-      const placements = new Map([...placementsOf(record)].map(([device, ids]) => [device, new Set(ids)]));
-      return { planId: record.id, placements, poweredOn: poweredOn(record) };
-    },
-    planChanges$: planner.plans.active$,
-    link: network,
-    settings: { telemetry: { sampleMs: 1000, batchMs: 5000 } },
-    clock,
-    log,
-  });
 }
 
 function budgetOf(powerW: number | null, windows: readonly number[], meanW: number): SimulationReport['budget'] {
