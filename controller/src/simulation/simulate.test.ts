@@ -49,7 +49,7 @@ function options(more: Partial<SimulationOptions> = {}): SimulationOptions {
   };
 }
 
-describe('simulate', () => {
+describe('simulate', { timeout: 120_000 }, () => {
   it('answers everything on a fleet with room, near the best expert of each prompt, and again the same', async () => {
     const report = await simulate(options());
     expect(report).toMatchObject({ lost: 0, failed: 0, cancelled: 0, budget: null });

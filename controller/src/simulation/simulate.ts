@@ -13,6 +13,7 @@ import type { DispatchPolicy } from '../dispatch/dispatch-policy.js';
 import type { Prompt } from '../dispatch/prompt.js';
 import { MemoryFleetStore } from '../fleet/fleet-store.js';
 import { Fleet } from '../fleet/fleet.js';
+import type { Catalogue } from '../catalogue/catalogue.js';
 import type { Gate } from '../gating/gate.js';
 import type { Outcome } from '../gating/outcomes.js';
 import { MemoryBudgetStore } from '../planning/budget-store.js';
