@@ -14,6 +14,7 @@ import { HttpFleetClient } from '../bench/http-fleet-client.js';
 import { scoreOffline } from '../bench/process-offline-scores.js';
 import { addBenchGatewayOptions, type BenchGatewayOptions, runBenchGateway } from './bench-gateway.js';
 import { addBenchPredictorOptions, type BenchPredictorOptions, runBenchPredictor } from './bench-predictor.js';
+import { addBenchLoadOptions, type BenchLoadOptions, runBenchLoad } from './bench-load.js';
 import { addBenchMoe2Options, type BenchMoe2Options, runBenchMoe2 } from './bench-moe2.js';
 import { addBenchSolveOptions, type BenchSolveOptions, runBenchSolve } from './bench-solve.js';
 import { addBenchVoteOptions, type BenchVoteOptions, runBenchVote } from './bench-vote.js';
@@ -32,7 +33,9 @@ const BENCHES = [
 ] as const;
 /** Needs a file that is not part of the product, so `all` leaves it out. */
 const VOTE = 'vote';
-type Bench = (typeof BENCHES)[number] | typeof VOTE;
+/** Starts a fleet of its own and takes half an hour, so `all` leaves it out. */
+const LOAD = 'load';
+type Bench = (typeof BENCHES)[number] | typeof VOTE | typeof LOAD;
 /** More than any file of pairs has. */
 const MOST_PAIRS = 100_000;
 const DEFAULT_URL = 'http://127.0.0.1:8080';
@@ -40,7 +43,13 @@ const BUNDLED_EXPERTS = fileURLToPath(new URL('../../../experts', import.meta.ur
 const BUNDLED_PROMPTS = fileURLToPath(new URL('../../../experts/data', import.meta.url));
 
 interface BenchOptions
-  extends BenchSolveOptions, BenchGatewayOptions, BenchMoe2Options, BenchVoteOptions, BenchPredictorOptions {
+  extends
+    BenchSolveOptions,
+    BenchGatewayOptions,
+    BenchMoe2Options,
+    BenchVoteOptions,
+    BenchPredictorOptions,
+    BenchLoadOptions {
   readonly url?: string;
   readonly key?: string;
   readonly limit: number;
@@ -64,14 +73,14 @@ export function registerBench(program: Command): void {
   const command = program
     .command('bench')
     .description(
-      'measure a running system (gateway, solve, moe2, predictor and vote need none); figures beside those of a peer or a limit, same run',
+      'measure a running system (gateway, solve, moe2, predictor, vote and load need none); figures beside those of a peer or a limit, same run',
     )
     .addArgument(
       new Argument(
         '[what]',
-        'agent: memory; gateway: our dispatcher beside proxies; dispatch: added latency, `gateway` first; gate: choice of experts; collaboration: several experts together; budget: power against quality; solve: optimiser; moe2: its baselines; predictor: the gate by itself; vote: voting on `--data` (not part of `all`)',
+        'agent: memory; gateway: our dispatcher beside proxies; dispatch: added latency, `gateway` first; gate: choice of experts; collaboration: several experts together; budget: power against quality; solve: optimiser; moe2: its baselines; predictor: the gate by itself; vote: voting on `--data`; load: open-loop load with faults on a fleet of its own (neither is part of `all`)',
       )
-        .choices([...BENCHES, VOTE, 'all'])
+        .choices([...BENCHES, VOTE, LOAD, 'all'])
         .default('all'),
     )
     .option('--url <url>', `controller to measure (default: FLEETGATE_URL, or ${DEFAULT_URL})`)
@@ -88,10 +97,16 @@ export function registerBench(program: Command): void {
     .option('--remote', 'allow a controller on another machine; `budget` changes its budgets for some minutes')
     .option('--json', 'print one JSON document')
     .addHelpText('after', DEVICE_BENCHES);
-  addBenchGatewayOptions(command);
-  addBenchPredictorOptions(addBenchVoteOptions(addBenchMoe2Options(addBenchSolveOptions(command)))).action(
-    (what: Bench | 'all', options: BenchOptions) => bench(what, options),
-  );
+  for (const add of [
+    addBenchGatewayOptions,
+    addBenchSolveOptions,
+    addBenchMoe2Options,
+    addBenchVoteOptions,
+    addBenchPredictorOptions,
+    addBenchLoadOptions,
+  ])
+    add(command);
+  command.action((what: Bench | 'all', options: BenchOptions) => bench(what, options));
 }
 
 async function bench(what: Bench | 'all', options: BenchOptions): Promise<void> {
@@ -151,6 +166,8 @@ async function runBench(
       return runBenchPredictor(options, signal);
     case 'vote':
       return runBenchVote(options, signal);
+    case 'load':
+      return runBenchLoad(options, await readValidationPairs(options.prompts, MOST_PAIRS), signal);
   }
 }
 

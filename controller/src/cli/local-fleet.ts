@@ -46,6 +46,8 @@ export interface Listening {
 export class LocalFleet {
   readonly #options: LocalFleetOptions;
   readonly #children = new Map<string, ChildProcess>();
+  /** Pauses before starts of what was killed here, ms. */
+  readonly #pauses = new Map<string, number>();
   #stopping = false;
   #listening: Listening | undefined;
   /** Rejects when a child cannot be kept alive. */
@@ -147,6 +149,21 @@ export class LocalFleet {
     if (controller !== undefined) await endOf(controller);
   }
 
+  /** Process ids by name; what is down at the moment is missing. */
+  pids(): ReadonlyMap<string, number> {
+    return new Map([...this.#children].flatMap(([name, { pid }]) => (pid === undefined ? [] : [[name, pid] as const])));
+  }
+
+  /** As a fault would: started again after `awayMs`. */
+  kill(name: string, awayMs: number): void {
+    this.#pauses.set(name, awayMs);
+    this.#children.get(name)?.kill('SIGKILL');
+  }
+
+  signal(name: string, signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#children.get(name)?.kill(signal);
+  }
+
   #run(
     name: string,
     args: () => string[],
@@ -156,6 +173,7 @@ export class LocalFleet {
     const log = this.#openLog(name);
     const deaths: number[] = [];
     const start = (): void => {
+      this.#pauses.delete(name);
       const child = fork(FLEETGATE, args(), {
         stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
         env: { ...process.env, ...environment },
@@ -197,7 +215,7 @@ export class LocalFleet {
           () => {
             if (!this.#stopping) start();
           },
-          250 * 2 ** Math.min(recent, 5),
+          this.#pauses.get(name) ?? 250 * 2 ** Math.min(recent, 5),
         );
       });
     };
