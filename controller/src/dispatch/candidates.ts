@@ -25,8 +25,8 @@ export const EXCLUSIONS = [
   'device-standby',
   'engine-down',
   'engine-cannot',
-  'not-resident',
   'context-too-small',
+  'not-resident',
   'cost-unknown',
   'over-energy-budget',
   'over-latency-budget',
@@ -233,12 +233,12 @@ function deviceFault(
   if (reported.engine.state !== 'ready') return 'engine-down';
   const abilities: readonly string[] = reported.engine.abilities ?? [];
   if (!facts.abilities.every((ability) => abilities.includes(ability))) return 'engine-cannot';
-  if (residency !== 'resident') return 'not-resident';
   const context =
     device?.desired?.variants.find(({ variantId }) => variantId === variant.id)?.contextTokens ??
     variant.facts.contextTokens;
   // The count of prompt tokens is an estimate: only what is surely too long is kept from the agent.
-  return facts.promptTokens > 1.25 * context ? 'context-too-small' : undefined;
+  if (facts.promptTokens > 1.25 * context) return 'context-too-small';
+  return residency === 'resident' ? undefined : 'not-resident';
 }
 
 function budgetFault(

@@ -18,6 +18,8 @@ export interface DispatchConfig {
   readonly stallTimeout: Milliseconds;
   /** A device that goes offline in the middle of an answer has this long to go on with it: brokers restart, radios blink. */
   readonly lossGrace: Milliseconds;
+  /** How long a request that has lost its device waits for another: a new plan is made and loaded in about this time. */
+  readonly patience: Milliseconds;
   /** How long a missing message of a job is waited for once a later one has come. */
   readonly gapTimeout: Milliseconds;
   /** How long a cancelled job still counts as work of its device while the agent has not confirmed. */
@@ -37,6 +39,7 @@ export const DISPATCH_DEFAULTS: DispatchConfig = Object.freeze({
   requestTimeout: milliseconds(300_000),
   stallTimeout: milliseconds(30_000),
   lossGrace: milliseconds(3_000),
+  patience: milliseconds(30_000),
   gapTimeout: milliseconds(2_000),
   drainTimeout: milliseconds(10_000),
   hedgeShare: 0.05,

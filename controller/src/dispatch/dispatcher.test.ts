@@ -356,6 +356,81 @@ describe('Dispatcher', () => {
     expectIdle(dispatcher);
   });
 
+  it('waits a while for a device that is still loading when the only other one is lost', async () => {
+    const { clock, dispatcher, fleet, link } = world({}, [
+      aDevice('a', ['math-q8_0']),
+      aDevice('b', ['math-q8_0'], { residency: 'loading' }),
+    ]);
+    const seen = reading(dispatcher.accept(aPrompt()));
+    (await nth(link, 0)).failed('engine.crashed');
+    await settle();
+    clock.advance(2500);
+    expect(link.jobs).toHaveLength(1);
+    fleet.put(aDevice('b', ['math-q8_0']));
+    clock.advance(1000);
+    const job = await nth(link, 1);
+    expect(job.device).toBe('b');
+    job.accepted();
+    job.tokens('four');
+    job.done();
+    await settle();
+    expect(seen.at(-1)).toMatchObject({ kind: 'done' });
+    expectIdle(dispatcher);
+  });
+
+  it('waits no longer than its patience, and not at all where no other device is there', async () => {
+    const other = aDevice('b', ['math-q8_0'], { residency: 'loading' });
+    const { clock, dispatcher, ledger, link } = world({}, [aDevice('a', ['math-q8_0']), other]);
+    const request = dispatcher.accept(aPrompt());
+    (await nth(link, 0)).failed('engine.crashed');
+    clock.advance(DISPATCH_DEFAULTS.patience - 1);
+    expect((await ledger.get(request.id))?.state).toBe('running');
+    clock.advance(1);
+    expect(await ledger.get(request.id)).toMatchObject({ state: 'failed', error: { code: 'engine.crashed' } });
+    const alone = world({}, [aDevice('a', ['math-q8_0']), { ...other, presence: 'offline' }]);
+    const seen = reading(alone.dispatcher.accept(aPrompt()));
+    (await nth(alone.link, 0)).failed('engine.crashed');
+    await settle();
+    expect(seen.at(-1)).toMatchObject({ kind: 'failed', error: { code: 'engine.crashed' } });
+    expectIdle(alone.dispatcher);
+  });
+
+  it('waits for the plan that is made after a loss, but not where a device that is there has failed', async () => {
+    const devices = [aDevice('a', ['math-q8_0']), aDevice('b', [])];
+    for (const isLost of [true, false]) {
+      const { clock, dispatcher, fleet, ledger, link, placed } = world({}, devices);
+      const request = dispatcher.accept(aPrompt());
+      const first = await nth(link, 0);
+      if (isLost) fleet.offline('a');
+      else first.failed('engine.crashed');
+      clock.advance(DISPATCH_DEFAULTS.lossGrace);
+      await settle();
+      const moved = [aDevice('b', ['math-q8_0'])];
+      for (const device of moved) fleet.put(device);
+      placed.policy = aPolicy(moved);
+      clock.advance(1000);
+      await settle();
+      expect((await ledger.get(request.id))?.state).toBe(isLost ? 'running' : 'failed');
+      expect(link.jobs.map(({ device }) => device)).toEqual(isLost ? ['a', 'b'] : ['a']);
+    }
+  });
+
+  it('can be cancelled while it waits for a device', async () => {
+    const { clock, dispatcher, ledger, link } = world({}, [
+      aDevice('a', ['math-q8_0']),
+      aDevice('b', ['math-q8_0'], { residency: 'loading' }),
+    ]);
+    const abort = new AbortController();
+    const request = dispatcher.accept(aPrompt(), abort.signal);
+    (await nth(link, 0)).failed('engine.crashed');
+    await settle();
+    abort.abort();
+    expect(await ledger.get(request.id)).toMatchObject({ state: 'cancelled' });
+    clock.advance(DISPATCH_DEFAULTS.patience);
+    expect(link.jobs).toHaveLength(1);
+    expectIdle(dispatcher);
+  });
+
   it('does not try elsewhere what is wrong everywhere', async () => {
     const { dispatcher, link } = world();
     const seen = reading(dispatcher.accept(aPrompt()));

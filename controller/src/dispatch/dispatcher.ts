@@ -24,6 +24,7 @@ import type { Choice, RequestEvent } from './request-events.js';
 import { actualCost, recordDecision, recordEnd, recordPlace, recordSent, withOutcome } from './request-record.js';
 import { canBeTakenOver } from './said-so-far.js';
 import { steered } from './steer-request.js';
+import { mayBeServedSoon } from './stranded.js';
 import { isServed, turnOf } from './turn.js';
 
 /** Until a request that nobody serves for the moment is decided again. */
@@ -54,7 +55,7 @@ export interface Consideration {
  * ends in exactly one terminal state.
  *
  * A job that fails is made again on another device; after the first token that one goes on after what was said, token for
- * token where it serves the same variant. Where none can, the request fails and the client is told in its stream.
+ * token where it serves the same variant. Where none can soon, the request fails and the client is told in its stream.
  */
 export class Dispatcher {
   readonly stats = new DispatchStats();
@@ -181,7 +182,10 @@ export class Dispatcher {
     request.stopAbort = () => signal.removeEventListener('abort', onAbort);
   }
 
-  /** Sends the job; where nothing can be chosen, ends with what failed last or, before any attempt, with the refusal. */
+  /**
+   * Sends the job. Where nothing can be chosen it waits if that may pass soon and the request was taken up, or ends with what
+   * failed last or, before any attempt, with the refusal.
+   */
   #next(request: Request, lastError: FleetError | undefined, considered?: Decision | FleetError): void {
     const attempts = request.record.attempts.length;
     if (lastError !== undefined && attempts >= this.#parts.config.maxAttempts) {
@@ -197,6 +201,14 @@ export class Dispatcher {
       if (attempts === 0 && request.counted && decision.error.retryable) {
         // It was taken up, and moved before it was sent: it waits until somebody serves it.
         request.deadlines.start('again', LOOK_AGAIN, () => this.#next(request, undefined));
+        return;
+      }
+      const { clock, config, fleet } = this.#parts;
+      const now = clock.now();
+      const facts = { lastError, refused: decision, fleet: fleet.view, config, now };
+      if (attempts > 0 && mayBeServedSoon(request, facts)) {
+        request.strandedAt ??= now;
+        request.deadlines.start('again', LOOK_AGAIN, () => this.#next(request, lastError));
         return;
       }
       if (attempts === 0) {
@@ -217,6 +229,7 @@ export class Dispatcher {
     const { choice, selection } = decision;
     const isFirst = request.record.attempts.length === 0;
     if (!isFirst) this.stats.retried += 1;
+    request.strandedAt = undefined;
     if (!request.said.isEmpty) this.stats.takenOver += 1;
     request.record = { ...recordDecision(request.record, selection), state: 'running', planId: choice.planId };
     request.events.push({ kind: 'chosen', choice });

@@ -41,6 +41,7 @@ export function openRequest(parts: DispatcherParts, prompt: Prompt): Request {
     run: undefined,
     rival: undefined,
     firstTokenAt: undefined,
+    strandedAt: undefined,
     stopAbort: () => {},
     counted: false,
     ended: false,

@@ -30,6 +30,8 @@ export interface Request {
   /** A second job, while neither has said anything. */
   rival: JobRun | undefined;
   firstTokenAt: UnixMs | undefined;
+  /** Since when it has been without a device after a failure; undefined while it has one. */
+  strandedAt: UnixMs | undefined;
   stopAbort: () => void;
   /** Whether budgets and shares have counted it: once, however often it moves before it is sent. */
   counted: boolean;

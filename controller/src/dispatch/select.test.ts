@@ -113,6 +113,12 @@ describe('candidates', () => {
     expect(choose(given)?.expertId).toBe('code');
   });
 
+  it('says of a prompt that is too long that it is, also of a device that is still loading', () => {
+    const given = facts({ devices: [aDevice('jetson', ['math-q8_0'], { residency: 'loading' })] });
+    const [math] = candidatesFor({ ...given, promptTokens: 1e6 });
+    expect(math?.excluded).toBe('context-too-small');
+  });
+
   it('lists an expert that the plan places nowhere', () => {
     const given = facts({ devices: [aDevice('pi', ['code-q8_0'])] });
     const big = candidatesFor(given).find(({ expertId }) => expertId === 'big');

@@ -1,0 +1,35 @@
+import type { FleetError } from '@fleetgate/shared/errors';
+import type { DeviceId } from '@fleetgate/shared/ids';
+import { elapsed, type UnixMs } from '@fleetgate/shared/units/quantity';
+
+import type { FleetSnapshot } from '../fleet/device.js';
+import type { Decision } from './decide.js';
+import type { DispatchConfig } from './dispatch-config.js';
+import type { Request } from './request.js';
+
+interface Facts {
+  readonly lastError: FleetError | undefined;
+  readonly refused: Decision & { readonly kind: 'refused' };
+  readonly fleet: FleetSnapshot;
+  readonly config: Pick<DispatchConfig, 'patience'>;
+  readonly now: UnixMs;
+}
+
+/**
+ * Whether a request whose device has failed it, and that nobody else serves now, is looked at again: there is another
+ * device that is to serve it or, after a loss, that the next plan may have serve it, and patience is left. Who asks several
+ * experts goes on with those that answer.
+ */
+export function mayBeServedSoon(
+  { prompt, strandedAt, tried }: Pick<Request, 'prompt' | 'strandedAt' | 'tried'>,
+  { config, fleet, lastError, now, refused }: Facts,
+): boolean {
+  if (prompt.callOf !== undefined || !refused.error.retryable) return false;
+  if (strandedAt !== undefined && elapsed(strandedAt, now) >= config.patience) return false;
+  const isOther = (id: DeviceId): boolean => !tried.has(id) && fleet.get(id)?.presence === 'online';
+  if (lastError?.code === 'device.lost') return [...fleet.keys()].some(isOther);
+  return refused.selection.ranked.some(
+    ({ candidate: { deviceId, excluded } }) =>
+      excluded !== 'not-asked-for' && deviceId !== undefined && isOther(deviceId),
+  );
+}
