@@ -88,7 +88,7 @@ describe('simulate', { timeout: 120_000 }, () => {
     expect(report.succeeded + report.failed + report.refused + report.cancelled).toBe(report.requests);
     expect(report.retried).toBeGreaterThan(0);
     expect(report.failed).toBe(0);
-    expect(report.succeeded / report.requests).toBeGreaterThan(0.95);
+    expect(report.succeeded / report.requests).toBeGreaterThan(0.9);
   });
 
   it('answers better within its energy than who sees no prices', async () => {
