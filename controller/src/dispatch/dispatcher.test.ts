@@ -415,6 +415,20 @@ describe('Dispatcher', () => {
     }
   });
 
+  it('waits for no plan any more once the lost device is back', async () => {
+    const { clock, dispatcher, fleet, ledger, link } = world({}, [aDevice('a', ['math-q8_0']), aDevice('b', [])]);
+    const request = dispatcher.accept(aPrompt());
+    await nth(link, 0);
+    fleet.offline('a');
+    clock.advance(DISPATCH_DEFAULTS.lossGrace);
+    await settle();
+    clock.advance(2000);
+    expect((await ledger.get(request.id))?.state).toBe('running');
+    fleet.put(Object.freeze({ ...aDevice('a', ['math-q8_0'], { epoch: 2 }), lastSeen: clock.now() }));
+    clock.advance(1000);
+    expect(await ledger.get(request.id)).toMatchObject({ state: 'failed', error: { code: 'device.lost' } });
+  });
+
   it('can be cancelled while it waits for a device', async () => {
     const { clock, dispatcher, ledger, link } = world({}, [
       aDevice('a', ['math-q8_0']),

@@ -17,8 +17,8 @@ interface Facts {
 
 /**
  * Whether a request whose device has failed it, and that nobody else serves now, is looked at again: there is another
- * device that is to serve it or, after a loss, that the next plan may have serve it, and patience is left. Who asks several
- * experts goes on with those that answer.
+ * device that is to serve it or, after a loss, that the next plan may have serve it, and patience is left. No plan follows a
+ * loss once the device is back. Who asks several experts goes on with those that answer.
  */
 export function mayBeServedSoon(
   { prompt, strandedAt, tried }: Pick<Request, 'prompt' | 'strandedAt' | 'tried'>,
@@ -27,7 +27,12 @@ export function mayBeServedSoon(
   if (prompt.callOf !== undefined || !refused.error.retryable) return false;
   if (strandedAt !== undefined && elapsed(strandedAt, now) >= config.patience) return false;
   const isOther = (id: DeviceId): boolean => !tried.has(id) && fleet.get(id)?.presence === 'online';
-  if (lastError?.code === 'device.lost') return [...fleet.keys()].some(isOther);
+  const isAway = (id: DeviceId): boolean => {
+    const { lastSeen = 0, presence } = fleet.get(id) ?? {};
+    return presence !== 'online' || lastSeen <= (strandedAt ?? now);
+  };
+  const isLost = lastError?.code === 'device.lost' && [...tried].some(isAway);
+  if (isLost && [...fleet.keys()].some(isOther)) return true;
   return refused.selection.ranked.some(
     ({ candidate: { deviceId, excluded } }) =>
       excluded !== 'not-asked-for' && deviceId !== undefined && isOther(deviceId),
