@@ -126,8 +126,9 @@ async function bench(what: Bench | 'all', options: BenchOptions): Promise<void> 
   } finally {
     process.off('SIGINT', interrupt);
     process.off('SIGTERM', interrupt);
+    // What was measured is told also where a later part fails.
+    if (options.json === true && reports.length > 0) printJson({ url: client.url, limit: options.limit, reports });
   }
-  if (options.json === true) printJson({ url: client.url, limit: options.limit, reports });
 }
 
 /** What a running fleet adds is told beside what the dispatcher costs by itself. */
