@@ -110,7 +110,10 @@ describe('a fleet whose clients go away and whose controller is killed', () => {
     // What a job has used comes from its device, when it has stopped.
     await until(
       async () =>
-        (await records()).every(({ actual, collaboration }) => actual !== null || collaboration !== undefined),
+        (await records()).every(
+          ({ actual, attempts, collaboration }) =>
+            actual !== null || collaboration !== undefined || attempts.every(({ outcome }) => outcome === 'unsent'),
+        ),
       'every device has said that it has stopped',
     );
   }, 60_000);

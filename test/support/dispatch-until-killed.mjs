@@ -21,7 +21,7 @@ const say = (line) => writeSync(1, `${line}\n`);
 const database = await openDatabase(join(directory, 'control.sqlite'), [dispatchSchema]);
 const journal = openLedgerJournal(join(directory, 'requests.journal'), silentLogger);
 const ledger = new SqliteLedger({ database, clock: systemClock, log: silentLogger, journal });
-const devices = [fixtures.aDevice('pi', ['math-q8_0'], { concurrency: 64 })];
+const devices = [fixtures.aDevice('pi', ['math-q8_0'], { concurrency: 1024 })];
 const catalogue = fixtures.aCatalogue([fixtures.anExpert('math')]);
 const policy = fixtures.aPolicy(devices);
 

@@ -561,7 +561,7 @@ describe('Dispatcher', () => {
     await settle();
     expect(link.jobs).toHaveLength(2);
     expect(link.cancelled).toEqual([]);
-    expect(requests[2]?.record().state).toBe('cancelled');
+    expect(requests[2]?.record()).toMatchObject({ state: 'cancelled', attempts: [{ outcome: 'unsent' }] });
     expectIdle(dispatcher);
   });
 

@@ -354,7 +354,9 @@ export class Dispatcher {
     if (request.ended) return;
     const { run, record } = request;
     if (run !== undefined && run.phase !== 'abandoned' && run.phase !== 'ended') {
-      request.record = withOutcome(record, error.code, run.attempt);
+      const wasHeld = run.phase === 'held';
+      if (wasHeld) this.#parts.control?.withdraw(run.jobId);
+      request.record = withOutcome(record, wasHeld ? 'unsent' : error.code, run.attempt);
       this.#runs.abandon(run, error.code);
     }
     this.#hedges.stop(request, error.code);

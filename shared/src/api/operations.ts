@@ -302,6 +302,7 @@ export interface RequestView {
     readonly deviceId: string;
     readonly variantId: string;
     readonly startedAtMs: number;
+    /** `running`, `succeeded`, `outrun`, `unsent` (it ended while it waited for its turn), or an error code. */
     readonly outcome: string;
     /** Beside the one before it, for its first token was late; the slower one's outcome is `outrun`. */
     readonly hedge?: true;
