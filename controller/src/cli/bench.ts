@@ -78,7 +78,7 @@ export function registerBench(program: Command): void {
     .addArgument(
       new Argument(
         '[what]',
-        'agent: memory; gateway: our dispatcher beside proxies; dispatch: added latency, `gateway` first; gate: choice of experts; collaboration: several experts together; budget: power against quality; solve: optimiser; moe2: its baselines; predictor: the gate by itself; vote: voting on `--data`; load: open-loop load with faults on a fleet of its own (neither is part of `all`)',
+        'agent: memory; gateway: our dispatcher beside proxies; dispatch: added latency, with `--peers` `gateway` first; gate: choice of experts; collaboration: several experts together; budget: power against quality; solve: optimiser; moe2: its baselines; predictor: the gate by itself; vote: voting on `--data`; load: open-loop load with faults on a fleet of its own (neither is part of `all`)',
       )
         .choices([...BENCHES, VOTE, LOAD, 'all'])
         .default('all'),
@@ -118,7 +118,7 @@ async function bench(what: Bench | 'all', options: BenchOptions): Promise<void> 
   process.once('SIGTERM', interrupt);
   const reports: BenchReport[] = [];
   try {
-    for (const one of benchesOf(what)) {
+    for (const one of benchesOf(what, options)) {
       const report = await runBench(one, client, options, interrupted.signal);
       reports.push(report);
       if (options.json !== true) printReport(report);
@@ -126,15 +126,14 @@ async function bench(what: Bench | 'all', options: BenchOptions): Promise<void> 
   } finally {
     process.off('SIGINT', interrupt);
     process.off('SIGTERM', interrupt);
-    // What was measured is told also where a later part fails.
-    if (options.json === true && reports.length > 0) printJson({ url: client.url, limit: options.limit, reports });
   }
+  if (options.json === true) printJson({ url: client.url, limit: options.limit, reports });
 }
 
-/** What a running fleet adds is told beside what the dispatcher costs by itself. */
-function benchesOf(what: Bench | 'all'): readonly Bench[] {
+/** Peers of dispatch are told beside what the dispatcher costs by itself. */
+function benchesOf(what: Bench | 'all', { peers }: Pick<BenchOptions, 'peers'>): readonly Bench[] {
   if (what === 'all') return BENCHES;
-  return what === 'dispatch' ? ['gateway', 'dispatch'] : [what];
+  return what === 'dispatch' && peers === true ? ['gateway', 'dispatch'] : [what];
 }
 
 async function runBench(
