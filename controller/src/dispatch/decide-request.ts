@@ -1,6 +1,6 @@
 import { FleetError } from '@fleetgate/shared/errors';
 
-import { withoutAdmission } from './control/request-control.js';
+import { forEvaluation, withoutAdmission } from './control/request-control.js';
 import { decide, type Decision, fetchProgress } from './decide.js';
 import type { DispatcherParts } from './dispatcher-parts.js';
 import type { JobRuns } from './job-runs.js';
@@ -32,7 +32,8 @@ function decideFor(
   const { catalogue, config, costs, fleet, policy, workloads } = parts;
   const { prompt, said, score } = request;
   const turn = turnOf(parts, request);
-  const control = parts.control?.forRequest(score?.classId, prompt.tenant);
+  const priced = parts.control?.forRequest(score?.classId, prompt.tenant);
+  const control = prompt.input.kind === 'score' ? forEvaluation(priced) : priced;
   const active = policy();
   if (active === undefined || target === undefined) return noPlanError(prompt.model, fetchProgress(fleet.view));
   return decide(

@@ -18,15 +18,16 @@ export function countJob(
   request.counted = true;
   const { cost, deviceId, wait } = chosen?.candidate ?? {};
   if (control === undefined || cost === undefined || deviceId === undefined) return;
-  const classId = score?.classId;
+  // Scoring is evaluation: it costs joules, and is no request of the class whose mean is bounded.
+  const classId = prompt.input.kind === 'score' ? undefined : score?.classId;
   if (isFirst) control.taken(classId, milliseconds(cost.latency + (wait ?? 0)), cost.energy);
   control.book(job, { classId, tenant: prompt.tenant, deviceId, cost });
 }
 
 /** It has ended with an answer; `record` holds its actual cost. */
-export function countAnswer(control: BudgetControl | undefined, { record, score }: Request): void {
+export function countAnswer(control: BudgetControl | undefined, { prompt, record, score }: Request): void {
   const { actual, predicted } = record;
-  if (control === undefined || actual === null || predicted === null) return;
+  if (control === undefined || prompt.input.kind === 'score' || actual === null || predicted === null) return;
   control.answered(score?.classId, milliseconds(predicted.latencyMs), milliseconds(actual.latencyMs));
 }
 

@@ -35,3 +35,8 @@ export interface SpentBudget {
 export function withoutAdmission(control: RequestControl | undefined): RequestControl | undefined {
   return control && { ...control, served: Infinity, spent: () => undefined };
 }
+
+/** For what is evaluated rather than answered, which is no demand of its class: only budgets that are spent stop it. */
+export function forEvaluation(control: RequestControl | undefined): RequestControl | undefined {
+  return control && { ...control, served: Infinity };
+}
