@@ -44,8 +44,9 @@ import { openLearning } from './kept-learning.js';
 import { type OpenBroker, openBroker } from './open-broker.js';
 import { openControl } from './open-control.js';
 import { openSteering, openTrials, type TrialSets } from './open-trials.js';
+import { byPlan } from './planning/by-plan.js';
 import { Demand } from './planning/demand.js';
-import { type PlanRecord, poweredOn } from './planning/plan-record.js';
+import { poweredOn } from './planning/plan-record.js';
 import { Planner } from './planning/planner.js';
 import { planPolicy } from './planning/policy.js';
 import { plannedShares } from './planning/planned-shares.js';
@@ -293,17 +294,6 @@ function startRollout(
   });
   rollout.start();
   closers.add('rollout', () => rollout.stop());
-}
-
-/** What `derive` makes of the plan in force, made once per plan. */
-function byPlan<T>(planner: Planner, derive: (record: PlanRecord) => T): () => T | undefined {
-  let last: { readonly id: string; readonly value: T } | undefined;
-  return () => {
-    const record = planner.plans.active();
-    if (record === undefined) return undefined;
-    if (last?.id !== record.id) last = { id: record.id, value: derive(record) };
-    return last.value;
-  };
 }
 
 function days(count: number): Milliseconds {

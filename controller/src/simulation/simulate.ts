@@ -9,7 +9,6 @@ import { merge, NEVER } from 'rxjs';
 import { BudgetControl } from '../dispatch/control/budget-control.js';
 import { DISPATCH_DEFAULTS } from '../dispatch/dispatch-config.js';
 import { Dispatcher } from '../dispatch/dispatcher.js';
-import type { DispatchPolicy } from '../dispatch/dispatch-policy.js';
 import type { Prompt } from '../dispatch/prompt.js';
 import { MemoryFleetStore } from '../fleet/fleet-store.js';
 import { Fleet } from '../fleet/fleet.js';
@@ -17,13 +16,13 @@ import type { Catalogue } from '../catalogue/catalogue.js';
 import type { Gate } from '../gating/gate.js';
 import type { Outcome } from '../gating/outcomes.js';
 import { MemoryBudgetStore } from '../planning/budget-store.js';
+import { byPlan } from '../planning/by-plan.js';
 import { Demand } from '../planning/demand.js';
 import type { PlacementOptimiser } from '../planning/placement-optimiser.js';
 import { MemoryPlanStore } from '../planning/plan-store.js';
 import { poweredOn } from '../planning/plan-record.js';
 import { Planner } from '../planning/planner.js';
 import { planPolicy } from '../planning/policy.js';
-import type { PlannedResidency } from '../rollout/desired.js';
 import { LingeringCopies, withLingering } from '../rollout/lingering-copies.js';
 import { Rollout } from '../rollout/rollout.js';
 import { CostModel } from '../telemetry/cost-model.js';
@@ -139,7 +138,7 @@ class World {
       random,
       log,
     });
-    const planned = cached(this.#planner);
+    const planned = byPlan(this.#planner, (record) => ({ ...planPolicy(record), poweredOn: poweredOn(record) }));
     this.#lingering = new LingeringCopies({ fleet, catalogue, plan: planned, clock });
     const policy = withLingering(planned, this.#lingering);
     this.#rollout = new Rollout({
@@ -375,19 +374,6 @@ function pause(ms: number): Promise<void> {
 
 async function drain(events: AsyncIterable<unknown>): Promise<void> {
   for await (const _ of events);
-}
-
-type Planned = DispatchPolicy & Pick<PlannedResidency, 'poweredOn'>;
-
-function cached(planner: Planner): () => Planned | undefined {
-  let last: { readonly id: string; readonly policy: Planned } | undefined;
-  return () => {
-    const record = planner.plans.active();
-    if (record === undefined) return undefined;
-    if (last?.id !== record.id)
-      last = { id: record.id, policy: { ...planPolicy(record), poweredOn: poweredOn(record) } };
-    return last.policy;
-  };
 }
 
 function budgetOf(powerW: number | null, windows: readonly number[], meanW: number): SimulationReport['budget'] {
