@@ -132,4 +132,11 @@ function viewOf({ candidate, value }: Ranked, chosen: boolean): CandidateView {
 }
 
 /** Records are read by people: six digits say more than enough. */
-const round = (value: number): number => Number(value.toPrecision(6));
+function round(value: number): number {
+  const size = Math.abs(value);
+  if (!(size >= 1e-3 && size < 1e6)) return Number(value.toPrecision(6));
+  // The same without a text between, for there are well over a hundred figures in a record.
+  let scale = size < 0.1 ? (size < 0.01 ? 1e8 : 1e7) : 1e6;
+  for (let above = 1; size >= above; above *= 10) scale /= 10;
+  return Math.round(value * scale) / scale;
+}

@@ -8,10 +8,13 @@ import { type Observable, Subject } from 'rxjs';
 import { And, EntitySchema, LessThan, MoreThanOrEqual } from 'typeorm';
 
 import type { Database, DatabaseSchema } from '../platform/database.js';
+import { MOST_UPSERTED, upsertRows } from '../platform/sqlite-upsert.js';
 import { endedByCrash, type Ledger, TERMINAL_STATES } from './ledger.js';
 import { type LedgerJournal, NO_JOURNAL } from './ledger-journal.js';
+import { decodeRecord, encodeRecord } from './record-codec.js';
 import { RequestTables1764000005000 } from './request-tables.migration.js';
 
+/** What waits is kept as this text, too: objects that live for a while cost the collector of garbage more. */
 interface RequestRow {
   id: string;
   receivedAtMs: number;
@@ -45,7 +48,7 @@ export interface LedgerSettings {
 
 export const LEDGER_DEFAULTS: LedgerSettings = Object.freeze({
   writeDelay: milliseconds(200),
-  // A record of 27 candidates has 5.5 kB: about 110 MB.
+  // A record of 27 candidates has 3.5 kB: about 70 MB.
   maxRecords: 20_000,
   maxAge: milliseconds(30 * 24 * 3600 * 1000),
   expireEvery: milliseconds(60_000),
@@ -54,15 +57,9 @@ export const LEDGER_DEFAULTS: LedgerSettings = Object.freeze({
 /** What one of several experts was asked is told with the request that they answered. */
 const OF_CLIENTS = MoreThanOrEqual('req-');
 
-/** Rows of one statement, and records that may wait for a database that has stopped. */
-const MAX_BATCH = 200;
+/** Records that may wait for a database that has stopped. */
 const MAX_WAITING = 10_000;
 const RETRY_DELAY = milliseconds(2000);
-
-interface Unwritten {
-  readonly record: RequestView;
-  readonly json: string;
-}
 
 /**
  * The ledger in the control database. A record that changes twice within one batch is written once; the journal has every
@@ -76,9 +73,9 @@ export class SqliteLedger implements Ledger {
   readonly #journal: LedgerJournal;
   readonly #changes = new Subject<RequestView>();
   /** Not yet written, newest state of each. */
-  readonly #waiting = new Map<string, Unwritten>();
+  readonly #waiting = new Map<string, RequestRow>();
   /** Being written now; still to be found by `get`. */
-  #writing = new Map<string, Unwritten>();
+  #writing = new Map<string, RequestRow>();
   #turn: Promise<boolean> | undefined;
   #cancelTimer: (() => void) | undefined;
   #dropped = 0;
@@ -120,22 +117,22 @@ export class SqliteLedger implements Ledger {
   }
 
   put(record: RequestView): void {
-    const json = JSON.stringify(record);
-    this.#journal.append(json);
+    const row = rowOf(record, encodeRecord(record));
+    this.#journal.append(row.record);
     if (!this.#waiting.has(record.id) && this.#waiting.size >= MAX_WAITING) {
       this.#dropped += 1;
       if (this.#dropped === 1) this.#log.error('ledger.full', { waiting: this.#waiting.size });
       return;
     }
-    this.#waiting.set(record.id, { record, json });
+    this.#waiting.set(record.id, row);
     this.#changes.next(record);
-    if (this.#waiting.size >= MAX_BATCH) void this.flush();
+    if (this.#waiting.size >= MOST_UPSERTED) void this.flush();
     else this.#cancelTimer ??= this.#clock.after(this.#settings.writeDelay, () => void this.flush());
   }
 
   async get(id: RequestId): Promise<RequestView | undefined> {
     const unwritten = this.#waiting.get(id) ?? this.#writing.get(id);
-    if (unwritten !== undefined) return unwritten.record;
+    if (unwritten !== undefined) return recordOf(unwritten);
     const row = await this.#database.source.getRepository(requestEntity).findOneBy({ id });
     return row === null ? undefined : recordOf(row);
   }
@@ -202,33 +199,32 @@ export class SqliteLedger implements Ledger {
 
   /** Writes what the journal has of an earlier process; no record goes back from an end. */
   async #takeUpLeft(): Promise<void> {
-    const left = new Map<string, Unwritten>();
+    const left = new Map<string, RequestRow>();
     for (const json of this.#journal.left) {
-      const record = JSON.parse(json) as RequestView;
-      left.set(record.id, { record, json });
+      const row = rowOf(JSON.parse(json) as RequestView, json);
+      left.set(row.id, row);
     }
     if (left.size === 0) return;
     const requests = this.#database.source.getRepository(requestEntity);
     const rows: RequestRow[] = [];
-    for (const unwritten of left.values()) {
-      const row = rowOf(unwritten);
+    for (const row of left.values()) {
       if (!row.open || (await requests.findOneBy({ id: row.id, open: false })) === null) rows.push(row);
     }
-    for (let at = 0; at < rows.length; at += MAX_BATCH) await this.#insert(rows.slice(at, at + MAX_BATCH));
+    await this.#insert(rows);
     this.#journal.keepOnly([]);
     this.#log.info('ledger.taken-up', { records: rows.length });
   }
 
   /** Writes what waits, at most a batch; false where the database cannot be written now. */
   async #writeBatch(): Promise<boolean> {
-    const batch = [...this.#waiting].slice(0, MAX_BATCH);
+    const batch = [...this.#waiting].slice(0, MOST_UPSERTED);
     for (const [id] of batch) this.#waiting.delete(id);
     this.#writing = new Map(batch);
     try {
-      await this.#insert(batch.map(([, unwritten]) => rowOf(unwritten)));
+      await this.#insert(batch.map(([, row]) => row));
       this.#failures = 0;
       // What found no room among the waiting is nowhere else.
-      if (this.#dropped === 0) this.#journal.keepOnly(Array.from(this.#waiting.values(), ({ json }) => json));
+      if (this.#dropped === 0) this.#journal.keepOnly(Array.from(this.#waiting.values(), ({ record }) => record));
       return true;
     } catch (error) {
       this.#failures += 1;
@@ -236,7 +232,7 @@ export class SqliteLedger implements Ledger {
       if (this.#failures === 1 || !mayPass) {
         this.#log.error('ledger.not-written', { records: batch.length, reason: messageOf(error) });
       }
-      if (mayPass) for (const [id, unwritten] of batch) if (!this.#waiting.has(id)) this.#waiting.set(id, unwritten);
+      if (mayPass) for (const [id, row] of batch) if (!this.#waiting.has(id)) this.#waiting.set(id, row);
       return !mayPass;
     } finally {
       this.#writing = new Map();
@@ -244,26 +240,14 @@ export class SqliteLedger implements Ledger {
   }
 
   async #insert(rows: readonly RequestRow[]): Promise<void> {
-    await this.#database.write((manager) =>
-      manager
-        .createQueryBuilder()
-        .insert()
-        .into(requestEntity)
-        .values([...rows])
-        .orUpdate(['open', 'record'], ['id'])
-        .updateEntity(false)
-        .execute(),
-    );
+    const columns = ['id', 'receivedAtMs', 'open', 'record'];
+    const values = rows.map(({ id, receivedAtMs, open, record }) => [id, receivedAtMs, open, record]);
+    await this.#database.write((manager) => upsertRows(manager, 'request', columns, 'id', values));
   }
 }
 
-function rowOf({ record, json }: Unwritten): RequestRow {
-  return {
-    id: record.id,
-    receivedAtMs: record.receivedAtMs,
-    open: !TERMINAL_STATES.has(record.state),
-    record: json,
-  };
+function rowOf({ id, receivedAtMs, state }: RequestView, record: string): RequestRow {
+  return { id, receivedAtMs, open: !TERMINAL_STATES.has(state), record };
 }
 
-const recordOf = (row: RequestRow): RequestView => JSON.parse(row.record) as RequestView;
+const recordOf = (row: RequestRow): RequestView => decodeRecord(row.record);

@@ -2,6 +2,7 @@ import type { RequestId } from '@fleetgate/shared/ids';
 import { EntitySchema, In } from 'typeorm';
 
 import type { Database, DatabaseSchema } from '../platform/database.js';
+import { MOST_UPSERTED, upsertRows } from '../platform/sqlite-upsert.js';
 import { type Evidence, evidenceSchema, SOURCE_WINDOW } from './evidence.js';
 import {
   type AnswerContext,
@@ -55,8 +56,6 @@ export const learningSchema: DatabaseSchema = {
 
 /** Answers that may still be rated: as many as the ledger keeps, 300 bytes each. */
 export const KEPT_CONTEXTS = 20_000;
-/** Rows of one statement: SQLite takes 999 parameters. */
-const MAX_BATCH = 200;
 
 /** What is learned, in the control database. */
 export class SqliteLearningStore implements LearningStore {
@@ -97,20 +96,16 @@ export class SqliteLearningStore implements LearningStore {
   }
 
   async save({ evidence, dropped, contexts, states }: LearningChanges): Promise<void> {
-    const evidenceRows = evidence.map((one): EvidenceRow => {
-      return { id: one.id, atMs: one.at, source: one.source, document: JSON.stringify(one) };
-    });
-    const contextRows = contexts.map((one): ContextRow => {
-      return { requestId: one.requestId, atMs: one.at, document: JSON.stringify(one) };
-    });
+    const evidenceRows = evidence.map((one) => [one.id, one.at, one.source, JSON.stringify(one)]);
+    const contextRows = contexts.map((one) => [one.requestId, one.at, JSON.stringify(one)]);
     await this.#database.write(async (manager) => {
-      for (const rows of batches(evidenceRows)) await manager.upsert(evidenceEntity, [...rows], ['id']);
+      await upsertRows(manager, 'evidence', ['id', 'atMs', 'source', 'document'], 'id', evidenceRows);
       for (const ids of batches(dropped)) await manager.delete(evidenceEntity, { id: In([...ids]) });
-      for (const rows of batches(contextRows)) await manager.upsert(contextEntity, [...rows], ['requestId']);
+      await upsertRows(manager, 'answer_context', ['requestId', 'atMs', 'document'], 'requestId', contextRows);
       for (const [name, document] of Object.entries(states)) {
         await manager.upsert(stateEntity, { name, document: JSON.stringify(document) }, ['name']);
       }
-      for (const source of new Set(evidenceRows.map((row) => row.source))) {
+      for (const source of new Set(evidence.map((one) => one.source))) {
         await manager.query(
           `DELETE FROM evidence WHERE source = ? AND id NOT IN
              (SELECT id FROM evidence WHERE source = ? ORDER BY atMs DESC, id DESC LIMIT ${2 * SOURCE_WINDOW})`,
@@ -135,5 +130,5 @@ function jsonOf(document: string): unknown {
 }
 
 function* batches<T>(rows: readonly T[]): Generator<readonly T[]> {
-  for (let at = 0; at < rows.length; at += MAX_BATCH) yield rows.slice(at, at + MAX_BATCH);
+  for (let at = 0; at < rows.length; at += MOST_UPSERTED) yield rows.slice(at, at + MOST_UPSERTED);
 }
