@@ -17,10 +17,14 @@ export type JobId = Id<'job'>;
 
 const NAME = /^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$/;
 const nameSchema = <Kind extends string>(what: string) =>
-  z
-    .string()
-    .regex(NAME, `a ${what} is 1 to 63 of a-z, 0-9, '.', '_' and '-', starting and ending with a letter or digit`)
-    .transform((value) => value as Id<Kind>);
+  idSchema<Kind>(
+    NAME,
+    `a ${what} is 1 to 63 of a-z, 0-9, '.', '_' and '-', starting and ending with a letter or digit`,
+  );
+
+/** The kind is a matter of types alone: a transformation would cost every message of a device. */
+const idSchema = <Kind extends string>(pattern: RegExp, message?: string) =>
+  z.string().regex(pattern, message) as unknown as z.ZodType<Id<Kind>, string>;
 
 export const fleetIdSchema = nameSchema<'fleet'>('fleet name');
 export const deviceIdSchema = nameSchema<'device'>('device name');
@@ -29,11 +33,7 @@ export const expertIdSchema = nameSchema<'expert'>('expert name');
 export const variantIdSchema = nameSchema<'variant'>('variant name');
 export const classIdSchema = nameSchema<'class'>('class name');
 
-const tokenSchema = <Kind extends string>() =>
-  z
-    .string()
-    .regex(/^[A-Za-z0-9_-]{1,80}$/)
-    .transform((value) => value as Id<Kind>);
+const tokenSchema = <Kind extends string>() => idSchema<Kind>(/^[A-Za-z0-9_-]{1,80}$/);
 
 export const planIdSchema = tokenSchema<'plan'>();
 export const requestIdSchema = tokenSchema<'request'>();

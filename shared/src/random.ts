@@ -1,4 +1,4 @@
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomFillSync, randomInt } from 'node:crypto';
 
 /** The only source of chance: decisions take one as an argument, so that a seed repeats them. */
 export interface Random {
@@ -12,8 +12,26 @@ const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 
 export const systemRandom: Random = {
   uniform: () => randomInt(2 ** 47) / 2 ** 47,
-  token: (length) => Array.from(randomBytes(length), (byte) => ALPHABET[byte & 63]).join(''),
+  token: (length) => {
+    let token = '';
+    while (token.length < length) token += ALPHABET.charAt(nextByte() & 63);
+    return token;
+  },
 };
+
+/** Bytes from the system, fetched many at once: asking for the few of a name costs as much. Each is given out once. */
+const pool = new Uint8Array(4096);
+let used = pool.length;
+
+function nextByte(): number {
+  if (used === pool.length) {
+    randomFillSync(pool);
+    used = 0;
+  }
+  const byte = pool[used] ?? 0;
+  pool[used++] = 0;
+  return byte;
+}
 
 /** Mulberry32 (T. Ettinger): small, fast, good enough for simulation and tests; never for secrets. */
 export class SeededRandom implements Random {
