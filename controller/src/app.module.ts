@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
 
-import helmet from '@fastify/helmet';
 import fastifyStatic from '@fastify/static';
 import type { GateView, RequestView, StatusView } from '@fleetgate/shared/api/operations';
 import type { Clock } from '@fleetgate/shared/clock';
@@ -41,6 +40,7 @@ import { Planner } from './planning/planner.js';
 import type { AccessPolicy } from './platform/access.js';
 import { ErrorFilter } from './platform/error-filter.js';
 import { guardServer } from './platform/http-guards.js';
+import { setSecurityHeaders } from './platform/http-security-headers.js';
 import { serverOptions } from './platform/http-server-options.js';
 import { Metrics } from './platform/metrics.js';
 
@@ -73,20 +73,7 @@ export async function createApp(parts: AppParts): Promise<NestFastifyApplication
     access: parts.access,
     mostBodyBytes: (path) => (path === '/v1/files' ? MOST_FORM_BYTES : MAX_BODY_BYTES),
   });
-  await app.register(helmet, {
-    contentSecurityPolicy: {
-      useDefaults: false,
-      directives: {
-        defaultSrc: ["'self'"],
-        objectSrc: ["'none'"],
-        baseUri: ["'none'"],
-        frameAncestors: ["'none'"],
-        formAction: ["'self'"],
-      },
-    },
-    // The controller speaks plain HTTP; a proxy that adds TLS adds this header too.
-    strictTransportSecurity: false,
-  });
+  setSecurityHeaders(server);
   const dashboard = processEntry(import.meta.url, './dashboard');
   if (existsSync(dashboard)) {
     await app.register(fastifyStatic, { root: dashboard, prefix: '/', cacheControl: true, maxAge: 0 });
