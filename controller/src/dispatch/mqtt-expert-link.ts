@@ -5,7 +5,7 @@ import { decode, encode } from '@fleetgate/shared/protocol/codec';
 import { type Job, type JobOut, jobOutSchema } from '@fleetgate/shared/protocol/job';
 import { fleetFilter, jobCancelTopic, jobNextTopic, jobsTopic, parseTopic } from '@fleetgate/shared/protocol/topics';
 import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
-import { mergeMap, type Observable, share } from 'rxjs';
+import { filter, map, type Observable, share } from 'rxjs';
 
 import type { BrokerLink, BrokerMessage } from '../platform/broker-link.js';
 import type { ExpertLink } from './expert-link.js';
@@ -32,7 +32,8 @@ export class MqttExpertLink implements ExpertLink {
     this.#fleet = fleet;
     this.#log = log;
     this.out$ = broker.messages(fleetFilter(fleet, 'job-out')).pipe(
-      mergeMap((message) => this.#read(message)),
+      map((message) => this.#read(message)),
+      filter((out) => out !== undefined),
       share(),
     );
   }
@@ -63,20 +64,20 @@ export class MqttExpertLink implements ExpertLink {
   }
 
   /** The message, or nothing: whatever a device sends, the others are still listened to. */
-  #read({ topic, payload }: BrokerMessage): readonly DeviceOut[] {
+  #read({ topic, payload }: BrokerMessage): DeviceOut | undefined {
     const parsed = parseTopic(topic);
     const decoded = decode(jobOutSchema, payload);
     if (!decoded.ok) return this.#refuse(topic, decoded.error.message);
     if (parsed?.channel !== 'job-out') return this.#refuse(topic, 'not a topic of job output');
     if (parsed.job !== decoded.message.jobId) return this.#refuse(topic, 'topic and message name different jobs');
-    return [{ deviceId: parsed.device, out: decoded.message }];
+    return { deviceId: parsed.device, out: decoded.message };
   }
 
-  #refuse(topic: string, reason: string): readonly DeviceOut[] {
+  #refuse(topic: string, reason: string): undefined {
     if (this.#refused % LOG_EVERY === 0) {
       this.#log.warn('job-out.refused', { topic: topic.slice(0, 200), reason, refused: this.#refused + 1 });
     }
     this.#refused += 1;
-    return [];
+    return undefined;
   }
 }

@@ -7,7 +7,7 @@ import { FleetError, messageOf } from '@fleetgate/shared/errors';
 import type { Logger } from '@fleetgate/shared/logger';
 
 import type { BrokerLink, BrokerMessage } from './broker-link.js';
-import { topicMatches } from './topic-filter.js';
+import { topicMatcher } from './topic-filter.js';
 
 export interface BrokerLinkOptions {
   /** `mqtt://` or `mqtts://`. */
@@ -38,6 +38,12 @@ interface Publication {
   messageId: number | undefined;
 }
 
+interface Filter {
+  readonly matches: (topic: string) => boolean;
+  readonly messages: Subject<BrokerMessage>;
+  subscribers: number;
+}
+
 /**
  * Connects to the fleet's broker and keeps the connection up, trying again after 0.1 to 5 s for as long as it takes.
  *
@@ -55,7 +61,7 @@ class MqttBrokerLink implements BrokerLink {
   readonly #options: BrokerLinkOptions;
   readonly #client: MqttClient;
   readonly #connected = new BehaviorSubject(false);
-  readonly #filters = new Map<string, { readonly messages: Subject<BrokerMessage>; subscribers: number }>();
+  readonly #filters = new Map<string, Filter>();
   readonly #unacknowledged = new Set<Publication>();
   /** Of those, the ones not yet handed to the client: there was no connection. */
   readonly #waiting = new Set<Publication>();
@@ -79,6 +85,8 @@ class MqttBrokerLink implements BrokerLink {
       reconnectOnConnackError: true,
       resubscribe: false,
       queueQoSZero: false,
+      // A buffer for each of 65,536 numbers: 10 MB, to save an allocation of two bytes.
+      writeCache: false,
     });
     const client = this.#client;
     client.on('reconnect', () => {
@@ -107,7 +115,7 @@ class MqttBrokerLink implements BrokerLink {
     );
     client.on('message', (topic, payload, packet) => {
       const message: BrokerMessage = { topic, payload, retained: packet.retain };
-      for (const [filter, { messages }] of this.#filters) if (topicMatches(filter, topic)) messages.next(message);
+      for (const { matches, messages } of this.#filters.values()) if (matches(topic)) messages.next(message);
     });
   }
 
@@ -118,7 +126,11 @@ class MqttBrokerLink implements BrokerLink {
         return undefined;
       }
       const known = this.#filters.get(filter);
-      const entry = known ?? { messages: new Subject<BrokerMessage>(), subscribers: 0 };
+      const entry: Filter = known ?? {
+        matches: topicMatcher(filter),
+        messages: new Subject<BrokerMessage>(),
+        subscribers: 0,
+      };
       this.#filters.set(filter, entry);
       entry.subscribers += 1;
       const subscription = entry.messages.subscribe(subscriber);
