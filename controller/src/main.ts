@@ -114,7 +114,8 @@ async function composeApp(
     // A cancelled request is put again when its job says what it used: count it once all the same.
     if (!TERMINAL_STATES.has(record.state) || counted.has(record.id)) return;
     counted.add(record.id);
-    for (const oldest of counted) if (counted.size > MOST_COUNTED) counted.delete(oldest);
+    const [oldest] = counted;
+    if (counted.size > MOST_COUNTED && oldest !== undefined) counted.delete(oldest);
     const ended = endedRequest(record, composed.registry);
     metrics.observe(ended);
     traces?.add(requestSpans(record, ended));

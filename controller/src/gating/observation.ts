@@ -41,6 +41,6 @@ function placeOf(
   const { quality: predicted, sd, doubt } = own.unlearned ?? own;
   // Four digits say where a prompt lies.
   const at = projectedPlace(embedding);
-  const place = at === undefined ? {} : { embedding: Array.from(at, (x) => Number(x.toFixed(4))) };
+  const place = at === undefined ? {} : { embedding: Array.from(at, (x) => Math.round(1e4 * x) / 1e4) };
   return { classId, ...place, predicted, sd, ...(doubt === undefined ? {} : { doubt }) };
 }

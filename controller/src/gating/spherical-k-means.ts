@@ -36,8 +36,14 @@ export function dot(left: Float64Array, right: Float64Array): number {
 
 /** The vector scaled to length 1; unchanged when it is 0. */
 export function unit(vector: Float64Array): Float64Array {
+  return scaleToUnit(vector.slice());
+}
+
+/** As `unit`, in its place. Returns the vector. */
+export function scaleToUnit(vector: Float64Array): Float64Array {
   const norm = Math.sqrt(dot(vector, vector));
-  return norm > 0 ? vector.map((value) => value / norm) : vector.slice();
+  if (norm > 0) for (let at = 0; at < vector.length; at++) vector[at] = (vector[at] ?? 0) / norm;
+  return vector;
 }
 
 /** The first centroids: rows drawn with chances by how far they are from those already drawn (Arthur, Vassilvitskii 2007). */

@@ -2,7 +2,7 @@
 import type { ClassId } from '@fleetgate/shared/ids';
 import type { UnixMs } from '@fleetgate/shared/units/quantity';
 
-import { dot, unit } from './spherical-k-means.js';
+import { dot, scaleToUnit, unit } from './spherical-k-means.js';
 
 export interface TrackedClass {
   readonly id: ClassId;
@@ -60,10 +60,9 @@ export function moved(one: TrackedClass, place: Float64Array): TrackedClass {
   const cosine = dot(one.centre, place);
   // No gate has put the prompt into a found class: one at its rim may be of another that is still to be found.
   const moves = one.origin === 'trained' || cosine > one.cosine - WITHIN * spreadOf(one);
-  const towards = unit(one.centre.map((value, at) => value + rate * ((place[at] ?? 0) - value)));
   return {
     ...one,
-    centre: moves ? tethered(one.home, towards) : one.centre,
+    centre: moves ? tethered(one.home, towards(one.centre, place, rate)) : one.centre,
     weight,
     cosine: one.cosine + rate * (cosine - one.cosine),
     cosineSquare: one.cosineSquare + rate * (cosine ** 2 - one.cosineSquare),
@@ -93,6 +92,13 @@ export function covers(one: TrackedClass, ofPrompt: number): boolean {
 
 function spreadOf({ cosine, cosineSquare }: TrackedClass): number {
   return Math.sqrt(Math.max(0, cosineSquare - cosine ** 2));
+}
+
+/** The direction that is `rate` of the way from one to the other. */
+function towards(from: Float64Array, to: Float64Array, rate: number): Float64Array {
+  const between = from.slice();
+  for (let at = 0; at < between.length; at++) between[at] = (1 - rate) * (from[at] ?? 0) + rate * (to[at] ?? 0);
+  return scaleToUnit(between);
 }
 
 /** `vector`, or the nearest to it that is no further from home than allowed. */

@@ -4,7 +4,7 @@ import type { UnixMs } from '@fleetgate/shared/units/quantity';
 
 import { betweenClasses, type FoundQuality, type Predicted } from './found-quality.js';
 import type { Gate } from './gate.js';
-import { unit } from './spherical-k-means.js';
+import { scaleToUnit } from './spherical-k-means.js';
 import { settled, type TrackedClass } from './tracked-class.js';
 
 /** A class as training left it. */
@@ -77,11 +77,13 @@ function originOf(classes: readonly TrainedClass[]): Float64Array {
 /** Direction from the origin to a prompt; undefined for a prompt of nothing known. */
 export function placeOf(embedding: ArrayLike<number> | undefined, origin: Float64Array): Float64Array | undefined {
   if (embedding === undefined || embedding.length !== origin.length) return undefined;
+  const place = new Float64Array(origin.length);
   let isEmpty = true;
-  const place = origin.map((value, at) => {
+  for (let at = 0; at < place.length; at++) {
     const own = embedding[at] ?? 0;
+    if (!Number.isFinite(own)) return undefined;
     if (own !== 0) isEmpty = false;
-    return own - value;
-  });
-  return isEmpty || !place.every((value) => Number.isFinite(value)) ? undefined : unit(place);
+    place[at] = own - (origin[at] ?? 0);
+  }
+  return isEmpty ? undefined : scaleToUnit(place);
 }
