@@ -19,7 +19,7 @@ import type { LoadResult } from './http-load.js';
 import { type LoadProcess, startLoad } from './process-load.js';
 import { startPortkey } from './process-portkey.js';
 import { ANSWER_FRAMES, PACED } from './process-server.js';
-import { startFleet, startRawProxy, startUpstream, type Target } from './process-targets.js';
+import { startBareController, startFleet, startRawProxy, startUpstream, type Target } from './process-targets.js';
 
 export interface GatewayBenchOptions {
   /** Also Portkey's gateway, from npm. */
@@ -61,7 +61,7 @@ export async function gatewayBench(
   try {
     progress('gateway: starting a controller and instant devices');
     const upstream = await start(startUpstream());
-    const targets = [upstream, await start(startRawProxy(upstream))];
+    const targets = [upstream, await start(startRawProxy(upstream)), await start(startBareController(DEVICES))];
     if (options.peers) {
       await start(startPortkey(upstream)).then(
         (portkey) => targets.push(portkey),
@@ -92,6 +92,7 @@ const NOTES = ({ rounds }: GatewayBenchOptions): readonly string[] => [
   `medians of ${rounds} rounds of ${CELL_MS / 1000} s each, in which the targets take turns, every other round in the opposite order`,
   'direct: a server that answers at once, which the proxies pass requests on to; CPU: of the process itself (all of its threads), from /proc',
   `fleetgate: a controller as it is shipped: gate, decision, budgets, ledger with its journal, learning, metrics; its ${DEVICES} instant devices are MQTT clients of one process behind a broker in another, a bare Aedes: ours limits what a device may say a second`,
+  'bare controller: the same HTTP framework, MQTT client, broker and devices, and nothing between: no decision, deadline, ledger or metric',
   `an answer has ${ANSWER_FRAMES} tokens; fleetgate joins those that arrive together into one frame`,
 ];
 

@@ -9,6 +9,8 @@ export type Kind = (typeof KINDS)[number];
 export const DIRECT = 'direct';
 export const RAW = 'bare Node proxy';
 export const PORTKEY = 'Portkey';
+/** Ours without what it decides and keeps. */
+export const BARE = 'bare controller';
 export const OURS = 'fleetgate';
 
 /** One target under one load in one round. */
@@ -137,7 +139,7 @@ export function gatewayFigures(cells: readonly Cell[]): readonly BenchFigure[] {
     if (ours === undefined) continue;
     const what = `CPU a ${kind === 'json' ? 'JSON request' : kind === 'stream' ? 'stream' : 'paced stream'}, 10 at once`;
     figures.push(figure(what, 'ms', ours.cpuMs, { name: 'bar', value: BARS.cpuMs[kind] }));
-    for (const peer of [RAW, PORTKEY]) {
+    for (const peer of [RAW, BARE, PORTKEY]) {
       const other = at(kind, peer, 10);
       if (other !== undefined) figures.push(figure(what, 'ms', ours.cpuMs, { name: peer, value: other.cpuMs }));
     }

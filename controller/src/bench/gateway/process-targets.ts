@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { FleetError } from '@fleetgate/shared/errors';
 import { processEntry } from '@fleetgate/shared/process-entry';
 
+import { BARE } from './gateway-figures.js';
 import { type Child, startChild } from './process-children.js';
 import type { Ready } from './process-server.js';
 
@@ -87,6 +88,31 @@ export async function startFleet(devices: number, nodeArgs: readonly string[] = 
       others: { broker: broker.pid, devices: agents.pid },
       stop,
     };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** `devices` instant devices behind a broker and the least that a controller can be; see its entry. */
+export async function startBareController(devices: number): Promise<Target> {
+  const children: Child[] = [];
+  const stop = async (): Promise<void> => {
+    for (const child of children.toReversed()) await child.stop();
+  };
+  const start = async (entry: string, args: readonly string[]): Promise<Child & { readonly said: Ready }> => {
+    const child = await startChild(processEntry(import.meta.url, entry), args, isReady);
+    children.push(child);
+    return child;
+  };
+  try {
+    const broker = await start('./aedes-open-broker-main.js', []);
+    const brokerUrl = `mqtt://127.0.0.1:${broker.said.port}`;
+    const { pid, said } = await start('./process-bare-controller-main.js', [brokerUrl]);
+    const url = `http://127.0.0.1:${said.port}`;
+    const agents = await start('./process-instant-agents-main.js', [url, 'none', String(devices)]);
+    const others = { broker: broker.pid, devices: agents.pid };
+    return { name: BARE, port: said.port, model: 'bare', headers: {}, pid, others, stop };
   } catch (error) {
     await stop();
     throw error;
