@@ -551,6 +551,21 @@ describe('Dispatcher', () => {
     expect(dispatcher.inFlight).toBe(0);
   });
 
+  it('fails, and does not refuse, what was taken up and found no other device until its end', async () => {
+    const { clock, dispatcher, fleet } = world({}, [aDevice('a', ['math-q8_0'])]);
+    const requests = [1, 2, 3].map(() => dispatcher.accept(aPrompt('math')));
+    await settle();
+    fleet.offline('a');
+    clock.advance(DISPATCH_DEFAULTS.requestTimeout);
+    await settle();
+    expect(requests[2]?.record()).toMatchObject({
+      state: 'failed',
+      attempts: [],
+      error: { code: 'dispatch.deadline' },
+    });
+    expectIdle(dispatcher);
+  });
+
   it('never sends what a client gave up while it waited', async () => {
     const { dispatcher, link } = world({}, [aDevice('a', ['math-q8_0'])]);
     const gone = new AbortController();

@@ -198,15 +198,10 @@ export class Dispatcher {
     if (decision instanceof FleetError) {
       this.#fail(request, lastError ?? decision);
     } else if (decision.kind === 'refused') {
-      if (attempts === 0 && request.counted && decision.error.retryable) {
-        // It was taken up, and moved before it was sent: it waits until somebody serves it.
-        request.deadlines.start('again', LOOK_AGAIN, () => this.#next(request, undefined));
-        return;
-      }
       const { clock, config, fleet } = this.#parts;
       const now = clock.now();
       const facts = { lastError, refused: decision, fleet: fleet.view, config, now };
-      if (attempts > 0 && mayBeServedSoon(request, facts)) {
+      if (mayBeServedSoon(request, facts)) {
         request.strandedAt ??= now;
         request.deadlines.start('again', LOOK_AGAIN, () => this.#next(request, lastError));
         return;
@@ -360,7 +355,7 @@ export class Dispatcher {
       this.#runs.abandon(run, error.code);
     }
     this.#hedges.stop(request, error.code);
-    const state = as ?? (record.attempts.length === 0 ? 'refused' : 'failed');
+    const state = as ?? (record.attempts.length === 0 && !request.counted ? 'refused' : 'failed');
     const why = record.why === '' ? `refused: ${error.message}` : record.why;
     request.record = { ...request.record, why, error: { code: error.code, message: error.message } };
     this.#end(request, state, { kind: 'failed', error });

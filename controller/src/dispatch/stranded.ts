@@ -16,14 +16,21 @@ interface Facts {
 }
 
 /**
- * Whether a request whose device has failed it, and that nobody else serves now, is looked at again: there is another
- * device that is to serve it or, after a loss, that the next plan may have serve it, and patience is left. No plan follows a
- * loss once the device is back. Who asks several experts goes on with those that answer.
+ * Whether a request that nobody serves now is looked at again: it was taken up and moved before it was sent, or its device
+ * has failed it and there is another one that is to serve it or, after a loss, that the next plan may have serve it, and
+ * patience is left. No plan follows a loss once the device is back. Who asks several experts goes on with those that answer.
  */
 export function mayBeServedSoon(
-  { prompt, strandedAt, tried }: Pick<Request, 'prompt' | 'strandedAt' | 'tried'>,
+  {
+    counted,
+    prompt,
+    record,
+    strandedAt,
+    tried,
+  }: Pick<Request, 'counted' | 'prompt' | 'record' | 'strandedAt' | 'tried'>,
   { config, fleet, lastError, now, refused }: Facts,
 ): boolean {
+  if (record.attempts.length === 0) return counted && refused.error.retryable;
   if (prompt.callOf !== undefined || !refused.error.retryable) return false;
   if (strandedAt !== undefined && elapsed(strandedAt, now) >= config.patience) return false;
   const isOther = (id: DeviceId): boolean => !tried.has(id) && fleet.get(id)?.presence === 'online';
