@@ -46,7 +46,7 @@ import { openControl } from './open-control.js';
 import { openSteering, openTrials, type TrialSets } from './open-trials.js';
 import { byPlan } from './planning/by-plan.js';
 import { Demand } from './planning/demand.js';
-import { poweredOn } from './planning/plan-record.js';
+import { poweredOn, spareCopies } from './planning/plan-record.js';
 import { Planner } from './planning/planner.js';
 import { planPolicy } from './planning/policy.js';
 import { plannedShares } from './planning/planned-shares.js';
@@ -280,6 +280,7 @@ function startRollout(
     planId: record.id,
     placements: planPolicy(record).placements,
     poweredOn: poweredOn(record),
+    spare: spareCopies(record),
   }));
   const activePlan = withLingering(withTrials(planned, hosting), lingering);
   const rollout = new Rollout({

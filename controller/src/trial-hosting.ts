@@ -7,7 +7,7 @@ import type { Catalogue } from './catalogue/catalogue.js';
 import type { DispatchPolicy } from './dispatch/dispatch-policy.js';
 import type { Fleet } from './fleet/fleet.js';
 import type { TrialSets } from './open-trials.js';
-import { type PlanRecord, poweredOn } from './planning/plan-record.js';
+import { type PlanRecord, poweredOn, spareCopies } from './planning/plan-record.js';
 import { planView } from './planning/plan-view.js';
 import type { Planner } from './planning/planner.js';
 import { planPolicy } from './planning/policy.js';
@@ -91,6 +91,7 @@ function roomFor(
   return trialHost(experts, {
     placements: planPolicy(record).placements,
     poweredOn: poweredOn(record),
+    spare: spareCopies(record),
     fleet: fleet.view,
     catalogue,
     worth: (device, variant) => worth.get(`${device} ${variant}`) ?? 0,

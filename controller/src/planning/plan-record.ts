@@ -53,3 +53,26 @@ export function placedPairs(record: PlanRecord | undefined): ReadonlySet<string>
     [...placementsOf(record)].flatMap(([device, variants]) => variants.map((variant) => `${device}/${variant}`)),
   );
 }
+
+/**
+ * Copies that no planned demand goes to and whose variant another device hosts as well: what a plan can do without. None
+ * where a class asks for several replicas, which these may be.
+ */
+export function spareCopies({
+  problem,
+  solution,
+}: Pick<PlanRecord, 'problem' | 'solution'>): ReadonlyMap<DeviceId, ReadonlySet<VariantId>> {
+  const spare = new Map<DeviceId, Set<VariantId>>();
+  if (problem.classes.some(({ minReplicas }) => minReplicas > 1)) return spare;
+  const used = new Set(solution.routing.filter(({ rate }) => rate > 0).map(({ d, v }) => `${d},${v}`));
+  // Of a variant that nothing goes to, all copies but the first.
+  const hosted = new Set(solution.routing.filter(({ rate }) => rate > 0).map(({ v }) => v));
+  for (const [d, v] of solution.placement) {
+    const device = problem.devices[d];
+    const variant = problem.variants[v];
+    if (device === undefined || variant === undefined || used.has(`${d},${v}`)) continue;
+    if (!hosted.has(v)) hosted.add(v);
+    else spare.set(deviceId(device.id), (spare.get(deviceId(device.id)) ?? new Set()).add(variantId(variant.id)));
+  }
+  return spare;
+}

@@ -12,7 +12,7 @@ import { MemoryBudgetStore } from './budget-store.js';
 import { DEFAULT_BUDGETS } from './budgets.js';
 import { Demand } from './demand.js';
 import { InlineOptimiser, type PlacementOptimiser } from './placement-optimiser.js';
-import { placementsOf, poweredOn } from './plan-record.js';
+import { placementsOf, poweredOn, spareCopies } from './plan-record.js';
 import { MemoryPlanStore } from './plan-store.js';
 import { Planner } from './planner.js';
 import { aCatalogue, aGate, aMeasuredDevice, FixedCosts } from './planning.fixture.js';
@@ -99,6 +99,13 @@ async function started(...devices: readonly string[]): Promise<World> {
 afterEach(() => world.planner.stop());
 /** Of the kept plans. */
 const ids = (): readonly string[] => world.planner.plans.records().map(({ id }) => id);
+
+/** `[device, variant]` of copies that the plan in force can do without. */
+function copies(): readonly (readonly string[])[] {
+  const active = world.planner.plans.active();
+  if (active === undefined) return [];
+  return [...spareCopies(active)].flatMap(([device, variants]) => [...variants].map((variant) => [device, variant]));
+}
 
 describe('planner', () => {
   it('makes one verified plan of three devices that join within a few seconds', async () => {
@@ -241,6 +248,36 @@ describe('planner', () => {
     expect(world.solved).toBe(2);
     expect(world.planner.plans.active()?.trigger).toContain('same placement, newly routed');
     expect(world.hosted()).toEqual(before);
+  });
+
+  it('has second copies in memory that is free, says so, and leaves them where they are from plan to plan', async () => {
+    await started('jetson', 'pi');
+    const before = world.hosted();
+    expect(Object.values(before).flat()).toHaveLength(4);
+    const [copy] = copies();
+    expect(world.planner.plans.views()[0]?.explanation.at(-1)).toContain(`second copies, so that answers outlive`);
+    for (const name of ['math', 'story']) {
+      for (let at = 0; at < 60; at++) world.demand.record(classId(name), world.clock.now());
+      await world.pass(90);
+      const [active] = world.planner.plans.views();
+      expect(active).toMatchObject({ verified: true, trigger: expect.stringContaining('demand drift') as string });
+      expect(world.hosted()).toEqual(before);
+      expect(copies()).toEqual([copy]);
+    }
+  });
+
+  it('gives up a second copy that no longer fits, and moves nothing else for it', async () => {
+    await started('jetson', 'pi');
+    const [[device = '', copy = ''] = []] = copies();
+    const before = world.hosted();
+    const measurements = world.devices.get(deviceId(device))?.reported?.measurements ?? [];
+    world.join(device, {
+      reported: aReported({ slots: 2, measurements, memory: { budgetBytes: 1.5 * 2 ** 30, usedBytes: 0 } }),
+    });
+    await world.pass(10);
+    expect(world.planner.plans.active()?.trigger).toContain('same placement, newly routed');
+    expect(world.hosted()).toEqual({ ...before, [device]: before[device]?.filter((variant) => variant !== copy) });
+    expect(copies()).toEqual([]);
   });
 
   it('follows what is asked and what it costs with prices and figures, and lets a little drift pass', async () => {

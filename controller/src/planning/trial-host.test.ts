@@ -20,6 +20,7 @@ const facts = (devices: readonly Device[], parts: Partial<TrialHostFacts> = {}):
   poweredOn: new Set(devices.map(({ id }) => id)),
   fleet: new Map(devices.map((device) => [device.id, device])),
   catalogue,
+  spare: new Map(),
   worth: () => 1,
   maxVariants: null,
   ...parts,
@@ -62,6 +63,15 @@ describe('room for an expert on trial', () => {
     const host = trialHost([{ expert: fresh, mayDisplace: true }], full);
     expect(host).toEqual({ deviceId: 'a', variantId: 'new-q8_0', displaced: 'other-q8_0' });
     expect(withTrialHost(full.placements, host).get(deviceId('a'))).toEqual(new Set(['math-q8_0', 'new-q8_0']));
+  });
+
+  it('is what a copy takes that the plan can do without, also where none may make way', () => {
+    const full = facts([roomy('a', ['math-q8_0', 'other-q8_0'], 2)], {
+      spare: new Map([[deviceId('a'), new Set([variantId('math-q8_0')])]]),
+    });
+    const host = { deviceId: 'a', variantId: 'new-q8_0', displaced: 'math-q8_0' };
+    expect(trialHost(spare(fresh), full)).toEqual(host);
+    expect(trialHost(spare(fresh), { ...full, maxVariants: 2 })).toBeUndefined();
   });
 
   it('is not made on a device that the variant would not fit or has failed on', () => {

@@ -24,6 +24,8 @@ export interface Candidacy {
 export interface TrialHostFacts {
   readonly placements: Placements;
   readonly poweredOn: ReadonlySet<DeviceId>;
+  /** Of the placements, copies that the plan can do without: room like what is free. */
+  readonly spare: Placements;
   readonly fleet: FleetSnapshot;
   readonly catalogue: Catalogue;
   /** What a placed copy is planned to be worth: quality times requests/s; 0 for one that no planned demand goes to. */
@@ -35,7 +37,7 @@ export interface TrialHostFacts {
 /**
  * Where the first of `experts` that the plan places nowhere can be tried, its smallest variant on a device that is on. One
  * at a time. Where a slot and memory are to spare, on the device that holds it already, else the one of most free memory;
- * else, if it may, in place of the copy that is worth least. Ties go by name.
+ * else in place of a copy that the plan can do without; else, if it may, of the copy that is worth least. Ties go by name.
  */
 export function trialHost(experts: Iterable<Candidacy>, facts: TrialHostFacts): TrialHost | undefined {
   const { catalogue, placements } = facts;
@@ -45,7 +47,10 @@ export function trialHost(experts: Iterable<Candidacy>, facts: TrialHostFacts): 
     if (variants.some(({ id }) => placed.has(id))) continue;
     const [smallest] = variants.sort((a, b) => a.facts.memoryBytes - b.facts.memoryBytes);
     if (smallest === undefined) continue;
-    const host = spareRoom(smallest, placed.size, facts) ?? (mayDisplace ? madeRoom(smallest, facts) : undefined);
+    const isFull = facts.maxVariants !== null && placed.size >= facts.maxVariants;
+    const host =
+      (isFull ? undefined : (freeRoom(smallest, facts) ?? madeRoom(smallest, facts, facts.spare))) ??
+      (mayDisplace ? madeRoom(smallest, facts, placements) : undefined);
     if (host !== undefined) return host;
   }
   return undefined;
@@ -59,9 +64,8 @@ export function withTrialHost(placements: Placements, host: TrialHost | undefine
   return new Map(placements).set(deviceId, new Set([...there, variantId]));
 }
 
-function spareRoom(variant: Variant, distinct: number, facts: TrialHostFacts): TrialHost | undefined {
-  const { maxVariants, placements } = facts;
-  if (maxVariants !== null && distinct >= maxVariants) return undefined;
+function freeRoom(variant: Variant, facts: TrialHostFacts): TrialHost | undefined {
+  const { placements } = facts;
   const [roomiest] = open(variant, facts)
     .map((device) => ({ device, free: freeBytes(device, facts) }))
     .filter(({ free }) => variant.facts.memoryBytes <= free)
@@ -70,11 +74,12 @@ function spareRoom(variant: Variant, distinct: number, facts: TrialHostFacts): T
   return roomiest === undefined ? undefined : { deviceId: roomiest.device.id, variantId: variant.id };
 }
 
-function madeRoom(variant: Variant, facts: TrialHostFacts): TrialHost | undefined {
-  const { catalogue, placements, worth } = facts;
+/** In place of one of `copies`. */
+function madeRoom(variant: Variant, facts: TrialHostFacts, copies: Placements): TrialHost | undefined {
+  const { catalogue, worth } = facts;
   const [least] = open(variant, facts)
     .flatMap((device) =>
-      [...(placements.get(device.id) ?? [])].map((displaced) => ({
+      [...(copies.get(device.id) ?? [])].map((displaced) => ({
         device,
         displaced,
         free: freeBytes(device, facts) + (catalogue.variants.get(displaced)?.facts.memoryBytes ?? 0),

@@ -1,6 +1,6 @@
 import type { Catalogue } from '../catalogue/catalogue.js';
 import type { FleetSnapshot } from '../fleet/device.js';
-import { type PlanRecord, placementsOf, poweredOn } from './plan-record.js';
+import { type PlanRecord, placementsOf, poweredOn, spareCopies } from './plan-record.js';
 import { isPlaceable } from './readiness.js';
 
 /** Memory that a device may have lost since the plan was made before it counts. */
@@ -8,7 +8,8 @@ const MEMORY_TOLERANCE = 0.02;
 
 /**
  * Why a plan can no longer be carried out by the fleet as it is now; empty when it can. A plan is a proposal: the fleet
- * may have changed while it was being solved.
+ * may have changed while it was being solved. Copies that it can do without are left to the device, which keeps what comes
+ * first in its document.
  */
 export function planFaults(record: PlanRecord, fleet: FleetSnapshot, catalogue: Catalogue): string[] {
   const faults: string[] = [];
@@ -18,7 +19,9 @@ export function planFaults(record: PlanRecord, fleet: FleetSnapshot, catalogue: 
     else if (!isPlaceable(device))
       faults.push(`device ${id} is ${device.presence === 'online' ? 'not ready' : device.presence}`);
   }
-  for (const [id, variants] of placementsOf(record)) {
+  const spare = spareCopies(record);
+  for (const [id, placed] of placementsOf(record)) {
+    const variants = placed.filter((variant) => spare.get(id)?.has(variant) !== true);
     const reported = fleet.get(id)?.reported;
     if (reported === undefined) continue;
     if (variants.length > reported.slots)

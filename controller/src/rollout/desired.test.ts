@@ -110,6 +110,17 @@ describe('nextDesired', () => {
     expect(desired?.variants[0]).toMatchObject({ stop: ['\nQuestion:'], contextTokens: 512 });
   });
 
+  it('has what is placed come first, then what lingers, then what the plan can do without', () => {
+    const measured = device('pi', ['code', 'math', 'story']);
+    const copies = (name: string) => new Map([[deviceId('pi'), new Set([variantId(`${name}-q8_0`)])]]);
+    const active = { ...plan({ pi: ['code', 'math', 'story'] }), spare: copies('code'), lingering: copies('math') };
+    expect(told(measured, active).desired?.variants.map(({ variantId: id }) => id)).toEqual([
+      'story-q8_0',
+      'math-q8_0',
+      'code-q8_0',
+    ]);
+  });
+
   it('sends to standby what a plan does not need, but not before it has measured', () => {
     expect(told(device('pi'), plan({ other: ['math'] })).desired?.state).toBe('active');
     const measured = device('pi', ['code', 'math', 'story']);

@@ -17,6 +17,8 @@ export interface PlannedResidency {
   readonly poweredOn: ReadonlySet<DeviceId>;
   /** Of the placements, copies that the plan leaves behind and that serve on for a while; absent: none. */
   readonly lingering?: Placements;
+  /** Of the placements, copies that the plan can do without; absent: none. */
+  readonly spare?: Placements;
 }
 
 export interface DesiredSettings {
@@ -27,8 +29,9 @@ export interface DesiredSettings {
  * The next desired document of one device, or undefined while the present one still says what is wanted.
  *
  * Generations grow by one per change, also past what the device says it has seen: a restored database must not make
- * the controller speak in the past. Placed variants stay while others are measured. What lingers comes last: a device that
- * cannot hold all of its document keeps what comes first. While something lingers there, a device does not go to standby.
+ * the controller speak in the past. Placed variants stay while others are measured. What lingers comes after what
+ * is placed, and what the plan can do without comes last: a device loads in this order, and one that cannot hold all of its
+ * document keeps what comes first. While something lingers there, a device does not go to standby.
  */
 export function nextDesired(
   device: Device,
@@ -38,6 +41,7 @@ export function nextDesired(
   settings: DesiredSettings,
 ): Desired | undefined {
   const left = plan?.lingering?.get(device.id) ?? new Set();
+  const spare = plan?.spare?.get(device.id) ?? new Set();
   const placed = [...(plan?.placements.get(device.id) ?? [])]
     .map((id) => catalogue.variants.get(id))
     .filter((variant) => variant !== undefined);
@@ -46,12 +50,12 @@ export function nextDesired(
     .filter((variant) => !placed.includes(variant))
     .map((variant) => desiredVariant(variant, 'measure', catalogue));
   const isOn = plan === undefined || plan.poweredOn.has(device.id) || left.size > 0 || measure.length > 0;
-  const isLeft = ({ variantId }: DesiredVariant): number => (left.has(variantId) ? 1 : 0);
+  const rank = ({ variantId }: DesiredVariant): number => (spare.has(variantId) ? 2 : left.has(variantId) ? 1 : 0);
   const wanted = {
     v: PROTOCOL_VERSION,
     planId: plan?.planId ?? null,
     state: isOn ? 'active' : 'standby',
-    variants: [...serve, ...measure].sort((a, b) => isLeft(a) - isLeft(b) || (a.variantId < b.variantId ? -1 : 1)),
+    variants: [...serve, ...measure].sort((a, b) => rank(a) - rank(b) || (a.variantId < b.variantId ? -1 : 1)),
     telemetry: settings.telemetry,
   } as const;
   const last = device.desired;
