@@ -6,7 +6,12 @@ import { z } from 'zod';
 
 import { deviceId, fleetId, jobId, jobIdSchema } from '@fleetgate/shared/ids';
 import { decode, decodePart, encode } from '@fleetgate/shared/protocol/codec';
-import { MOST_DETAILED_TOKENS, MOST_MIX_TOKENS } from '@fleetgate/shared/protocol/job';
+import {
+  MOST_CHOICES,
+  MOST_DETAILED_TOKENS,
+  MOST_MIX_TOKENS,
+  MOST_TOP_LOG_PROBS,
+} from '@fleetgate/shared/protocol/job';
 import { MESSAGE_SCHEMAS, type MessageName, jsonSchemaOf } from '@fleetgate/shared/protocol/json-schema';
 import {
   desiredTopic,
@@ -65,6 +70,31 @@ describe('messages', () => {
     expect(takes('job-out', { ...next, logProbs: [-0.2, -1.6] })).toBe(true);
     expect(takes('job-out', { ...next, logProbs: [-0.2] })).toBe(false);
     expect(takes('job-out', { ...next, logProbs: [-0.2, 1.6] })).toBe(false);
+  });
+
+  it('takes how likely tokens were with their text, or without', () => {
+    const [job, out] = [fixture('jobs'), fixture('job-out')].map(
+      (bytes) => JSON.parse(bytes.toString('utf8')) as object,
+    );
+    const takes = (name: MessageName, message: object) => decode(schemaOf(name), encode(message)).ok;
+    expect(takes('jobs', { ...job, topLogProbs: 2, choicesWithText: true })).toBe(true);
+    expect(takes('jobs', { ...job, topLogProbs: 2, choicesWithText: 'yes' })).toBe(false);
+    const text = { ...out, kind: 'tokens', text: 'four', tokens: 2 };
+    const choice = { text: 'fo', logProb: -0.5, top: [{ text: 'fi', logProb: -1.5 }] };
+    expect(takes('job-out', text)).toBe(true);
+    expect(takes('job-out', { ...text, choices: [choice, { ...choice, top: [] }] })).toBe(true);
+    expect(takes('job-out', { ...text, choices: [] })).toBe(false);
+    expect(takes('job-out', { ...text, choices: [{ ...choice, logProb: 0.1 }] })).toBe(false);
+    expect(takes('job-out', { ...text, choices: Array.from({ length: MOST_CHOICES + 1 }, () => choice) })).toBe(false);
+    // The longest tokens of the vocabularies known, each with all that may be told in its place.
+    const long = { text: 'x'.repeat(32), logProb: -123.4567 };
+    const full = { ...long, top: Array.from({ length: MOST_TOP_LOG_PROBS }, () => long) };
+    const most = encode({
+      ...text,
+      text: 'x'.repeat(16_384),
+      choices: Array.from({ length: MOST_CHOICES }, () => full),
+    });
+    expect(most.byteLength).toBeLessThan(MAX_MESSAGE_BYTES);
   });
 
   it('has room in a message for the largest score in detail and the widest step', () => {

@@ -1,3 +1,5 @@
+import type { TokenChoice } from '@fleetgate/shared/protocol/job';
+
 import type { OnText } from './engine.js';
 import { StopFilter } from './stop-filter.js';
 
@@ -21,6 +23,7 @@ export class AnswerText {
   #known = 0;
   #unsentTokens = 0;
   #unsentIds: number[] = [];
+  #unsentChoices: TokenChoice[] = [];
 
   constructor(
     stops: readonly string[],
@@ -39,16 +42,22 @@ export class AnswerText {
     return this.#stops.stopped;
   }
 
+  /** How likely tokens were that no text was sent of. */
+  get untold(): readonly TokenChoice[] {
+    return this.#unsentChoices;
+  }
+
   /** Texts of the answer's first tokens, of which the reader has `characters`: those are not sent again. */
   replay(texts: readonly string[], characters: number): void {
     this.#known = characters;
     for (const text of texts) this.#send(this.#stops.push(text));
   }
 
-  /** Text of one more token; it may be empty. */
-  push(text: string, id?: number): void {
+  /** Text of one more token; it may be empty. `choices`: to be told with it. */
+  push(text: string, id?: number, choices: readonly TokenChoice[] = []): void {
     this.#unsentTokens++;
     if (this.#tellIds && id !== undefined) this.#unsentIds.push(id);
+    this.#unsentChoices.push(...choices);
     this.#send(this.#stops.push(text));
   }
 
@@ -63,8 +72,10 @@ export class AnswerText {
     const text = all.slice(this.#known);
     this.#known -= all.length - text.length;
     if (text === '') return;
-    this.#onText(text, this.#unsentTokens, this.#tellIds ? this.#unsentIds : undefined);
+    const choices = this.#unsentChoices.length === 0 ? undefined : this.#unsentChoices;
+    this.#onText(text, this.#unsentTokens, this.#tellIds ? this.#unsentIds : undefined, choices);
     this.#unsentTokens = 0;
     this.#unsentIds = [];
+    this.#unsentChoices = [];
   }
 }

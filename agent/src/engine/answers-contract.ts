@@ -1,4 +1,4 @@
-import type { BegunAnswer } from '@fleetgate/shared/protocol/job';
+import type { BegunAnswer, TokenChoice } from '@fleetgate/shared/protocol/job';
 import { expect, it } from 'vitest';
 
 import type { GenerateInput, OnText } from './engine.js';
@@ -72,6 +72,40 @@ export function describeAnswers(calls: EngineCalls): void {
       }
     }
   });
+
+  it.each([{}, { topLogProbs: 2, choicesWithText: true }])(
+    'goes on with what was drawn by a seed as it would have gone on, with %j',
+    async (more) => {
+      const { engine, model } = calls.under;
+      if (!engine.abilities.includes('resume')) return;
+      for (const seed of [1, 2, 3]) {
+        const sampling = { ...GREEDY, maxTokens: 40, temperature: 0.9, topP: 0.95, seed };
+        const answer = async (resume?: BegunAnswer) => {
+          const pieces: { text: string; ids: readonly number[]; choices: readonly TokenChoice[] }[] = [];
+          const onText: OnText = (text, _, ids = [], choices = []) => void pieces.push({ text, ids, choices });
+          const extras = { tokenIds: true, resume, ...more };
+          const result = await engine.generate(model.variantId, chat(), sampling, onText, never, extras);
+          return { pieces, result };
+        };
+        const first = await answer();
+        for (const cut of [1, Math.floor(first.pieces.length / 2)]) {
+          const told = first.pieces.slice(0, cut);
+          const resume = { text: told.map(({ text }) => text).join(''), ids: told.flatMap(({ ids }) => ids) };
+          await run({}, { kind: 'complete', prompt: 'Something else altogether' });
+          const rest = await answer(resume);
+          const textOf = (pieces: typeof told): string => pieces.map(({ text }) => text).join('');
+          const likelyOf = (pieces: typeof told) => pieces.flatMap(({ choices }) => choices);
+          expect(resume.text + textOf(rest.pieces)).toBe(textOf(first.pieces));
+          expect(rest.result.finishReason).toBe(first.result.finishReason);
+          const expected = likelyOf(first.pieces).slice(likelyOf(told).length);
+          expect(likelyOf(rest.pieces).map(({ text }) => text)).toEqual(expected.map(({ text }) => text));
+          for (const [at, { logProb }] of likelyOf(rest.pieces).entries()) {
+            expect(logProb).toBeCloseTo(expected[at]?.logProb ?? NaN, 3);
+          }
+        }
+      }
+    },
+  );
 
   it('says no more where an answer that another engine began was at its end', async () => {
     const { engine, model } = calls.under;

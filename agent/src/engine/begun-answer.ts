@@ -1,4 +1,5 @@
 import { FleetError } from '@fleetgate/shared/errors';
+import type { Sampling } from '@fleetgate/shared/protocol/job';
 
 import type { AnswerText } from './answer-text.js';
 import type { GenerateExtras, GenerateResult } from './engine.js';
@@ -37,17 +38,22 @@ export function continuationOf<Token>(
   return { tokens, isExact: true, characters: text.length };
 }
 
+/** Whether tokens are drawn, and by a seed of the client's. */
+export function isSeeded({ temperature, seed }: Pick<Sampling, 'temperature' | 'seed'>): boolean {
+  return temperature > 0 && seed !== undefined;
+}
+
 /**
  * What is evaluated at once of a prompt and what follows it, from index `from` on. A batch rounds otherwise than single tokens
- * do: where the answer is greedy, and was to be the same, its tokens are evaluated as they were when they were chosen.
+ * do: where the answer is to be the same, greedy or by a seed, its tokens are evaluated as they were when they were chosen.
  */
 export function piecesToEvaluate<Token>(
   prompt: readonly Token[],
   { tokens, isExact }: Continuation<Token>,
   from: number,
-  isGreedy: boolean,
+  sampling: Pick<Sampling, 'temperature' | 'seed'>,
 ): readonly (readonly Token[])[] {
-  if (!isExact || !isGreedy) return [[...prompt, ...tokens].slice(from)];
+  if (!isExact || (sampling.temperature > 0 && !isSeeded(sampling))) return [[...prompt, ...tokens].slice(from)];
   const one = prompt.slice(from);
   const others = tokens.slice(Math.max(0, from - prompt.length)).map((token) => [token]);
   return one.length === 0 ? others : [one, ...others];

@@ -57,7 +57,7 @@ export class ChildCalls {
     if (pending === undefined) return;
     switch (message.kind) {
       case 'text':
-        pending.onText?.(message.text, message.tokens, message.ids);
+        pending.onText?.(message.text, message.tokens, message.ids, message.choices);
         return;
       case 'step':
         void this.#choose(message.id, pending, message.step);

@@ -1,6 +1,6 @@
 import { type ErrorCode, FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
 import type { VariantId } from '@fleetgate/shared/ids';
-import type { Sampling } from '@fleetgate/shared/protocol/job';
+import type { Sampling, TokenChoice } from '@fleetgate/shared/protocol/job';
 
 import type {
   EmbedResult,
@@ -75,6 +75,7 @@ export type FromChild =
       readonly text: string;
       readonly tokens: number;
       readonly ids?: readonly number[];
+      readonly choices?: readonly TokenChoice[];
     }
   /** The call waits for a `token`. */
   | { readonly kind: 'step'; readonly id: number; readonly step: MixStep }

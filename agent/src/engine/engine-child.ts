@@ -108,10 +108,11 @@ export class EngineChild {
 
   async #generate(call: Call & { readonly kind: 'generate' }, signal: AbortSignal): Promise<GenerateResult> {
     const { id, variantId, input, sampling, seed, extras } = call;
-    const out = new TextBatches(systemClock, (text, tokens, ids) => {
-      send({ kind: 'text', id, text, tokens, ...(ids === undefined ? {} : { ids }) });
+    const out = new TextBatches(systemClock, (text, tokens, ids, choices) => {
+      const told = { ...(ids === undefined ? {} : { ids }), ...(choices === undefined ? {} : { choices }) };
+      send({ kind: 'text', id, text, tokens, ...told });
     });
-    const onText: OnText = (text, tokens, ids) => out.push(text, tokens, ids);
+    const onText: OnText = (...piece) => out.push(...piece);
     try {
       return await this.#host(variantId).generate(input, sampling, seed, onText, signal, extras);
     } finally {

@@ -43,8 +43,11 @@ export type GenerateInput =
   | { readonly kind: 'chat'; readonly messages: readonly ChatMessage[] }
   | { readonly kind: 'complete'; readonly prompt: string };
 
-/** A piece of an answer's text, how many tokens it stands for, and, where asked for, tokens chosen since the last piece. */
-export type OnText = (text: string, tokens: number, ids?: readonly number[]) => void;
+/**
+ * A piece of an answer's text, how many tokens it stands for, and, where asked for, tokens chosen since the last piece and
+ * how likely they were.
+ */
+export type OnText = (text: string, tokens: number, ids?: readonly number[], choices?: readonly TokenChoice[]) => void;
 
 export interface GenerateResult {
   readonly finishReason: 'stop' | 'length' | 'cancelled';
@@ -58,7 +61,7 @@ export interface GenerateResult {
   readonly decode: Milliseconds;
   /** Where it was asked for and the engine tells: see `done` in the protocol. */
   readonly meanLogProb?: number;
-  /** Where asked for: every token of the answer, the end token not counted. */
+  /** Where asked for: every token of the answer that was not told with its text, the end token not counted. */
   readonly choices?: readonly TokenChoice[];
   /** What keeping slabs on storage meant for this answer; absent where all of them are in memory. */
   readonly slabs?: ResidencyFigures;
@@ -81,6 +84,8 @@ export interface GenerateExtras {
   readonly confidence?: boolean | undefined;
   /** Asks for `choices`, with so many likeliest tokens each, 0 to 20. */
   readonly topLogProbs?: number | undefined;
+  /** Asks for them with the text that they are of, as far as they are known by then. */
+  readonly choicesWithText?: boolean | undefined;
   readonly grammar?: Grammar | undefined;
   /** Asks for `ids` with each piece of text. */
   readonly tokenIds?: boolean | undefined;

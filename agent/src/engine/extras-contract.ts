@@ -1,7 +1,12 @@
 import type { Grammar } from '@fleetgate/shared/protocol/grammar';
+import type { TokenChoice } from '@fleetgate/shared/protocol/job';
 import { expect, it } from 'vitest';
 
+import type { GenerateExtras, OnText } from './engine.js';
 import { type EngineCalls, GREEDY, never } from './engine-calls.fixture.js';
+
+/** Characters of the stop strings of the models under test. */
+const LONGEST_STOP = 10;
 
 /** What every engine must do, or say that it cannot: grammars, scores, likeliest tokens, embeddings. */
 export function describeExtras(calls: EngineCalls): void {
@@ -104,6 +109,50 @@ export function describeExtras(calls: EngineCalls): void {
     expect(await embed(`${prompt} `.repeat(200))).toBe('request.invalid');
     expect(await embed(prompt, AbortSignal.abort())).toBe('job.cancelled');
     expect(await embed(prompt)).toBeUndefined();
+  });
+
+  it.each([
+    ['greedy', { temperature: 0, topP: 1 }],
+    ['drawn', { temperature: 1, topP: 1 }],
+    ['drawn coolly from a nucleus', { temperature: 0.7, topP: 0.9 }],
+  ] as const)('tells it with the text, where asked for, and the same of all tokens: %s', async (_, how) => {
+    const { engine, model } = calls.under;
+    const whole = (await run()).text;
+    for (const stop of [[], [whole.slice(8, 11)]]) {
+      const sampling = { ...GREEDY, ...how, seed: 11, maxTokens: 24, stop };
+      const answered = async (extras: GenerateExtras) => {
+        const pieces: { readonly text: string; readonly choices: readonly TokenChoice[] }[] = [];
+        const onText: OnText = (text, _tokens, _ids, choices = []) => void pieces.push({ text, choices });
+        const result = await engine.generate(model.variantId, chat(), sampling, onText, never, extras);
+        return { pieces, result };
+      };
+      const after = await answered({ topLogProbs: 2 });
+      const along = await answered({ topLogProbs: 2, choicesWithText: true });
+      expect(along.pieces.map(({ text }) => text).join('')).toBe(after.pieces.map(({ text }) => text).join(''));
+      expect(after.pieces.flatMap(({ choices }) => choices)).toEqual([]);
+      const told = along.pieces.flatMap(({ choices }) => choices);
+      expect([...told, ...(along.result.choices ?? [])]).toEqual(after.result.choices);
+      if (stop.length > 0) continue;
+      expect(
+        told
+          .map(({ text }) => text)
+          .join('')
+          .trim(),
+      ).toBe(
+        along.pieces
+          .map(({ text }) => text)
+          .join('')
+          .trim(),
+      );
+      let [text, likely] = ['', ''];
+      for (const piece of along.pieces) {
+        text += piece.text;
+        likely += piece.choices.map((choice) => choice.text).join('');
+        // A token whose end may begin a stop string is told with the rest of it.
+        expect(likely.trimStart().startsWith(text)).toBe(true);
+        expect(likely.trimStart().length - text.length).toBeLessThan(LONGEST_STOP);
+      }
+    }
   });
 
   it.each(['chat', 'complete'] as const)(

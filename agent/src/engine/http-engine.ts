@@ -16,6 +16,7 @@ import type {
   GenerateResult,
   LoadedModel,
   MixResult,
+  OnText,
   ScoreResult,
 } from './engine.js';
 import { unitVector } from './embedding.js';
@@ -100,7 +101,7 @@ class HttpEngine implements Engine {
     variant: VariantId,
     input: GenerateInput,
     sampling: Sampling,
-    onText: (text: string, tokens: number) => void,
+    onText: OnText,
     signal: AbortSignal,
     extras: GenerateExtras = {},
   ): Promise<GenerateResult> {
@@ -112,13 +113,13 @@ class HttpEngine implements Engine {
     const ended = AbortSignal.any([signal, unloaded.signal]);
     resident.jobs.add(unloaded);
     checkTopLogProbs(extras.topLogProbs);
-    const answer = new StreamedAnswer([...sampling.stop, ...resident.model.stop], input.kind, onText);
+    const answer = new StreamedAnswer([...sampling.stop, ...resident.model.stop], input.kind, onText, extras);
     try {
       const body = { ...this.#bodyOf(variant, input, sampling, resident.model), ...extrasOf(input, extras) };
       await this.#server.stream(pathOf(input), body, ended, answer);
-      return answer.result(undefined, extras);
+      return answer.result(undefined);
     } catch (error) {
-      if (ended.aborted) return answer.result('cancelled', extras);
+      if (ended.aborted) return answer.result('cancelled');
       throw error;
     } finally {
       resident.jobs.delete(unloaded);

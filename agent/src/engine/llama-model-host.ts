@@ -1,6 +1,6 @@
 import type { LlamaContext, LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp';
 
-import type { Sampling } from '@fleetgate/shared/protocol/job';
+import type { Sampling, TokenChoice } from '@fleetgate/shared/protocol/job';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { AnswerText } from './answer-text.js';
@@ -17,6 +17,7 @@ import type {
   OnText,
   ScoreResult,
 } from './engine.js';
+import { answerTokens, drawsOf, tellsAlong, toldAlong } from './llama-answer-tokens.js';
 import { LlamaEmbeddings } from './llama-embeddings.js';
 import { cancelled, checkFits } from './llama-failure.js';
 import { checkTopLogProbs, openGrammar } from './llama-grammar.js';
@@ -112,7 +113,9 @@ export class LlamaModelHost implements ModelHost {
     checkFits(this.model, tokens.length);
     checkTopLogProbs(extras.topLogProbs);
     const grammar = extras.grammar === undefined ? undefined : await openGrammar(this.#llamaModel, extras.grammar);
-    return this.#sequences.using(tokens, signal, async (sequence, reusedTokens) => {
+    const wishes = { sampling, seed, grammar, topLogProbs: extras.topLogProbs };
+    const { evaluated, redrawn } = drawsOf(begun, wishes);
+    return this.#sequences.using([...prompt, ...evaluated.tokens], signal, async (sequence, reusedTokens) => {
       if (sequence === undefined) return nothingAnswered();
       const stops = [...sampling.stop, ...this.model.stop, ...stop];
       const answer = new AnswerText(stops, input.kind, onText, { tellIds, isBegun: !begun.isExact });
@@ -121,18 +124,15 @@ export class LlamaModelHost implements ModelHost {
       const ended = endedBefore(answer, text, room, tokens.length);
       if (ended !== undefined) return { ...ended, resumedTokens: begun.tokens.length };
       const startedAt = performance.now();
-      const pieces = piecesToEvaluate(prompt, begun, reusedTokens, sampling.temperature === 0);
+      const pieces = piecesToEvaluate(prompt, evaluated, reusedTokens, sampling);
       const last = await this.#prefillAll(sequence, pieces, signal);
       if (last === undefined) return nothingAnswered();
       let firstAt: number | undefined;
       const output: Token[] = [];
       let finishReason: GenerateResult['finishReason'] = 'stop';
-      const { temperature, topP } = sampling;
-      const options = {
-        ...{ temperature, topP, topK: 0, minP: 0, seed },
-        ...(grammar === undefined ? {} : { grammarEvaluationState: grammar }),
-      };
-      for await (const token of sequence.evaluate([...last], options)) {
+      const choices: TokenChoice[] = [];
+      const around = { redrawn, onProgress: this.#onProgress, signal };
+      for await (const { token, choice } of answerTokens(this.#llamaModel, sequence, last, { ...wishes, ...around })) {
         firstAt ??= performance.now();
         this.#onProgress();
         if (signal.aborted) {
@@ -140,7 +140,8 @@ export class LlamaModelHost implements ModelHost {
           break;
         }
         output.push(token);
-        answer.push(text.push(token), Number(token));
+        if (choice !== undefined) choices.push(choice);
+        answer.push(text.push(token), Number(token), extras.choicesWithText === true ? choices.slice(-1) : []);
         if (answer.stopped) break;
         if (output.length >= room) {
           finishReason = 'length';
@@ -149,7 +150,9 @@ export class LlamaModelHost implements ModelHost {
       }
       if (finishReason !== 'cancelled') answer.flush(text.flush());
       const textOf = (token: Token): string => this.#llamaModel.detokenize([token], false);
-      const told = await toldOfAnswer(sequence, { prompt: tokens, output }, extras, textOf, this.#onProgress, signal);
+      const told = tellsAlong(wishes)
+        ? toldAlong(choices, answer.untold, extras)
+        : await toldOfAnswer(sequence, { prompt: tokens, output }, extras, textOf, this.#onProgress, signal);
       const endedAt = performance.now();
       return {
         finishReason,

@@ -132,7 +132,7 @@ export class ScriptedEngine implements Engine {
     if (extras.grammar !== undefined) {
       throw new FleetError('engine.unavailable', 'a script knows no grammar', { retryable: false });
     }
-    const { topLogProbs, tokenIds: tellIds, resume } = extras;
+    const { topLogProbs, choicesWithText, tokenIds: tellIds, resume } = extras;
     checkTopLogProbs(topLogProbs);
     const { model, promptTokens, script, room, failure, sureness } = this.#begin(variant, input, sampling.maxTokens);
     const begun = continuationOf(
@@ -151,6 +151,7 @@ export class ScriptedEngine implements Engine {
         begun.characters,
       );
     }
+    const choices = topLogProbs === undefined ? undefined : choicesOf(script, sureness, topLogProbs);
     return this.#jobs.during(variant, signal, async (job) => {
       const startedAt = this.#options.clock.now();
       await this.#wait(this.#options.prefill ?? milliseconds(0), job);
@@ -161,7 +162,8 @@ export class ScriptedEngine implements Engine {
         if (job.aborted || answer.stopped || resumed + sent >= room) break;
         if (failure !== undefined && sent >= failure.afterTokens) throw failure.error;
         sent++;
-        answer.push(token, resumed + i + 1);
+        const likely = choicesWithText === true ? choices?.slice(resumed + i, resumed + i + 1) : [];
+        answer.push(token, resumed + i + 1, likely);
       }
       if (job.reason instanceof FleetError) throw job.reason;
       if (!job.aborted) answer.flush();
@@ -174,9 +176,9 @@ export class ScriptedEngine implements Engine {
         prefill: milliseconds(firstAt - startedAt),
         decode: milliseconds(this.#options.clock.now() - firstAt),
         ...(extras.confidence !== true || sent === 0 ? {} : { meanLogProb: Math.log(sureness) }),
-        ...(topLogProbs === undefined
+        ...(choices === undefined
           ? {}
-          : { choices: choicesOf(script.slice(resumed, resumed + sent), sureness, topLogProbs) }),
+          : { choices: choicesWithText === true ? answer.untold : choices.slice(resumed, resumed + sent) }),
       };
     });
   }

@@ -5,7 +5,14 @@ import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { LlamaLibrary } from '../native/llama-library.js';
 import { AnswerText } from './answer-text.js';
-import { type Continuation, continuationOf, endedBefore, piecesToEvaluate, textAfter } from './begun-answer.js';
+import {
+  type Continuation,
+  continuationOf,
+  endedBefore,
+  isSeeded,
+  piecesToEvaluate,
+  textAfter,
+} from './begun-answer.js';
 import type {
   EmbedResult,
   EngineModel,
@@ -116,9 +123,12 @@ export class SlabModelHost implements ModelHost {
     const grammar = extras.grammar === undefined ? undefined : await this.#grammar(extras.grammar);
     try {
       return await this.#sequences.using(prompt, signal, async (sequence) => {
+        const random = new SeededRandom(seed);
+        // A draw a token: those that were told before are behind it.
+        if (begun.isExact && isSeeded(sampling)) begun.tokens.forEach(() => random.uniform());
         const picker = new TokenPicker(this.#sequences.logits, {
           sampling,
-          random: new SeededRandom(seed),
+          random,
           extras,
           grammar,
         });
@@ -149,10 +159,11 @@ export class SlabModelHost implements ModelHost {
     const ended = endedBefore(answer, text, room, prompt.length);
     if (ended !== undefined) return ended;
     const pick = (): number => picker.pick();
+    const textOf = (id: number): string => vocabulary.detokenise([id]);
     const mask = await this.#sequences.takeMask(sequence, prompt, signal);
     const reusedTokens = sequence.held.length;
     const own = prompt.slice(0, prompt.length - begun.tokens.length);
-    const pieces = piecesToEvaluate(own, begun, reusedTokens, sampling.temperature === 0);
+    const pieces = piecesToEvaluate(own, begun, reusedTokens, sampling);
     const read = async (): Promise<number | undefined> => {
       for (const piece of pieces.slice(0, -1)) {
         if ((await this.#sequences.next(sequence, piece, signal, () => 0)) === undefined) return undefined;
@@ -170,7 +181,7 @@ export class SlabModelHost implements ModelHost {
     while (token !== undefined && !vocabulary.endsAnswer(token)) {
       outputTokens++;
       picker.accept(token);
-      answer.push(text.push(token), token);
+      answer.push(text.push(token), token, picker.toldWithText(textOf));
       if (answer.stopped) break;
       if (outputTokens >= room) {
         finishReason = 'length';
@@ -188,7 +199,7 @@ export class SlabModelHost implements ModelHost {
       outputTokens,
       prefill: milliseconds(firstAt - startedAt),
       decode: milliseconds(endedAt - firstAt),
-      ...picker.told(outputTokens, (id) => vocabulary.detokenise([id])),
+      ...picker.told(outputTokens, textOf, answer.untold),
       ...(reusedTokens === 0 ? {} : { reusedTokens }),
       ...(slabs === undefined ? {} : { slabs }),
       ...(pattern === undefined ? {} : { pattern }),

@@ -5,7 +5,7 @@ import type { TokenChoice } from '@fleetgate/shared/protocol/job';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { AnswerText } from './answer-text.js';
-import type { GenerateExtras, GenerateResult } from './engine.js';
+import type { GenerateExtras, GenerateResult, OnText } from './engine.js';
 
 const LONGEST_ERROR_TEXT = 500;
 
@@ -44,11 +44,13 @@ export class StreamedAnswer {
   #lastAt = this.#startedAt;
   #pieces = 0;
   readonly #choices: TokenChoice[] = [];
+  readonly #extras: GenerateExtras;
   #finishReason: 'stop' | 'length' | undefined;
   #usage: Chunk['usage'];
   #timings: Chunk['timings'];
 
-  constructor(stops: readonly string[], kind: 'chat' | 'complete', onText: (text: string, tokens: number) => void) {
+  constructor(stops: readonly string[], kind: 'chat' | 'complete', onText: OnText, extras: GenerateExtras = {}) {
+    this.#extras = extras;
     this.#answer = new AnswerText(stops, kind, onText);
   }
 
@@ -69,7 +71,8 @@ export class StreamedAnswer {
   }
 
   /** Counts and times: the server's own where it gives them. `cancelled`: the answer was given up. */
-  result(cancelled: 'cancelled' | undefined, { topLogProbs }: GenerateExtras): GenerateResult {
+  result(cancelled: 'cancelled' | undefined): GenerateResult {
+    const { choicesWithText, topLogProbs } = this.#extras;
     if (cancelled === undefined) this.#answer.flush();
     const firstAt = this.#firstAt ?? this.#lastAt;
     const sum = this.#choices.reduce((all, { logProb }) => all + logProb, 0);
@@ -81,7 +84,9 @@ export class StreamedAnswer {
       prefill: milliseconds(this.#timings?.prompt_ms ?? firstAt - this.#startedAt),
       decode: milliseconds(this.#timings?.predicted_ms ?? this.#lastAt - firstAt),
       ...(tokens === 0 ? {} : { meanLogProb: Math.min(0, sum / tokens) }),
-      ...(topLogProbs === undefined || tokens === 0 ? {} : { choices: this.#choices }),
+      ...(topLogProbs === undefined || tokens === 0
+        ? {}
+        : { choices: choicesWithText === true ? this.#answer.untold : this.#choices }),
     };
   }
 
@@ -89,15 +94,18 @@ export class StreamedAnswer {
     this.#usage = chunk.usage ?? this.#usage;
     this.#timings = chunk.timings ?? this.#timings;
     const choice = chunk.choices[0];
-    this.#choices.push(...choicesOf(choice?.logprobs ?? {}));
+    const choices = choicesOf(choice?.logprobs ?? {});
+    this.#choices.push(...choices);
+    const { choicesWithText, topLogProbs } = this.#extras;
+    const told = topLogProbs !== undefined && choicesWithText === true ? choices : [];
     const text = choice?.delta?.content ?? choice?.text ?? '';
     if (text !== '') {
       this.#lastAt = performance.now();
       this.#firstAt ??= this.#lastAt;
       // Servers send a piece per token, except where characters are split over tokens.
       this.#pieces++;
-      this.#answer.push(text);
     }
+    if (text !== '' || told.length > 0) this.#answer.push(text, undefined, told);
     const reason = choice?.finish_reason;
     if (reason !== undefined && reason !== null) this.#finishReason = reason === 'length' ? 'length' : 'stop';
   }

@@ -1,4 +1,5 @@
 import type { Clock } from '@fleetgate/shared/clock';
+import type { TokenChoice } from '@fleetgate/shared/protocol/job';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { OnText } from './engine.js';
@@ -16,6 +17,7 @@ export class TextBatches {
   #text = '';
   #tokens = 0;
   #ids: number[] | undefined;
+  #choices: TokenChoice[] | undefined;
   #isOpen = false;
   #cancel: () => void = () => {};
 
@@ -24,10 +26,11 @@ export class TextBatches {
     this.#send = send;
   }
 
-  push(text: string, tokens: number, ids?: readonly number[]): void {
+  push(text: string, tokens: number, ids?: readonly number[], choices?: readonly TokenChoice[]): void {
     this.#text += text;
     this.#tokens += tokens;
     if (ids !== undefined) this.#ids = [...(this.#ids ?? []), ...ids];
+    if (choices !== undefined) this.#choices = [...(this.#choices ?? []), ...choices];
     if (!this.#isOpen) this.#open();
   }
 
@@ -49,8 +52,8 @@ export class TextBatches {
 
   #flush(): void {
     if (this.#text === '') return;
-    const [text, tokens, ids] = [this.#text, this.#tokens, this.#ids];
-    [this.#text, this.#tokens, this.#ids] = ['', 0, undefined];
-    this.#send(text, tokens, ids);
+    const [text, tokens, ids, choices] = [this.#text, this.#tokens, this.#ids, this.#choices];
+    [this.#text, this.#tokens, this.#ids, this.#choices] = ['', 0, undefined, undefined];
+    this.#send(text, tokens, ids, choices);
   }
 }

@@ -1,4 +1,4 @@
-import type { Sampling } from '@fleetgate/shared/protocol/job';
+import type { Sampling, TokenChoice } from '@fleetgate/shared/protocol/job';
 import type { Random } from '@fleetgate/shared/random';
 import type { NextTokens } from '@fleetgate/shared/mixture/next-token';
 
@@ -61,19 +61,35 @@ export class TokenPicker {
     this.#how.grammar?.accept(token);
   }
 
-  /** What was asked for, of the answer's first tokens: the one that ended it is not told. */
-  told(outputTokens: number, textOf: (token: number) => string): Pick<GenerateResult, 'meanLogProb' | 'choices'> {
-    const { confidence, topLogProbs } = this.#how.extras;
+  /** What is to be told with the text of the token that was picked last. */
+  toldWithText(textOf: (token: number) => string): readonly TokenChoice[] {
+    const { choicesWithText, topLogProbs } = this.#how.extras;
+    if (choicesWithText !== true || topLogProbs === undefined) return [];
+    return this.#picks.slice(-1).map((pick) => choiceOf(pick, textOf));
+  }
+
+  /**
+   * What was asked for, of the answer's first tokens: the one that ended it is not told. `untold`: of what is told with the
+   * text, what has come with none.
+   */
+  told(
+    outputTokens: number,
+    textOf: (token: number) => string,
+    untold: readonly TokenChoice[],
+  ): Pick<GenerateResult, 'meanLogProb' | 'choices'> {
+    const { confidence, topLogProbs, choicesWithText } = this.#how.extras;
     const picks = this.#picks.slice(0, outputTokens);
     const mean = picks.reduce((sum, { logProb }) => sum + logProb, 0) / picks.length;
-    const choices = picks.map(({ token, logProb, top }) => ({
-      text: textOf(token),
-      logProb,
-      top: (top?.ids ?? []).map((id, i) => ({ text: textOf(id), logProb: top?.logProbs[i] ?? -Infinity })),
-    }));
+    const choices = (): readonly TokenChoice[] =>
+      choicesWithText === true ? untold : picks.map((pick) => choiceOf(pick, textOf));
     return {
       ...(confidence !== true || picks.length === 0 ? {} : { meanLogProb: mean }),
-      ...(topLogProbs === undefined ? {} : { choices }),
+      ...(topLogProbs === undefined ? {} : { choices: choices() }),
     };
   }
+}
+
+function choiceOf({ token, logProb, top }: Picked, textOf: (token: number) => string): TokenChoice {
+  const likely = (top?.ids ?? []).map((id, i) => ({ text: textOf(id), logProb: top?.logProbs[i] ?? -Infinity }));
+  return { text: textOf(token), logProb, top: likely };
 }

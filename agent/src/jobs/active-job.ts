@@ -184,13 +184,13 @@ export class ActiveJob {
       job.kind === 'chat'
         ? { kind: 'chat' as const, messages: job.messages }
         : { kind: 'complete' as const, prompt: job.prompt };
-    const onText: OnText = (text, tokens, ids) => {
+    const onText: OnText = (text, tokens, ids, choices) => {
       this.#listener.onTokens(tokens);
-      this.#stream.text(text, tokens, ids);
+      this.#stream.text(text, tokens, ids, choices);
     };
     const { engine } = this.#around;
-    const { logProbs, topLogProbs, grammar, tokenIds, resume } = job;
-    const wanted = { confidence: logProbs === true, topLogProbs, grammar, tokenIds, resume };
+    const { logProbs, topLogProbs, choicesWithText, grammar, tokenIds, resume } = job;
+    const wanted = { confidence: logProbs === true, topLogProbs, choicesWithText, grammar, tokenIds, resume };
     this.#endDone(await engine.generate(job.variantId, input, job.sampling, onText, this.#abort.signal, wanted));
   }
 

@@ -1,7 +1,7 @@
 import type { Clock } from '@fleetgate/shared/clock';
 import { isFleetError } from '@fleetgate/shared/errors';
 import type { JobId } from '@fleetgate/shared/ids';
-import { isJobEnd, type JobOut } from '@fleetgate/shared/protocol/job';
+import { isJobEnd, type JobOut, type TokenChoice } from '@fleetgate/shared/protocol/job';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 /** A job whose controller has not heard of us for this long was given to another device. */
@@ -122,11 +122,11 @@ export class JobOutbox {
 function sizeOf(out: JobOut): number {
   switch (out.kind) {
     case 'tokens':
-      return 100 + out.text.length * 3 + (out.ids?.length ?? 0) * 8;
+      return 100 + out.text.length * 3 + (out.ids?.length ?? 0) * 8 + sizeOfChoices(out.choices ?? []);
     case 'next':
       return 200 + out.text.length * 3 + out.ids.length * 18;
     case 'choices':
-      return 100 + out.choices.reduce((sum, { text, top }) => sum + 60 + text.length * 3 + sizeOfAll(top), 0);
+      return 100 + sizeOfChoices(out.choices);
     case 'vectors':
       return 100 + out.vectors.reduce((sum, vector) => sum + 3 + vector.length, 0);
     case 'scored':
@@ -137,6 +137,10 @@ function sizeOf(out: JobOut): number {
     case 'failed':
       return 400;
   }
+}
+
+function sizeOfChoices(choices: readonly TokenChoice[]): number {
+  return choices.reduce((sum, { text, top }) => sum + 60 + text.length * 3 + sizeOfAll(top), 0);
 }
 
 function sizeOfAll(top: readonly { readonly text: string }[]): number {

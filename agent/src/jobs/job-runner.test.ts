@@ -68,6 +68,18 @@ describe('what is asked of an answer besides its text', () => {
     expect(said.map(({ seq }) => seq)).toEqual(said.map((_, i) => i));
   });
 
+  it('comes with the text that it is of, where that is asked for', async () => {
+    const { clock, runner, outs } = await aRunner();
+    const prompt = Array.from({ length: 90 }, (_, i) => `w${i}`).join(' ');
+    runner.accept(aJob('1', { prompt, topLogProbs: 2, choicesWithText: true }));
+    await pass(clock, 1500);
+    const said = outs.get('1') ?? [];
+    expect(new Set(said.map(({ kind }) => kind))).toEqual(new Set(['accepted', 'tokens', 'done']));
+    const texts = said.flatMap((out) => (out.kind === 'tokens' ? [out] : []));
+    for (const { text, choices = [] } of texts) expect(choices.map((each) => each.text).join('')).toBe(text);
+    expect(texts.map(({ text }) => text).join('')).toBe(prompt);
+  });
+
   it('are the tokens themselves, with the last piece of a text, by which another agent goes on', async () => {
     const said = async (job: Job): Promise<readonly JobOut[]> => {
       const { clock, runner, outs } = await aRunner();
@@ -414,6 +426,28 @@ describe('JobStream', () => {
       { seq: 0, text: 'a', tokens: 1 },
       { seq: 1, text: 'bc', tokens: 3 },
     ]);
+  });
+
+  it('tells how likely tokens were with their text, and what one message does not hold after it', () => {
+    const clock = new ManualClock();
+    const outs: JobOut[] = [];
+    const stream = new JobStream(jobId('1'), clock, (out) => outs.push(out));
+    const choices = Array.from({ length: 100 }, (_, i) => ({ text: `${i}`, logProb: 1e-9, top: [] }));
+    stream.text('a', 1, undefined, choices.slice(0, 1));
+    stream.text('', 1, undefined, choices.slice(1, 2));
+    clock.advance(25);
+    expect(outs).toHaveLength(1);
+    stream.text('b', 98, undefined, choices.slice(2));
+    clock.advance(25);
+    expect(outs.map((out) => [out.kind, ('choices' in out ? out.choices : undefined)?.length])).toEqual([
+      ['tokens', 1],
+      ['tokens', 64],
+      ['choices', 35],
+    ]);
+    const told = outs.flatMap((out) => ('choices' in out ? (out.choices ?? []) : []));
+    expect(told).toEqual(choices.map((choice) => ({ ...choice, logProb: 0 })));
+    stream.end({ kind: 'failed', error: { code: 'engine.crashed', message: '', retryable: true } });
+    expect(outs).toHaveLength(4);
   });
 
   it('cuts a text that no message could hold, never inside a character', () => {

@@ -42,6 +42,7 @@ export class JobStream {
   #text = '';
   #tokens = 0;
   #ids: number[] | undefined;
+  #choices: TokenChoice[] = [];
   #outputTokens = 0;
   #spoke = false;
   #cancelFlush: (() => void) | undefined;
@@ -65,20 +66,26 @@ export class JobStream {
     if (!this.#ended) this.#emit({ ...this.#head(), kind: 'accepted', queuePosition });
   }
 
-  text(text: string, tokens: number, ids?: readonly number[]): void {
+  /** `choices`: how likely tokens of it were. */
+  text(text: string, tokens: number, ids?: readonly number[], choices: readonly TokenChoice[] = []): void {
     if (this.#ended) return;
     this.#text += text;
     if (ids !== undefined) this.#ids = [...(this.#ids ?? []), ...ids];
+    this.#choices.push(...choices);
     this.#tokens += tokens;
     this.#outputTokens += tokens;
     if (!this.#spoke) this.#flush();
     else this.#cancelFlush ??= this.#clock.after(GAP, () => this.#flush());
   }
 
-  /** The tokens of an answer whose text is complete. */
+  /** Tokens of an answer whose text is complete. */
   choices(all: readonly TokenChoice[]): void {
     if (this.#ended) return;
     this.#flush();
+    this.#tell(all);
+  }
+
+  #tell(all: readonly TokenChoice[]): void {
     for (let start = 0; start < all.length; start += MOST_CHOICES) {
       this.#emit({ ...this.#head(), kind: 'choices', choices: all.slice(start, start + MOST_CHOICES).map(told) });
     }
@@ -135,12 +142,19 @@ export class JobStream {
     if (this.#text === '') return;
     this.#spoke = true;
     const all = [...pieces(this.#text)];
+    // More than one message holds of came together only where the reader waited for long.
+    const choices = this.#choices.splice(0, MOST_CHOICES).map(told);
+    const last = {
+      ...(this.#ids === undefined ? {} : { ids: this.#ids }),
+      ...(choices.length === 0 ? {} : { choices }),
+    };
     for (const [i, text] of all.entries()) {
       // With the last piece: tokens that are told before their text would be taken up without it.
-      const ids = i < all.length - 1 || this.#ids === undefined ? {} : { ids: this.#ids };
-      this.#emit({ ...this.#head(), kind: 'tokens', text, tokens: Math.max(1, this.#tokens), ...ids });
+      const more = i < all.length - 1 ? {} : last;
+      this.#emit({ ...this.#head(), kind: 'tokens', text, tokens: Math.max(1, this.#tokens), ...more });
       this.#tokens = 0;
     }
+    this.#tell(this.#choices.splice(0));
     this.#text = '';
     this.#ids = undefined;
   }

@@ -233,6 +233,37 @@ describe('Dispatcher', () => {
     expect([costs.observed.length, workloads.answerFactor(classId('any'))]).toEqual([learned, lengths]);
   });
 
+  it('has another device go on with an answer that told how likely its tokens were with them', async () => {
+    const able = { abilities: ['resume', 'log-probs'] };
+    const likely = (text: string) => [{ text, logProb: -0.5, top: [] }];
+    for (const isTold of [true, false]) {
+      const devices = [aDevice('a', ['math-q8_0'], able), aDevice('b', ['math-q8_0'], able)];
+      const { clock, dispatcher, fleet, link } = world({}, devices);
+      const seen = reading(dispatcher.accept(aPrompt('auto', { topLogProbs: 0 })));
+      const first = await nth(link, 0);
+      expect(first.job).toMatchObject({ topLogProbs: 0, choicesWithText: true, tokenIds: true });
+      first.accepted();
+      first.tokens('fo', 1, [11], likely('fo'));
+      first.tokens('ur', 1, [12], isTold ? likely('ur') : undefined);
+      fleet.offline('a');
+      clock.advance(DISPATCH_DEFAULTS.lossGrace);
+      await settle();
+      if (!isTold) {
+        expect(seen.at(-1)).toMatchObject({ kind: 'failed', error: { code: 'device.lost' } });
+        continue;
+      }
+      const second = await nth(link, 1);
+      expect(second.job).toMatchObject({ topLogProbs: 0, resume: { text: 'four', ids: [11, 12] } });
+      second.accepted();
+      second.tokens(' and', 1, [13], likely(' and'));
+      second.done();
+      await settle();
+      const told = seen.flatMap((event) => (event.kind === 'tokens' ? (event.choices ?? []) : []));
+      expect(told.map(({ text }) => text)).toEqual(['fo', 'ur', ' and']);
+      expect(seen.at(-1)).toMatchObject({ kind: 'done' });
+    }
+  });
+
   it('has nobody go on where the answer keeps to a form, or no engine can', async () => {
     const able = { abilities: ['resume', 'grammar'] };
     const both = [aDevice('a', ['math-q8_0'], able), aDevice('b', ['math-q8_0'], able)];

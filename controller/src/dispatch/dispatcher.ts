@@ -285,7 +285,7 @@ export class Dispatcher {
     this.#hedges.heard(run);
     request.firstTokenAt ??= heardAt;
     if (canBeTakenOver(request.prompt)) request.said.add(choice.variantId, out);
-    request.events.push({ kind: 'tokens', text: out.text, tokens: out.tokens });
+    request.events.push({ kind: 'tokens', text: out.text, tokens: out.tokens, choices: out.choices });
   }
 
   #onNext({ request, heardAt }: JobRun, out: JobOut & { readonly kind: 'next' }): void {
@@ -317,7 +317,7 @@ export class Dispatcher {
     request.record = withOutcome(request.record, error.code, run.attempt);
     request.tried.add(choice.deviceId);
     if (this.#hedges.goesOn(run) && mayRetry(error)) return;
-    const isLost = when === 'streaming' && (!canBeTakenOver(request.prompt) || request.said.isEmpty);
+    const isLost = when === 'streaming' && !request.said.canBeGoneOnWith(request.prompt);
     if (isLost || !mayRetry(error)) this.#fail(request, error);
     else this.#next(request, error);
   }

@@ -137,7 +137,7 @@ export function jobOf(prompt: Prompt, { jobId, variantId, timeout, classId, toke
   const { logProbs, topLogProbs, grammar } = prompt;
   const wishes = {
     ...(logProbs === true ? { logProbs } : {}),
-    ...(topLogProbs === undefined ? {} : { topLogProbs }),
+    ...(topLogProbs === undefined ? {} : { topLogProbs, choicesWithText: true }),
     ...(grammar === undefined ? {} : { grammar }),
     ...(tokenIds === true ? { tokenIds } : {}),
     ...(begun === undefined ? {} : { resume: begun }),

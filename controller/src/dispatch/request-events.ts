@@ -12,11 +12,17 @@ export interface Choice {
 
 /**
  * What a client's request sees: chosen (again after a device was lost), tokens, or steps of a `mix` prompt, then, where it
- * was asked for, how likely the tokens were, or vectors of texts, then exactly one of done, scored, embedded, failed.
+ * was asked for, how likely those tokens were that told nothing with their text, or vectors of texts, then exactly one of done, scored, embedded, failed.
  */
 export type RequestEvent =
   | { readonly kind: 'chosen'; readonly choice: Choice }
-  | { readonly kind: 'tokens'; readonly text: string; readonly tokens: number }
+  | {
+      readonly kind: 'tokens';
+      readonly text: string;
+      readonly tokens: number;
+      /** Where asked for: how likely tokens up to the end of the text were. */
+      readonly choices?: readonly TokenChoice[] | undefined;
+    }
   | { readonly kind: 'choices'; readonly choices: readonly TokenChoice[] }
   | { readonly kind: 'next'; readonly out: JobOut & { readonly kind: 'next' } }
   | {
@@ -41,6 +47,8 @@ export type RequestEvent =
   | { readonly kind: 'embedded'; readonly choice: Choice; readonly usage: JobUsage }
   | { readonly kind: 'failed'; readonly error: FleetError };
 
+type TokensEvent = RequestEvent & { readonly kind: 'tokens' };
+
 /**
  * Events of one request for one reader, in order.
  *
@@ -56,11 +64,7 @@ export class RequestEvents implements AsyncIterable<RequestEvent> {
     if (this.#ended) return;
     const last = this.#unread.at(-1);
     if (event.kind === 'tokens' && last?.kind === 'tokens') {
-      this.#unread[this.#unread.length - 1] = {
-        kind: 'tokens',
-        text: last.text + event.text,
-        tokens: last.tokens + event.tokens,
-      };
+      this.#unread[this.#unread.length - 1] = joinedTokens(last, event);
     } else {
       this.#unread.push(event);
     }
@@ -84,6 +88,17 @@ export class RequestEvents implements AsyncIterable<RequestEvent> {
       });
     }
   }
+}
+
+/** One text of two that follow each other. */
+export function joinedTokens(first: TokensEvent, second: TokensEvent): TokensEvent {
+  const isTold = first.choices !== undefined || second.choices !== undefined;
+  return {
+    kind: 'tokens',
+    text: first.text + second.text,
+    tokens: first.tokens + second.tokens,
+    ...(isTold ? { choices: [...(first.choices ?? []), ...(second.choices ?? [])] } : {}),
+  };
 }
 
 function isEnd({ kind }: RequestEvent): boolean {

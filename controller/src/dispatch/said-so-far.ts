@@ -1,7 +1,7 @@
 import type { VariantId } from '@fleetgate/shared/ids';
 import { type BegunAnswer, type JobOut, MOST_TOKEN_IDS } from '@fleetgate/shared/protocol/job';
 
-import { neededAbilities, type Prompt } from './prompt.js';
+import type { Prompt } from './prompt.js';
 
 /** What a client has of an answer, so that another device can go on with it. */
 export class SaidSoFar {
@@ -10,6 +10,8 @@ export class SaidSoFar {
   #variantId: VariantId | undefined;
   /** Undefined once some of the tokens are not known, or of another vocabulary. */
   #ids: number[] | undefined = [];
+  /** Whether all of it came with how likely its tokens were. */
+  #isTold = true;
 
   get isEmpty(): boolean {
     return this.#text === '';
@@ -25,7 +27,8 @@ export class SaidSoFar {
     return this.#variantId;
   }
 
-  add(variantId: VariantId, { text, tokens, ids }: JobOut & { readonly kind: 'tokens' }): void {
+  add(variantId: VariantId, { text, tokens, ids, choices }: JobOut & { readonly kind: 'tokens' }): void {
+    if (choices === undefined) this.#isTold = false;
     if (this.#variantId !== undefined && this.#variantId !== variantId) this.#ids = undefined;
     this.#variantId = variantId;
     this.#text += text;
@@ -33,6 +36,11 @@ export class SaidSoFar {
     if (this.#ids === undefined || ids === undefined) return;
     if (this.#ids.length + ids.length > MOST_TOKEN_IDS) this.#ids = undefined;
     else for (const id of ids) this.#ids.push(id);
+  }
+
+  /** Whether another device can go on with what was said to `prompt`: not where the client would miss what was not told with it. */
+  canBeGoneOnWith(prompt: Prompt): boolean {
+    return canBeTakenOver(prompt) && !this.isEmpty && (prompt.topLogProbs === undefined || this.#isTold);
   }
 
   /** For a device that goes on with `variantId`: token for token where it is the same model, else from the text. */
@@ -43,11 +51,7 @@ export class SaidSoFar {
   }
 }
 
-/**
- * Whether another device can go on with an answer. Not where it keeps to a grammar or tells its tokens: neither the rules'
- * state nor what was told goes along.
- */
-export function canBeTakenOver(prompt: Prompt): boolean {
-  const { kind } = prompt.input;
-  return (kind === 'chat' || kind === 'complete') && neededAbilities(prompt).length === 0;
+/** Whether another device can go on with an answer. Not where it keeps to a grammar: the rules' state does not go along. */
+export function canBeTakenOver({ grammar, input }: Prompt): boolean {
+  return (input.kind === 'chat' || input.kind === 'complete') && grammar === undefined;
 }

@@ -22,8 +22,9 @@ export class ScriptedJob {
     this.#say({ ...this.#head(), kind: 'accepted', queuePosition });
   }
 
-  tokens(text: string, tokens = 1, ids?: number[]): void {
-    this.#say({ ...this.#head(), kind: 'tokens', text, tokens, ...(ids === undefined ? {} : { ids }) });
+  tokens(text: string, tokens = 1, ids?: number[], choices?: TokenChoice[]): void {
+    const told = { ...(ids === undefined ? {} : { ids }), ...(choices === undefined ? {} : { choices }) };
+    this.#say({ ...this.#head(), kind: 'tokens', text, tokens, ...told });
   }
 
   choices(choices: TokenChoice[]): void {

@@ -1,4 +1,4 @@
-import type { RequestEvent } from './request-events.js';
+import { joinedTokens, type RequestEvent } from './request-events.js';
 
 /**
  * Events of one request for any number of readers, each from the first one on, also after the last.
@@ -52,7 +52,7 @@ function joined(events: readonly RequestEvent[]): RequestEvent[] {
   for (const event of events) {
     const last = result.at(-1);
     if (event.kind === 'tokens' && last?.kind === 'tokens') {
-      result[result.length - 1] = { ...event, text: last.text + event.text, tokens: last.tokens + event.tokens };
+      result[result.length - 1] = joinedTokens(last, event);
     } else {
       result.push(event);
     }

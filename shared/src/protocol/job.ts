@@ -36,7 +36,7 @@ export const MIX_SILENCE_MS = 20_000;
 
 /** Most of the likeliest tokens that are told in the place of each token of an answer. */
 export const MOST_TOP_LOG_PROBS = 20;
-/** Most tokens that one `choices` tells of: with all their likeliest tokens a quarter of what the broker takes. */
+/** Most tokens that one message tells of: with all their likeliest tokens a quarter of what the broker takes. */
 export const MOST_CHOICES = 64;
 
 export const MOST_EMBEDDED_TEXTS = 256;
@@ -82,6 +82,8 @@ const answerWishes = {
   logProbs: z.boolean().optional(),
   /** Asks for `choices`, with so many likeliest tokens each. */
   topLogProbs: z.number().int().min(0).max(MOST_TOP_LOG_PROBS).optional(),
+  /** Asks for them with the text that they are of, where the engine knows them by then; else they come after all of it. */
+  choicesWithText: z.boolean().optional(),
   grammar: grammarSchema.optional(),
   /** Asks for `ids` with the text. */
   tokenIds: z.boolean().optional(),
@@ -207,8 +209,10 @@ export const jobOutSchema = z.discriminatedUnion('kind', [
     tokens: z.number().int().positive(),
     /** Where asked for: tokens chosen so far that no message before has told; some may have given no text yet. */
     ids: tokenIdsSchema.optional(),
+    /** Where asked for: how likely tokens were that no message before has told of; some may have given no text yet. */
+    choices: z.array(tokenChoiceSchema).min(1).max(MOST_CHOICES).optional(),
   }),
-  /** After the text, before `done`, where it was asked for: every token of the answer in order, the end token not counted. */
+  /** Before `done`, where it was asked for: all of the answer's tokens that came with no text, in order, but the end token. */
   z.object({ ...outBase, kind: z.literal('choices'), choices: z.array(tokenChoiceSchema).min(1).max(MOST_CHOICES) }),
   z.object({
     ...outBase,

@@ -21,10 +21,13 @@ export interface GivenAnswer {
   readonly record: RequestView;
 }
 
-/** What a client is told of one answer, in this order: who gives it, its text, how likely its tokens were, and all of it. */
+/**
+ * What a client is told of one answer, in this order: who gives it, its text with how likely its tokens were, how likely
+ * those were that came with no text, and all of it.
+ */
 export type AnswerPart =
   | { readonly kind: 'chosen'; readonly choice: Choice }
-  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'text'; readonly text: string; readonly choices?: readonly TokenChoice[] | undefined }
   | { readonly kind: 'choices'; readonly choices: readonly TokenChoice[] }
   | { readonly kind: 'given'; readonly answer: GivenAnswer };
 
@@ -35,21 +38,29 @@ export async function* answerParts(
 ): AsyncGenerator<AnswerPart, void, undefined> {
   const reader = offer === undefined ? undefined : new CallReader(offer);
   const choices: TokenChoice[] | undefined = prompt.topLogProbs === undefined ? undefined : [];
+  /** Told with text that may be a call's: it waits for the next text of the answer. */
+  const waiting: TokenChoice[] = [];
+  const told = () => (waiting.length === 0 ? {} : { choices: waiting.splice(0) });
   let said = '';
   for await (const event of dispatched.events) {
     if (event.kind === 'chosen') yield event;
     else if (event.kind === 'tokens') {
       const text = reader === undefined ? event.text : reader.push(event.text);
       said += text;
-      if (text !== '') yield { kind: 'text', text };
+      if (event.choices !== undefined) {
+        choices?.push(...event.choices);
+        waiting.push(...event.choices);
+      }
+      if (text !== '') yield { kind: 'text', text, ...told() };
     } else if (event.kind === 'choices') {
       choices?.push(...event.choices);
-      yield event;
+      yield { kind: 'choices', choices: [...waiting.splice(0), ...event.choices] };
     } else if (event.kind === 'failed') throw renamed(event.error, fieldNames);
     else if (event.kind === 'done') {
       const { text, calls } = reader?.end() ?? { text: '', calls: [] };
       said += text;
-      if (text !== '') yield { kind: 'text', text };
+      if (text !== '') yield { kind: 'text', text, ...told() };
+      else if (waiting.length > 0) yield { kind: 'choices', choices: waiting };
       const finishReason = calls.length > 0 ? 'tool_calls' : event.finishReason;
       const record = dispatched.record();
       const answer = { id: dispatched.id, text: said, calls, choices, finishReason, done: event, record } as const;

@@ -162,19 +162,23 @@ class AnswerFrames implements ApiFrames {
     return this.#kind === 'chat' ? [this.#frame(at, '{"role":"assistant","content":""}')] : [];
   }
 
-  text(at: number, text: string): readonly string[] {
+  text(at: number, text: string, choices?: readonly TokenChoice[]): readonly string[] {
     const json = JSON.stringify(text);
-    return [this.#frame(at, this.#kind === 'chat' ? `{"content":${json}}` : json)];
+    const content = this.#kind === 'chat' ? `{"content":${json}}` : json;
+    return [this.#frame(at, content, choices === undefined ? {} : { logProbs: this.#told(at, choices) })];
   }
 
   logProbs(at: number, choices: readonly TokenChoice[]): readonly string[] {
-    const told = this.#toldCharacters.get(at) ?? 0;
-    const logProbs = JSON.stringify(logProbsOf(this.#kind, choices, told));
+    return [this.#frame(at, this.#nothing(), { logProbs: this.#told(at, choices) })];
+  }
+
+  #told(at: number, choices: readonly TokenChoice[]): string {
+    const before = this.#toldCharacters.get(at) ?? 0;
     this.#toldCharacters.set(
       at,
-      choices.reduce((sum, { text }) => sum + text.length, told),
+      choices.reduce((sum, { text }) => sum + text.length, before),
     );
-    return [this.#frame(at, this.#nothing(), { logProbs })];
+    return JSON.stringify(logProbsOf(this.#kind, choices, before));
   }
 
   finish(at: number, answer: GivenAnswer): readonly string[] {

@@ -27,8 +27,9 @@ export interface ApiForm {
 export interface ApiFrames {
   /** Before everything else of that answer. */
   begin(at: number, choice: Choice): readonly Frame[];
-  text(at: number, text: string): readonly Frame[];
-  /** How likely tokens were whose text was sent before. */
+  /** `choices`: how likely its tokens were, where that was asked for and came with it. */
+  text(at: number, text: string, choices?: readonly TokenChoice[]): readonly Frame[];
+  /** How likely tokens were that came with no text, or after it. */
   logProbs(at: number, choices: readonly TokenChoice[]): readonly Frame[];
   /** Calls, and why the answer ends. */
   finish(at: number, answer: GivenAnswer): readonly Frame[];

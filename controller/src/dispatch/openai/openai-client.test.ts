@@ -33,6 +33,7 @@ function answer(job: ScriptedJob): void {
   job.done('stop', { reusedTokens: 3 });
 }
 
+let behave: (job: ScriptedJob) => void;
 let api: TestApi;
 let dispatcher: Dispatcher;
 let link: ScriptedExpertLink;
@@ -42,7 +43,8 @@ let client: OpenAI;
 let base: string;
 
 beforeEach(async () => {
-  api = await openTestApi(answer);
+  behave = answer;
+  api = await openTestApi((job) => behave(job));
   ({ dispatcher, link, fleet, ledger, client, base } = api);
 });
 
@@ -121,6 +123,53 @@ describe('the openai client', () => {
     expect(offsets).toEqual([0, 3, 7, 11, 14]);
     expect((await client.chat.completions.create({ model: 'auto', messages })).choices[0]?.logprobs).toBeNull();
     expect(new Set(link.jobs.slice(0, -1).map(({ device }) => device))).toEqual(new Set(['jetson']));
+  });
+
+  it('is told in every chunk how likely the tokens of its text were, by an agent that knows it with the text', async () => {
+    behave = (job) => {
+      job.accepted();
+      const likely = (text: string) => ({ text, logProb: -0.5, top: [{ text: ' or', logProb: -1.5 }] });
+      const say = ([word, ...rest]: readonly string[]): void => {
+        if (word === undefined) {
+          // A token that has given no text.
+          job.choices([likely('')]);
+          job.done();
+          return;
+        }
+        job.tokens(word, 1, undefined, [likely(word)]);
+        setImmediate(() => say(rest));
+      };
+      say(WORDS);
+    };
+    const asked = { model: 'auto', messages, logprobs: true, top_logprobs: 1 };
+    const { choices } = await client.chat.completions.create(asked);
+    expect(link.jobs[0]?.job).toMatchObject({ topLogProbs: 1, choicesWithText: true });
+    const content = choices[0]?.logprobs?.content;
+    expect(content?.map(({ token }) => token)).toEqual([...WORDS, '']);
+    const replayed = { idempotencyKey: 'told once' };
+    expect((await client.chat.completions.create(asked, replayed)).choices[0]?.logprobs?.content).toEqual(content);
+    expect((await client.chat.completions.create(asked, replayed)).choices[0]?.logprobs?.content).toEqual(content);
+    const told: OpenAI.ChatCompletionTokenLogprob[] = [];
+    let text = '';
+    for await (const chunk of await client.chat.completions.create({ ...asked, stream: true })) {
+      const [choice] = chunk.choices;
+      text += choice?.delta.content ?? '';
+      const tokens = choice?.logprobs?.content ?? [];
+      expect(tokens.map(({ token }) => token).join('')).toBe(choice?.delta.content ?? '');
+      told.push(...tokens);
+    }
+    expect(text).toBe(WORDS.join(''));
+    expect(told).toEqual(content);
+    const helped = await client.chat.completions.stream({ ...asked, stream: true }).finalChatCompletion();
+    expect(helped.choices[0]?.logprobs?.content).toEqual(content);
+    const asCompletion = { model: 'math', prompt: 'two and two', logprobs: 1, stream: true } as const;
+    const offsets: number[] = [];
+    for await (const { choices: parts } of await client.completions.create(asCompletion)) {
+      const { tokens = [], text_offset = [] } = parts[0]?.logprobs ?? {};
+      expect(tokens.join('')).toBe(parts[0]?.text ?? '');
+      offsets.push(...text_offset);
+    }
+    expect(offsets).toEqual([0, 3, 7, 11, 14, 19]);
   });
 
   it('gets texts as vectors of one expert, in either encoding', async () => {

@@ -141,7 +141,7 @@ async function stream(
   const on = async (at: number, part: AnswerPart): Promise<void> => {
     if (part.kind === 'chosen') {
       if (begun.size === 0) choice = part.choice;
-    } else if (part.kind === 'text') await out.send(...begin(at), ...frames.text(at, part.text));
+    } else if (part.kind === 'text') await out.send(...begin(at), ...frames.text(at, part.text, part.choices));
     else if (part.kind === 'choices') await out.send(...begin(at), ...frames.logProbs(at, part.choices));
     else {
       answers.set(at, part.answer);
