@@ -12,12 +12,12 @@ import { getJson, type RunningProcess, startFleetgate, until } from '../support/
 
 const VARIANT = 'story-q8_0';
 const DEVICES = ['one', 'two'] as const;
-const GREEDY = {
+const GREEDY: OpenAI.ChatCompletionCreateParamsStreaming = {
   model: 'story',
-  messages: [{ role: 'user' as const, content: 'Tell me a long story about a king.' }],
+  messages: [{ role: 'user', content: 'Tell me a long story about a king.' }],
   max_tokens: 400,
   temperature: 0,
-  stream: true as const,
+  stream: true,
   stream_options: { include_usage: true },
 };
 
@@ -28,6 +28,7 @@ interface Seen {
   readonly chunks: readonly OpenAI.ChatCompletionChunk[];
 }
 
+const likelyOf = ({ chunks }: Seen) => chunks.flatMap(({ choices }) => choices[0]?.logprobs?.content ?? []);
 const textOf = ({ chunks }: Seen): string => chunks.map(({ choices }) => choices[0]?.delta.content ?? '').join('');
 
 describe('two agents that host the same variant', () => {
@@ -55,7 +56,7 @@ describe('two agents that host the same variant', () => {
       120_000,
     );
   /** `onText` is called once, when the first text is there. */
-  const ask = async (asked: typeof GREEDY, onText: (device: string) => void = () => {}): Promise<Seen> => {
+  const ask = async (asked = GREEDY, onText: (device: string) => void = () => {}): Promise<Seen> => {
     const { data, response } = await client.chat.completions.create(asked).withResponse();
     const device = response.headers.get('x-fleetgate-device') ?? '';
     const chunks: OpenAI.ChatCompletionChunk[] = [];
@@ -70,7 +71,7 @@ describe('two agents that host the same variant', () => {
   };
   const record = ({ id }: Seen) => getJson<RequestView>(`${url}/api/v1/requests/${id}`);
   /** Asks, kills the agent that answers in the middle of its answer, and has both back. */
-  const askAndKill = async (asked: typeof GREEDY): Promise<Seen> => {
+  const askAndKill = async (asked = GREEDY): Promise<Seen> => {
     const seen = await ask(asked, (device) => process.kill(agents.get(device)?.pid ?? 0, 'SIGKILL'));
     await agents.get(seen.device)?.stop();
     startAgent(seen.device);
@@ -149,4 +150,34 @@ describe('two agents that host the same variant', () => {
       total_tokens: (usage?.prompt_tokens ?? 0) + (usage?.completion_tokens ?? 0),
     });
   }, 120_000);
+
+  it.each<[string, Partial<OpenAI.ChatCompletionCreateParamsStreaming>]>([
+    ['greedy, with how likely its tokens were', { logprobs: true, top_logprobs: 2 }],
+    ['drawn by a seed', { temperature: 0.8, seed: 7 }],
+    [
+      'drawn by a seed, with how likely its tokens were',
+      { temperature: 0.8, seed: 7, logprobs: true, top_logprobs: 2 },
+    ],
+  ])(
+    'give an answer that is %s as without a failure',
+    async (_, how) => {
+      const asked = { ...GREEDY, ...how, stream: true } as const;
+      const whole = await ask(asked);
+      const seen = await askAndKill(asked);
+      await expectTakenOver(seen);
+      expect(textOf(seen)).toBe(textOf(whole));
+      expect(likelyOf(seen)).toEqual(likelyOf(whole));
+      if (how.logprobs !== true) return;
+      expect(likelyOf(seen)).toHaveLength(seen.chunks.at(-1)?.usage?.completion_tokens ?? -1);
+      let [text, told] = ['', ''];
+      for (const { choices } of seen.chunks) {
+        text += choices[0]?.delta.content ?? '';
+        told += (choices[0]?.logprobs?.content ?? []).map(({ token }) => token).join('');
+        // A token whose end may begin a stop string is told with the rest of it.
+        expect(told.trimStart().startsWith(text)).toBe(true);
+        expect(told.trimStart().length - text.length).toBeLessThan('\nQuestion:'.length);
+      }
+    },
+    120_000,
+  );
 });
