@@ -46,11 +46,14 @@ export function poweredOn(record: PlanRecord): ReadonlySet<DeviceId> {
   );
 }
 
-/** `device/variant` of every placed copy. */
-export function placedPairs(record: PlanRecord | undefined): ReadonlySet<string> {
+/** `device/variant` of every placed copy that the plan cannot do without. */
+export function neededPairs(record: PlanRecord | undefined): ReadonlySet<string> {
   if (record === undefined) return new Set();
+  const spare = spareCopies(record);
   return new Set(
-    [...placementsOf(record)].flatMap(([device, variants]) => variants.map((variant) => `${device}/${variant}`)),
+    [...placementsOf(record)].flatMap(([device, variants]) =>
+      variants.filter((variant) => spare.get(device)?.has(variant) !== true).map((variant) => `${device}/${variant}`),
+    ),
   );
 }
 

@@ -266,6 +266,17 @@ describe('planner', () => {
     }
   });
 
+  it('does not plan again for what a second copy has come to cost', async () => {
+    await started('jetson', 'pi');
+    const [before, [copy = []]] = [world.planner.plans.active(), copies()];
+    world.costs.latencyMs.set(copy.join('/'), 2000);
+    await world.pass(400);
+    expect(world.planner.plans.active()?.id).toBe(before?.id);
+    for (const device of ['jetson', 'pi']) world.costs.latencyMs.set(`${device}/${copy[1] ?? ''}`, 2000);
+    await world.pass(400);
+    expect(world.planner.plans.active()?.trigger).toContain('cost drift');
+  });
+
   it('gives up a second copy that no longer fits, and moves nothing else for it', async () => {
     await started('jetson', 'pi');
     const [[device = '', copy = ''] = []] = copies();

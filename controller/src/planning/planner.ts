@@ -25,7 +25,7 @@ import type { Demand } from './demand.js';
 import { explainQuestion, type ExplainRequest } from './explain-request.js';
 import type { PlacementOptimiser } from './placement-optimiser.js';
 import { PlanBook } from './plan-book.js';
-import { placedPairs, placementsOf, type PlanRecord } from './plan-record.js';
+import { neededPairs, placementsOf, type PlanRecord } from './plan-record.js';
 import type { PlanStore } from './plan-store.js';
 import { hasWork, proposePlan, withoutFloors } from './propose-plan.js';
 import { measurementsAwaited } from './readiness.js';
@@ -214,7 +214,7 @@ export class Planner {
     return this.#watch.due({
       now,
       circumstances: circumstancesOf(facts),
-      placed: placedPairs(this.plans.active()),
+      placed: neededPairs(this.plans.active()),
       awaited: measurementsAwaited(facts.fleet, facts.catalogue),
     });
   }
