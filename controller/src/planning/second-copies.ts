@@ -20,36 +20,36 @@ interface Candidate {
  * Puts a second copy of variants that one device alone answers planned demand with into memory and slots that are left on
  * other devices that are on, so that an answer whose device is lost goes on token for token.
  *
- * The plan's objective and routing stay what they are, and each copy is kept only if the whole plan still verifies. Copies
- * that are there come first, so that the same plan asked for twice moves nothing; then variants with most demand, each on
- * the device that answers it fastest. O(copies added * arcs).
+ * The objective and routing stay what they are, and so does the plan where the whole would not verify. Copies that are
+ * there come first, so that the same plan asked for twice moves nothing; then variants with most demand, each on the
+ * device that answers it fastest. O(arcs + candidates log candidates).
  */
 export function secondCopies(problem: PlacementProblem, plan: Placement, isCostless: IsCostless): Placement {
   const on = new Set(plan.poweredOn.map(([d]) => d).filter((d) => countOf(problem, d) === 1));
   const hosted = new Map<number, number[]>();
   for (const [d, v] of plan.placement) hosted.set(d, [...(hosted.get(d) ?? []), v]);
-  const doubled = new Set<number>();
-  let current = plan;
-  for (const { d, v } of candidatesOf(problem, plan)) {
+  const hasRoom = (d: number, v: number): boolean => {
     const there = hosted.get(d) ?? [];
-    if (doubled.has(v) || !on.has(d) || there.includes(v) || there.length >= (problem.devices[d]?.slots ?? 0)) continue;
-    if (!isCostless(d, v, there)) continue;
-    const placement = [...current.placement, [d, v, 1] as const].sort(([d1, v1], [d2, v2]) => d1 - d2 || v1 - v2);
-    const candidate = { ...current, placement };
-    if (!verifyPlacement(problem, candidate).ok) {
-      // What one device has no room for, another may have; what is moved counts for all of them.
-      if (isMovedOut(problem, candidate)) doubled.add(v);
-      continue;
-    }
-    current = candidate;
-    hosted.set(d, [...there, v]);
+    const device = problem.devices[d];
+    if (device === undefined || there.includes(v) || there.length >= device.slots) return false;
+    const memGiB = [...there, v].reduce((sum, one) => sum + (problem.variants[one]?.memGiB ?? 0), 0);
+    return memGiB <= device.memGiB && isCostless(d, v, there);
+  };
+  let left = (problem.budgets.moveGiB ?? Infinity) - movedGiB(problem, plan.placement);
+  const doubled = new Set<number>();
+  const added: Placement['placement'][number][] = [];
+  for (const { d, v, isHeld } of candidatesOf(problem, plan)) {
+    const moved = isHeld ? 0 : (problem.variants[v]?.memGiB ?? 0);
+    if (doubled.has(v) || moved > left || !on.has(d) || !hasRoom(d, v)) continue;
+    added.push([d, v, 1]);
+    hosted.set(d, [...(hosted.get(d) ?? []), v]);
     doubled.add(v);
+    left -= moved;
   }
-  return current;
-}
-
-function isMovedOut(problem: PlacementProblem, { placement }: Placement): boolean {
-  return movedGiB(problem, placement) > (problem.budgets.moveGiB ?? Infinity);
+  if (added.length === 0) return plan;
+  const placement = [...plan.placement, ...added].sort(([d1, v1], [d2, v2]) => d1 - d2 || v1 - v2);
+  const filled = { ...plan, placement };
+  return verifyPlacement(problem, filled).ok ? filled : plan;
 }
 
 /** Every device that could answer, as well, what is asked of a variant that has one copy; in the order of choice. */
