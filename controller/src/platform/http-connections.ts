@@ -12,8 +12,10 @@ export function mostConnections(openFiles: number | undefined): number {
 /**
  * Keeps a server to `most` connections. One more takes the place of the one that has been waiting for its client longest:
  * to send its first request, the rest of one, or the next. Where all are at work it is closed itself.
+ *
+ * Returns how many connections something is kept of.
  */
-export function limitConnections(server: Server, most: number): void {
+export function limitConnections(server: Server, most: number): () => number {
   const open = new Set<Socket>();
   /** Longest first. */
   const waiting = new Set<Socket>();
@@ -36,17 +38,20 @@ export function limitConnections(server: Server, most: number): void {
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
     const { socket } = request;
     const begin = (): void => {
+      if (!open.has(socket)) return;
       waiting.delete(socket);
       answering.set(socket, (answering.get(socket) ?? 0) + 1);
       response.once('close', () => {
         const left = (answering.get(socket) ?? 1) - 1;
-        answering.set(socket, left);
+        if (left > 0) answering.set(socket, left);
+        else answering.delete(socket);
         if (left === 0 && open.has(socket)) waiting.add(socket);
       });
     };
     if (hasBody(request)) request.once('end', begin);
     else begin();
   });
+  return () => new Set([...open, ...waiting, ...answering.keys()]).size;
 }
 
 function hasBody({ headers }: IncomingMessage): boolean {
