@@ -23,6 +23,7 @@ import type { JobRun, Request } from './request.js';
 import type { Choice, RequestEvent } from './request-events.js';
 import { actualCost, recordDecision, recordEnd, recordPlace, recordSent, withOutcome } from './request-record.js';
 import { canBeTakenOver } from './said-so-far.js';
+import { heartbeatOf } from './silence.js';
 import { steered } from './steer-request.js';
 import { mayBeServedSoon } from './stranded.js';
 import { isServed, turnOf } from './turn.js';
@@ -73,6 +74,7 @@ export class Dispatcher {
         ...parts,
         stats: this.stats,
         concurrencyOf: (id) => parts.fleet.view.get(id)?.reported?.concurrency ?? 1,
+        heartbeatOf: (id) => heartbeatOf(parts.fleet.view.get(id)),
       },
       {
         tokens: (run, out) => this.#onTokens(run, out),
@@ -334,8 +336,9 @@ export class Dispatcher {
     if (request.ended) this.#parts.ledger.put(request.record);
   }
 
-  #canMove({ request, choice }: JobRun): boolean {
+  #canMove({ request, choice, phase }: JobRun): boolean {
     if (request.record.attempts.length >= this.#parts.config.maxAttempts) return false;
+    if (phase === 'streaming' && !request.said.canBeGoneOnWith(request.prompt)) return false;
     const decision = this.#decide({ ...request, tried: new Set([...request.tried, choice.deviceId]) });
     return !(decision instanceof FleetError) && decision.kind === 'chosen';
   }

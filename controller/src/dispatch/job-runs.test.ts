@@ -58,7 +58,7 @@ function running() {
   );
   const told: string[] = [];
   const runs = new JobRuns(
-    { ...common, stats, concurrencyOf: () => 1 },
+    { ...common, stats, concurrencyOf: () => 1, heartbeatOf: () => milliseconds(5000) },
     {
       tokens: (_run, out) => told.push(`tokens ${out.text}`),
       next: (_run, out) => told.push(`next ${out.step} ${out.ids.join(' ')}`),

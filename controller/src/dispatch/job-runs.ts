@@ -16,6 +16,7 @@ import { agentError, lostError, sendError } from './job-error.js';
 import { JobEvents } from './job-events.js';
 import type { JobRun, Request } from './request.js';
 import type { Choice } from './request-events.js';
+import { SilenceWatch } from './silence-watch.js';
 
 /** What the owner of the runs is told. After `ended` or `failed` a run tells only `usage`. */
 export interface JobRunListener {
@@ -30,7 +31,7 @@ export interface JobRunListener {
   failed(run: JobRun, error: FleetError, when: 'before-first-token' | 'streaming'): void;
   /** What a run that failed or was abandoned has cost. */
   usage(run: JobRun, usage: JobUsage): void;
-  /** Whether another device could take the job of `run` now. */
+  /** Whether another device could take the job of `run` now, or go on with its answer. */
   canMove(run: JobRun): boolean;
   /** Whether a job that was not sent yet would go to this device if it were decided now. */
   prefers?(run: JobRun, device: DeviceId): boolean;
@@ -56,12 +57,15 @@ export interface JobRunsParts {
   readonly stats: DispatchStats;
   /** Jobs that a device runs at once. */
   readonly concurrencyOf: (device: DeviceId) => number;
+  /** Between two batches of a device's telemetry. */
+  readonly heartbeatOf: (device: DeviceId) => Milliseconds;
 }
 
 /** Jobs sent beyond those that a device runs: the next one is there when one ends. */
 const AHEAD = 1;
 /** Jobs of other devices that are looked at when one has nothing to do. */
 const MOST_LOOKED_AT = 16;
+const NOBODY: ReadonlySet<DeviceId> = new Set();
 
 /**
  * Jobs at devices: sends them, puts their messages in order, watches their deadlines, and knows what each device has to
@@ -75,10 +79,16 @@ export class JobRuns {
   readonly #held = new HeldJobs();
   /** Devices that did not acknowledge a job, and until when they are left alone. */
   readonly #unresponsive = new Map<DeviceId, UnixMs>();
+  readonly #silence: SilenceWatch;
 
   constructor(parts: JobRunsParts, listener: JobRunListener) {
     this.#parts = parts;
     this.#listener = listener;
+    this.#silence = new SilenceWatch({
+      ...parts,
+      jobs: () => this.#waitedFor(),
+      onSuspected: (device, silent, isNew) => this.#onSuspected(device, silent, isNew),
+    });
   }
 
   /** Jobs at devices, those told to stop included. */
@@ -105,7 +115,10 @@ export class JobRuns {
   unresponsive(): ReadonlySet<DeviceId> {
     const now = this.#parts.clock.now();
     for (const [deviceId, until] of this.#unresponsive) if (until <= now) this.#unresponsive.delete(deviceId);
-    return new Set(this.#unresponsive.keys());
+    const { suspects } = this.#silence;
+    return suspects.size === 0 && this.#unresponsive.size === 0
+      ? NOBODY
+      : new Set([...this.#unresponsive.keys(), ...suspects]);
   }
 
   /** Sends a job, or holds it until it is its turn at a device that is busy. */
@@ -118,6 +131,7 @@ export class JobRuns {
       attempt: request.record.attempts.length - 1,
       request,
       choice,
+      predicted,
       events: new JobEvents(),
       deadlines: new Deadlines(clock),
       phase: 'held',
@@ -146,6 +160,7 @@ export class JobRuns {
     run.heardAt = clock.now();
     run.deadlines.start('accept', config.acceptTimeout, () => this.#onNotAccepted(run));
     run.job = { ...run.job, timeoutMs: Math.max(1, Math.floor(run.job.timeoutMs - waited)) };
+    this.#silence.watch(run.choice.deviceId);
     this.#transmit(run);
   }
 
@@ -220,6 +235,7 @@ export class JobRuns {
   onOut(deviceId: DeviceId, out: JobOut): void {
     const { clock, config, stats } = this.#parts;
     this.#unresponsive.delete(deviceId);
+    this.#silence.heard(deviceId, 'otherwise');
     const run = this.#runs.get(out.jobId);
     if (run === undefined) {
       stats.late += 1;
@@ -246,6 +262,9 @@ export class JobRuns {
     const offline = device?.presence !== 'online';
     const newSession = before !== undefined && device !== undefined && device.epoch !== before.epoch;
     if (newSession) this.#unresponsive.delete(deviceId);
+    if (offline) this.#silence.forget(deviceId);
+    else if (event.kind === 'observed') this.#silence.heard(deviceId, 'telemetry');
+    else if (event.kind === 'presence' || event.kind === 'reported') this.#silence.heard(deviceId, 'otherwise');
     if (!offline && event.kind !== 'observed' && this.#held.size > 0) this.#fill(deviceId);
     if (!offline && !newSession) return;
     if (offline) this.#displaceAll(deviceId, `${deviceId} went offline`);
@@ -258,6 +277,7 @@ export class JobRuns {
 
   /** Forgets every run; nothing is told any more. */
   close(): void {
+    this.#silence.stop();
     for (const { jobId, choice } of this.#runs.values()) this.#held.remove({ jobId, deviceId: choice.deviceId });
     for (const run of this.#runs.values()) this.#release(run);
   }
@@ -326,6 +346,30 @@ export class JobRuns {
     this.#displaceAll(deviceId, `${deviceId} does not acknowledge`);
   }
 
+  #waitedFor(): ReadonlyMap<DeviceId, readonly JobRun[]> {
+    const byDevice = new Map<DeviceId, JobRun[]>();
+    for (const run of this.#runs.values()) {
+      if (!isWaitedFor(run)) continue;
+      const { deviceId } = run.choice;
+      const its = byDevice.get(deviceId);
+      if (its === undefined) byDevice.set(deviceId, [run]);
+      else its.push(run);
+    }
+    return byDevice;
+  }
+
+  /** What another can take is taken from it; the rest waits for it until its lease is over. */
+  #onSuspected(deviceId: DeviceId, silentMs: Milliseconds, isNew: boolean): void {
+    const jobs = [...this.#loads.jobsAt(deviceId)];
+    if (isNew) this.#parts.log.warn('device.suspected', { deviceId, silentMs, jobs: jobs.length });
+    const why = `${deviceId} said nothing at all for ${silentMs} ms`;
+    this.#displaceAll(deviceId, why);
+    for (const id of jobs) {
+      const run = this.#runs.get(id);
+      if (run !== undefined && isWaitedFor(run) && this.#listener.canMove(run)) this.#fail(run, lostError(why));
+    }
+  }
+
   /**
    * A device that is offline before its first token is replaced at once if another one can take the job. In any other
    * case it has a grace: it may be back with its answer in a moment, and a new session may be the same agent reconnected.
@@ -364,4 +408,9 @@ export class JobRuns {
     this.#loads.release(deviceId, run.jobId, this.#parts.clock.now());
     if (!wasHeld && this.#held.size > 0) this.#fill(deviceId);
   }
+}
+
+/** Sent, and wanted. */
+function isWaitedFor({ phase }: JobRun): boolean {
+  return phase === 'sent' || phase === 'accepted' || phase === 'streaming';
 }

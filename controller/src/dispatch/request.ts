@@ -1,7 +1,7 @@
 import type { RequestView } from '@fleetgate/shared/api/operations';
 import type { DeviceId, JobId, RequestId } from '@fleetgate/shared/ids';
 import type { Job } from '@fleetgate/shared/protocol/job';
-import type { UnixMs } from '@fleetgate/shared/units/quantity';
+import type { Milliseconds, UnixMs } from '@fleetgate/shared/units/quantity';
 
 import type { GateScore } from '../gating/gate.js';
 import type { Deadlines } from './deadlines.js';
@@ -43,9 +43,9 @@ export interface Request {
  *
  * | phase | means | left by |
  * |---|---|---|
- * | held | waits here for its turn at a busy device | its turn, or the loss of the device |
+ * | held | waits here for its turn at a busy device | its turn, or the loss or silence of the device |
  * | sent | given to the broker | accepted, tokens, or the accept deadline |
- * | accepted | waits or runs at the device | tokens, an end, or the loss of the device |
+ * | accepted | waits or runs at the device | tokens, an end, or the loss or silence of the device |
  * | streaming | has sent text: another device would go on after it | an end, silence, or the loss of the device |
  * | abandoned | not wanted any more, told to stop | its end, the loss of the device, or the drain deadline |
  * | ended | nothing more is expected | |
@@ -56,6 +56,8 @@ export interface JobRun {
   readonly attempt: number;
   readonly request: Request;
   readonly choice: Choice;
+  /** Time that it was to occupy its device. */
+  readonly predicted: Milliseconds;
   /** As it was sent, or is to be; it has less time left by what it waited here. */
   job: Job;
   readonly events: JobEvents;
