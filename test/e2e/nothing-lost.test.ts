@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import OpenAI, { toFile } from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import type { ListBody, RequestView } from '@fleetgate/shared/api/operations';
+import type { BurnDownView, ListBody, RequestView } from '@fleetgate/shared/api/operations';
 import { systemClock } from '@fleetgate/shared/clock';
 import { requestId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
@@ -150,6 +150,43 @@ describe('a fleet whose clients go away and whose controller is killed', () => {
     expect(items.filter(({ state }) => !TERMINAL_STATES.has(state))).toEqual([]);
     expect(new Set(items.map(({ id }) => id)).size).toBe(items.length);
     expect(items.some(({ error }) => error?.code === 'controller.crashed')).toBe(true);
+  }, 120_000);
+
+  it('knows what was used of a budget before the controller was killed', async () => {
+    const budgets = `${fleet.url}/api/v1/budgets`;
+    const limit = { id: 'ours', per: 'day', tenant: 'ours', energyJ: 1e6, calls: 1000 };
+    const set = { ...(await getJson<object>(budgets)), usage: [limit] };
+    const headers = { 'content-type': 'application/json' };
+    const answer = await fetch(budgets, { method: 'PUT', headers, body: JSON.stringify(set) });
+    expect(answer.status).toBe(200);
+    const ask = (at: number): Promise<boolean> =>
+      client.chat.completions
+        .create({
+          model: 'story',
+          messages: [{ role: 'user', content: `Tell me of king ${at}.` }],
+          max_tokens: 8,
+          user: 'ours',
+        })
+        .then(
+          () => true,
+          () => false,
+        );
+    for (let at = 0; at < 3; at++) await until(() => ask(at), 'it is answered');
+    const used = async () =>
+      (await getJson<BurnDownView>(`${budgets}/burn-down`).catch(() => undefined))?.usage.find(
+        ({ id }) => id === 'ours',
+      )?.used;
+    const before = await used();
+    expect(before?.calls).toBeGreaterThanOrEqual(3);
+    expect(before?.energyJ).toBeGreaterThan(0);
+    const controller = descendants(fleet.pid, /fleetgate\.mjs controller /)[0] ?? 0;
+    process.kill(controller, 'SIGKILL');
+    await until(
+      async () =>
+        descendants(fleet.pid, /fleetgate\.mjs controller /)[0] !== controller && (await used()) !== undefined,
+      'the controller is back',
+    );
+    expect(await used()).toEqual(before);
   }, 120_000);
 
   it('answers every line of a batch once, also when the controller is killed in the middle of it', async () => {

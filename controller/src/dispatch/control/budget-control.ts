@@ -11,7 +11,7 @@ import { ClassQueues } from './class-queues.js';
 import { DeviceQueues } from './device-queues.js';
 import { RateQueue } from './rate-queue.js';
 import type { RequestControl } from './request-control.js';
-import { type Spender, UsageAccounts, type UsageRecord, windowEnd } from './usage-accounts.js';
+import { type AccountRecord, type Spender, UsageAccounts, type UsageRecord, windowEnd } from './usage-accounts.js';
 
 /**
  * V of drift-plus-penalty as a time: backlog that makes an average request cost the whole quality scale, in seconds of the
@@ -32,6 +32,8 @@ export interface BudgetControlParts {
   readonly chargeOf: (device: DeviceId) => number | undefined;
   /** Jobs that a device runs at once. */
   readonly concurrencyOf: (device: DeviceId) => number;
+  /** Told of each account as it changes. */
+  readonly onUse?: (account: AccountRecord) => void;
 }
 
 /** A job that is sent: who pays, and what it is expected to use. */
@@ -68,7 +70,7 @@ export class BudgetControl {
     this.#devices = new DeviceQueues(parts.clock.now());
   }
 
-  /** Goes on with the accounts of an earlier run. */
+  /** Goes on with the accounts of an earlier run. Jobs that it left under way keep what they were predicted to use. */
   restore(record: UsageRecord): void {
     this.#accounts.restore(record);
   }
@@ -207,7 +209,9 @@ export class BudgetControl {
     const battery = this.#batteryOf(deviceId);
     if (battery !== undefined) this.#devices.useCharge(deviceId, use.energyJ, paceW(battery), now);
     const usage = this.#usage();
-    if (usage.length > 0) this.#accounts.use(usage, { device: deviceId, class: classId, tenant }, use, now);
+    if (usage.length === 0) return;
+    const changed = this.#accounts.use(usage, { device: deviceId, class: classId, tenant }, use, now);
+    for (const account of changed) this.#parts.onUse?.(account);
   }
 
   /** The plan's duals start the queues, once per plan. */

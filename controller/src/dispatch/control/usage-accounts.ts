@@ -16,15 +16,17 @@ export interface Spender {
   readonly tenant: string | undefined;
 }
 
-export const usageRecordSchema = z.array(
-  z.object({
-    id: z.string(),
-    windowStartMs: z.number(),
-    energyJ: z.number(),
-    busyMs: z.number(),
-    calls: z.number(),
-  }),
-);
+/** An account of a usage budget: what was used in a window. */
+export const accountRecordSchema = z.object({
+  id: z.string(),
+  windowStartMs: z.number(),
+  energyJ: z.number(),
+  busyMs: z.number(),
+  calls: z.number(),
+});
+export type AccountRecord = z.infer<typeof accountRecordSchema>;
+
+export const usageRecordSchema = z.array(accountRecordSchema);
 export type UsageRecord = z.infer<typeof usageRecordSchema>;
 
 interface Account {
@@ -40,6 +42,7 @@ const WINDOW_MS = { hour: 3_600_000, day: 86_400_000 } as const;
 export class UsageAccounts {
   readonly #accounts = new Map<string, Account>();
 
+  /** Of several of one budget the last counts. */
   restore(record: UsageRecord): void {
     for (const { id, ...account } of record) this.#accounts.set(id, account);
   }
@@ -50,15 +53,18 @@ export class UsageAccounts {
     return [...this.#accounts].map(([id, account]) => ({ id, ...account }));
   }
 
-  /** Counts a job against every budget that it falls under; negative amounts take back. */
-  use(budgets: readonly UsageBudget[], spender: Spender, { energyJ, busyMs, calls }: Use, now: UnixMs): void {
+  /** Counts a job against every budget that it falls under, and returns their accounts; negative amounts take back. */
+  use(budgets: readonly UsageBudget[], spender: Spender, { energyJ, busyMs, calls }: Use, now: UnixMs): UsageRecord {
+    const changed: AccountRecord[] = [];
     for (const budget of budgets) {
       if (!coversSpender(budget, spender)) continue;
       const account = this.#of(budget, now);
       account.energyJ = Math.max(0, account.energyJ + energyJ);
       account.busyMs = Math.max(0, account.busyMs + busyMs);
       account.calls = Math.max(0, account.calls + calls);
+      changed.push({ id: budget.id, ...account });
     }
+    return changed;
   }
 
   /** The first budget that has no room for a job any more in this window. */
