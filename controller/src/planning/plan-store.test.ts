@@ -13,7 +13,7 @@ import { openDatabase } from '../platform/sqlite-database.js';
 import { MemoryBudgetStore } from './budget-store.js';
 import { DEFAULT_BUDGETS } from './budgets.js';
 import type { PlanRecord } from './plan-record.js';
-import { KEPT_PLANS, MemoryPlanStore } from './plan-store.js';
+import { documentOf, KEPT_PLANS, type KeptPlans, LEAST_PLANS, MemoryPlanStore } from './plan-store.js';
 import { planningSchema, SqliteBudgetStore, SqlitePlanStore } from './sqlite-plan-store.js';
 
 const { problem } = referenceProblem('fleet-01-plain');
@@ -46,14 +46,14 @@ afterAll(async () => {
   for (const folder of folders) await rm(folder, { recursive: true });
 });
 
-async function sqlite() {
+async function sqlite(kept?: KeptPlans) {
   const folder = await mkdtemp(join(tmpdir(), 'fleetgate-plans-'));
   folders.push(folder);
   const database = await openDatabase(join(folder, 'control.sqlite'), [planningSchema]);
   closers.push(() => database.close());
-  return { plans: new SqlitePlanStore(database), budgets: new SqliteBudgetStore(database), database };
+  return { plans: new SqlitePlanStore(database, kept), budgets: new SqliteBudgetStore(database), database };
 }
-const memory = async () => ({ plans: new MemoryPlanStore(), budgets: new MemoryBudgetStore() });
+const memory = async (kept?: KeptPlans) => ({ plans: new MemoryPlanStore(kept), budgets: new MemoryBudgetStore() });
 
 describe.each([
   ['memory', memory],
@@ -81,14 +81,31 @@ describe.each([
     expect((await plans.load()).map(({ id }) => id)).toEqual(['b', 'a']);
   });
 
+  it('forgets the oldest of those that are too large together, but for the newest and the active plan', async () => {
+    const size = documentOf(record('p', 1)).length;
+    for (const [mostCharacters, left] of [
+      [8 * size + 1, 8],
+      [1, LEAST_PLANS],
+    ] as const) {
+      const { plans } = await open({ most: 50, mostCharacters });
+      await plans.save([record('first', 0, 'active')]);
+      for (let at = 1; at <= 12; at++) await plans.save([record(`p${at}`, at)]);
+      const kept = await plans.load();
+      expect(kept.map(({ id }) => id)).toEqual([
+        ...Array.from({ length: left }, (_each, at) => `p${12 - at}`),
+        'first',
+      ]);
+    }
+  });
+
   it('forgets the oldest but never the active plan', async () => {
     const { plans } = await open();
     await plans.save([record('first', 0, 'active')]);
-    await plans.save(Array.from({ length: KEPT_PLANS + 5 }, (_, i) => record(`p${i}`, i + 1)));
+    await plans.save(Array.from({ length: KEPT_PLANS.most + 5 }, (_, i) => record(`p${i}`, i + 1)));
     const kept = await plans.load();
-    expect(kept).toHaveLength(KEPT_PLANS + 1);
+    expect(kept).toHaveLength(KEPT_PLANS.most + 1);
     expect(kept.at(-1)).toEqual(record('first', 0, 'active'));
-    expect(kept[0]?.id).toBe(`p${KEPT_PLANS + 4}`);
+    expect(kept[0]?.id).toBe(`p${KEPT_PLANS.most + 4}`);
   });
 
   it('keeps the budgets', async () => {

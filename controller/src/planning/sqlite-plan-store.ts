@@ -12,7 +12,7 @@ import { budgetsSchema, parseBudgets } from './budgets.js';
 import { type Circumstances, circumstancesSchema } from './circumstances.js';
 import { PlanningTables1764000002000 } from './planning-tables.migration.js';
 import type { PlanRecord } from './plan-record.js';
-import { KEPT_PLANS, type PlanStore } from './plan-store.js';
+import { documentOf, KEPT_PLANS, type KeptPlans, LEAST_PLANS, type PlanStore } from './plan-store.js';
 
 interface PlanRow {
   id: string;
@@ -53,12 +53,20 @@ export const planningSchema: DatabaseSchema = {
   migrations: [PlanningTables1764000002000],
 };
 
+const FORGET = `DELETE FROM plan WHERE state <> 'active' AND id NOT IN (
+  SELECT id FROM (
+    SELECT id, row_number() OVER newest AS place, sum(length(document)) OVER newest AS characters FROM plan
+    WINDOW newest AS (ORDER BY createdAtMs DESC, rowid DESC ROWS UNBOUNDED PRECEDING)
+  ) WHERE place <= ? AND (place <= ${LEAST_PLANS} OR characters <= ?))`;
+
 /** Plans in the control database. */
 export class SqlitePlanStore implements PlanStore {
   readonly #database: Database;
+  readonly #kept: KeptPlans;
 
-  constructor(database: Database) {
+  constructor(database: Database, kept = KEPT_PLANS) {
     this.#database = database;
+    this.#kept = kept;
   }
 
   async load(): Promise<readonly PlanRecord[]> {
@@ -73,10 +81,7 @@ export class SqlitePlanStore implements PlanStore {
     if (records.length === 0) return;
     await this.#database.write(async (manager) => {
       for (const record of records) await manager.upsert(planEntity, toRow(record), ['id']);
-      await manager.query(
-        `DELETE FROM plan WHERE state <> 'active' AND id NOT IN
-           (SELECT id FROM plan ORDER BY createdAtMs DESC, rowid DESC LIMIT ${KEPT_PLANS})`,
-      );
+      await manager.query(FORGET, [this.#kept.most, this.#kept.mostCharacters]);
     });
   }
 }
@@ -110,7 +115,6 @@ const documentSchema = z.object({
 const stateSchema = z.enum(['proposed', 'active', 'superseded', 'rejected']);
 
 function toRow(record: PlanRecord): PlanRow {
-  const { budgets, problem, solution, circumstances } = record;
   return {
     id: record.id,
     state: record.state,
@@ -118,7 +122,7 @@ function toRow(record: PlanRecord): PlanRow {
     activatedAtMs: record.activatedAt ?? null,
     trigger: record.trigger,
     verified: record.verified ? 1 : 0,
-    document: JSON.stringify({ budgets, problem, solution, circumstances }),
+    document: documentOf(record),
   };
 }
 
