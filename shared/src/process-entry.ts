@@ -12,3 +12,10 @@ export function processEntry(callerUrl: string, path: string): string {
     '$1dist$2',
   );
 }
+
+/**
+ * For processes that serve. V8's young generation grows to 32 MB under load; with half of that the controller had 172 MB
+ * instead of 190 and the broker 121 instead of 134, at 370 requests/s of instant devices and no more CPU. It cannot be
+ * set once a program runs.
+ */
+export const SERVING_ARGUMENTS: readonly string[] = ['--max-semi-space-size=8'];

@@ -6,7 +6,7 @@ import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError, unreachable } from '@fleetgate/shared/errors';
 import type { FleetId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
-import { processEntry } from '@fleetgate/shared/process-entry';
+import { processEntry, SERVING_ARGUMENTS } from '@fleetgate/shared/process-entry';
 import { type Milliseconds, elapsed, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { TelemetryObservation } from '../telemetry/telemetry-event.js';
@@ -160,7 +160,7 @@ export class BrokerSupervisor {
   #spawn(first?: { onStarted: (at: { host: string; port: number }) => void; onFailed: (error: Error) => void }): void {
     const program = fork(processEntry(import.meta.url, './process-broker-main.js'), [], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-      execArgv: [],
+      execArgv: [...SERVING_ARGUMENTS],
     });
     let exited = (): void => {};
     const child: Child = {

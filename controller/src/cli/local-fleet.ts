@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 import { FleetError } from '@fleetgate/shared/errors';
+import { SERVING_ARGUMENTS } from '@fleetgate/shared/process-entry';
 
 const FLEETGATE = fileURLToPath(new URL('../../bin/fleetgate.mjs', import.meta.url));
 const START_DEADLINE_MS = 60_000;
@@ -176,6 +177,7 @@ export class LocalFleet {
       this.#pauses.delete(name);
       const child = fork(FLEETGATE, args(), {
         stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+        execArgv: [...process.execArgv, ...SERVING_ARGUMENTS],
         env: { ...process.env, ...environment },
       });
       this.#children.set(name, child);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { FleetError } from '@fleetgate/shared/errors';
-import { processEntry } from '@fleetgate/shared/process-entry';
+import { processEntry, SERVING_ARGUMENTS } from '@fleetgate/shared/process-entry';
 
 import { BARE } from './gateway-figures.js';
 import { type Child, startChild } from './process-children.js';
@@ -73,7 +73,7 @@ export async function startFleet(devices: number, nodeArgs: readonly string[] = 
     const brokerUrl = `mqtt://127.0.0.1:${broker.said.port}`;
     const listenAt = ['--host', '127.0.0.1', '--http-port', '0', '--broker-url', brokerUrl];
     const args = ['controller', '--data', dataDir, ...listenAt, '--log-level', 'warn'];
-    const controller = await start(FLEETGATE, args, isListening, { execArgv: [...nodeArgs] });
+    const controller = await start(FLEETGATE, args, isListening, { execArgv: [...SERVING_ARGUMENTS, ...nodeArgs] });
     const { httpUrl } = controller.said;
     const token = (await readFile(join(dataDir, 'join-token'), 'utf8')).trim();
     const entry = processEntry(import.meta.url, './process-instant-agents-main.js');
