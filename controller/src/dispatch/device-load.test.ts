@@ -58,3 +58,24 @@ describe('the time until a device can start another job', () => {
     );
   });
 });
+
+describe('a device that has left the fleet', () => {
+  it('is forgotten with its last job, unless it is back', () => {
+    const loads = new DeviceLoads();
+    add(loads, 'a', 100, 0);
+    add(loads, 'b', 100, 0);
+    loads.forget(pi().id);
+    end(loads, 'a', 10);
+    expect(loads.devices).toBe(1);
+    end(loads, 'b', 20);
+    expect(loads.devices).toBe(0);
+    add(loads, 'c', 100, 30);
+    loads.forget(pi().id);
+    add(loads, 'd', 100, 40);
+    end(loads, 'c', 50);
+    end(loads, 'd', 60);
+    expect(loads.devices).toBe(1);
+    loads.forget(pi().id);
+    expect(loads.devices).toBe(0);
+  });
+});

@@ -24,6 +24,8 @@ interface Jobs {
   changedAt: UnixMs;
   /** When a job last ended: the next one began then. */
   endedAt: UnixMs | undefined;
+  /** The device has left the fleet: forgotten with its last job. */
+  isGone: boolean;
 }
 
 const NONE: readonly JobId[] = [];
@@ -36,9 +38,10 @@ export class DeviceLoads {
   readonly #byDevice = new Map<DeviceId, Jobs>();
 
   add(device: DeviceId, job: JobId, predicted: Milliseconds, now: UnixMs): void {
-    const entry = this.#byDevice.get(device) ?? { jobs: new Map(), changedAt: now, endedAt: undefined };
+    const entry = this.#byDevice.get(device) ?? { jobs: new Map(), changedAt: now, endedAt: undefined, isGone: false };
     entry.jobs.set(job, { sentAt: now, predicted });
     entry.changedAt = now;
+    entry.isGone = false;
     this.#byDevice.set(device, entry);
   }
 
@@ -48,6 +51,7 @@ export class DeviceLoads {
     if (entry?.jobs.delete(job) !== true) return;
     entry.changedAt = now;
     entry.endedAt = now;
+    if (entry.isGone) this.forget(device);
   }
 
   jobsAt(device: DeviceId): Iterable<JobId> {
@@ -65,9 +69,17 @@ export class DeviceLoads {
     return total;
   }
 
-  /** Forgets a device that has left the fleet; its jobs have to be released before. */
+  /** Devices that something is known of. */
+  get devices(): number {
+    return this.#byDevice.size;
+  }
+
+  /** Forgets a device that has left the fleet, as soon as its jobs are released. */
   forget(device: DeviceId): void {
-    if (this.#byDevice.get(device)?.jobs.size === 0) this.#byDevice.delete(device);
+    const entry = this.#byDevice.get(device);
+    if (entry === undefined) return;
+    entry.isGone = true;
+    if (entry.jobs.size === 0) this.#byDevice.delete(device);
   }
 
   /** `isBehind`: of our own jobs there, those that would wait for a new one. */
