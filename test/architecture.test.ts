@@ -17,6 +17,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'controller/config': [],
   'controller/platform': [],
   'controller/optimiser': [],
+  'controller/access': ['controller/platform'],
   'controller/gating': ['controller/platform'],
   'controller/catalogue': ['controller/platform'],
   'controller/fleet': ['controller/platform'],
@@ -31,6 +32,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'controller/platform',
   ],
   'controller/dispatch': [
+    'controller/access',
     'controller/fleet',
     'controller/telemetry',
     'controller/gating',
@@ -40,6 +42,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'controller/rollout': ['controller/fleet', 'controller/planning', 'controller/catalogue', 'controller/platform'],
   'controller/enrolment': ['controller/fleet', 'controller/catalogue', 'controller/broker', 'controller/platform'],
   'controller/operations': [
+    'controller/access',
     'controller/config',
     'controller/platform',
     'controller/catalogue',

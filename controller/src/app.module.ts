@@ -9,6 +9,15 @@ import type { DynamicModule } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 
+import type { AccessPolicy } from './access/admission.js';
+import { AuditController } from './access/audit.controller.js';
+import { guardAccess } from './access/http-access.js';
+import { auditChanges } from './access/http-audit.js';
+import { KeyRing } from './access/key-ring.js';
+import { KeysController } from './access/keys.controller.js';
+import { SqliteAuditLog } from './access/sqlite-audit-log.js';
+import { Tenants } from './access/tenants.js';
+import { TenantsController } from './access/tenants.controller.js';
 import { CatalogueController } from './catalogue/catalogue.controller.js';
 import { ExpertAdditions } from './catalogue/expert-additions.js';
 import { VariantAdditions } from './catalogue/variant-additions.js';
@@ -34,10 +43,9 @@ import { LEARNING, LearningController } from './operations/learning.controller.j
 import { learningView } from './operations/learning-view.js';
 import { LiveFeed } from './operations/live-feed.js';
 import { describeOperations } from './operations/open-api.js';
-import { AUDIT, PlanController } from './operations/plan.controller.js';
+import { PlanController } from './operations/plan.controller.js';
 import { LEDGER, RequestController } from './operations/request.controller.js';
 import { Planner } from './planning/planner.js';
-import type { AccessPolicy } from './platform/access.js';
 import { ErrorFilter } from './platform/error-filter.js';
 import { guardServer } from './platform/http-guards.js';
 import { setSecurityHeaders } from './platform/http-security-headers.js';
@@ -49,7 +57,7 @@ export interface AppParts extends ControllerParts {
   readonly metrics: Metrics;
   readonly status: () => StatusView;
   readonly address: FleetAddress;
-  readonly access: AccessPolicy;
+  readonly access: Pick<AccessPolicy, 'ownerDigest' | 'hosts' | 'isDevice'>;
   readonly startedAtMs: number;
   readonly version: string;
   readonly clock: Clock;
@@ -70,9 +78,10 @@ export async function createApp(parts: AppParts): Promise<NestFastifyApplication
   });
   const server = app.getHttpAdapter().getInstance();
   guardServer(server, {
-    access: parts.access,
+    access: (guarded) => guardAccess(guarded, accessPolicy(parts), parts.keys.revoked$),
     mostBodyBytes: (path) => (path === '/v1/files' ? MOST_FORM_BYTES : MAX_BODY_BYTES),
   });
+  auditChanges(server, parts);
   setSecurityHeaders(server);
   const dashboard = processEntry(import.meta.url, './dashboard');
   if (existsSync(dashboard)) {
@@ -95,6 +104,9 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
     controllers: [
       HealthController,
       EnrolmentController,
+      KeysController,
+      TenantsController,
+      AuditController,
       CatalogueController,
       FleetController,
       PlanController,
@@ -111,6 +123,9 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
       { provide: Enrolment, useValue: parts.enrolment },
       { provide: FleetAddress, useValue: parts.address },
       { provide: Fleet, useValue: parts.fleet },
+      { provide: KeyRing, useValue: parts.keys },
+      { provide: Tenants, useValue: parts.tenants },
+      { provide: SqliteAuditLog, useValue: parts.audit },
       { provide: Planner, useValue: parts.planner },
       { provide: BudgetControl, useValue: parts.control },
       { provide: LiveFeed, useValue: parts.feed },
@@ -124,10 +139,13 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
       { provide: ExpertTrials, useValue: parts.trials },
       { provide: STATUS, useValue: parts.status },
       { provide: CLOCK, useValue: clock },
-      { provide: AUDIT, useValue: parts.log },
       { provide: OPENAPI, useValue: () => describe.document() },
     ],
   };
+}
+
+function accessPolicy({ access, keys, rates }: AppParts): AccessPolicy {
+  return { ...access, rates, findKey: (text, digest) => keys.find(text, digest) };
 }
 
 function viewOfGate(parts: AppParts, requests: readonly RequestView[]): GateView {

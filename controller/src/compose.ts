@@ -11,6 +11,7 @@ import type { BoardId } from '@fleetgate/shared/ids';
 import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
 import { merge } from 'rxjs';
 
+import { accessSchema } from './access/sqlite-access-store.js';
 import { type OpenCatalogue, openCatalogue } from './catalogue/disk-catalogue.js';
 import { expertSchemaOfDatabase, SqliteExpertStore } from './catalogue/sqlite-expert-store.js';
 import { databasePath } from './config/config.js';
@@ -41,6 +42,7 @@ import { withUnknownExperts } from './gating/unknown-expert.js';
 import { openClasses } from './kept-classes.js';
 import { openCosts } from './kept-costs.js';
 import { openLearning } from './kept-learning.js';
+import { type OpenAccess, openAccess } from './open-access.js';
 import { type OpenBroker, openBroker } from './open-broker.js';
 import { openControl } from './open-control.js';
 import { openSteering, openTrials, type TrialSets } from './open-trials.js';
@@ -67,7 +69,7 @@ import type { WorkloadEstimator } from './telemetry/workload-model.js';
 import { openTrialHosting, type TrialHosting, withTrials } from './trial-hosting.js';
 
 /** Everything that the HTTP API shows and acts on. */
-export interface ControllerParts extends OpenCatalogue, OpenBroker {
+export interface ControllerParts extends OpenCatalogue, OpenBroker, OpenAccess {
   readonly boards: ReadonlyMap<BoardId, BoardProfile>;
   readonly fleet: Fleet;
   readonly fleetLink: MqttFleetLink;
@@ -95,7 +97,15 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   const { config, clock, log, closers } = surroundings;
   const path = (name: string): string => join(config.dataDir, name);
   const boards = await loadBoards();
-  const schemas = [fleetSchema, expertSchemaOfDatabase, dispatchSchema, planningSchema, learningSchema, batchSchema];
+  const schemas = [
+    fleetSchema,
+    expertSchemaOfDatabase,
+    dispatchSchema,
+    planningSchema,
+    learningSchema,
+    batchSchema,
+    accessSchema,
+  ];
   const database = await openDatabase(databasePath(config), schemas);
   closers.add('database', () => database.close());
   const settings = { lease: milliseconds(config.leaseMs) };
@@ -150,6 +160,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   closers.add('lingering copies', () => lingering.close());
   const policy = withLingering(placed, lingering);
   const ledger = openLedger(surroundings, database);
+  const access = await openAccess(surroundings, database, ledger);
   const control = await openControl(surroundings, { fleet, planner, policy });
   const dispatcher = new Dispatcher({
     ...planning,
@@ -189,7 +200,13 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     inFlight: dispatcher.inFlight,
     maxInFlight: DISPATCH_DEFAULTS.maxInFlight,
   });
-  const { batches, runner } = openBatches({ database, taker: collaborator, load, ...surroundings });
+  const { batches, runner } = openBatches({
+    database,
+    taker: collaborator,
+    load,
+    rates: access.rates,
+    ...surroundings,
+  });
   await runner.start();
   closers.add('batches', () => runner.close());
   const trials = await openTrials(surroundings, learned, { live, fleet, catalogue: registry, dispatcher, policy });
@@ -200,6 +217,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   startRollout(surroundings, fleet, catalogue, planner, broker, { hosting, lingering });
   return {
     ...catalogue,
+    ...access,
     boards,
     fleet,
     fleetLink,

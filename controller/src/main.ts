@@ -13,6 +13,7 @@ import { milliseconds } from '@fleetgate/shared/units/quantity';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { BehaviorSubject, config as rxjs, merge } from 'rxjs';
 
+import { digestOf } from './access/access-key.js';
 import { type AppParts, createApp } from './app.module.js';
 import { compose } from './compose.js';
 import { type ControllerConfig, isLoopback, redacted } from './config/config.js';
@@ -151,6 +152,7 @@ async function composeApp(
   const feed = new LiveFeed(() => liveSnapshot(sources), clock);
   const telling = tellLiveFeed(feed, sources);
   closers.add('live feed sources', () => telling.unsubscribe());
+  const ownerKey = ownerKeyOf(config, random, log);
   parts = {
     ...composed,
     feed,
@@ -158,7 +160,7 @@ async function composeApp(
     status,
     address: new FleetAddress(config.fleet, mqttUrl, config.brokerUrl === undefined ? 'embedded' : 'external'),
     access: {
-      apiKey: apiKeyOf(config, random, log),
+      ownerDigest: ownerKey === undefined ? undefined : digestOf(ownerKey),
       hosts: isLoopback(config.host) && config.apiKey === undefined ? LOOPBACK_NAMES : undefined,
       isDevice: (id, secret) => enrolment.isDevice(id, secret),
     },
@@ -171,7 +173,7 @@ async function composeApp(
 }
 
 /** Whoever can reach the port could otherwise do everything: only loopback goes without a key. */
-function apiKeyOf(config: ControllerConfig, random: Random, log: Logger): string | undefined {
+function ownerKeyOf(config: ControllerConfig, random: Random, log: Logger): string | undefined {
   if (config.apiKey !== undefined || isLoopback(config.host)) return config.apiKey;
   const path = join(config.dataDir, 'api-key');
   log.warn('api-key.kept', { path, reason: `${config.host} can be reached from other machines` });

@@ -3,17 +3,15 @@ import { check } from '@fleetgate/shared/check';
 import { FleetError } from '@fleetgate/shared/errors';
 import { type PlanId, planIdSchema } from '@fleetgate/shared/ids';
 import { Body, Controller, Get, HttpCode, Inject, Param, Post, Put, Query, Req } from '@nestjs/common';
-import type { Logger } from '@fleetgate/shared/logger';
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 
+import { note } from '../access/caller.js';
 import { BudgetControl } from '../dispatch/control/budget-control.js';
 import { budgetsSchema, parseBudgets } from '../planning/budgets.js';
 import { explainRequestSchema, needsSolver } from '../planning/explain-request.js';
 import { planView } from '../planning/plan-view.js';
 import { Planner } from '../planning/planner.js';
-
-export const AUDIT = Symbol('audit');
 
 /** Budgets to try out without setting them. */
 const proposalSchema = z.strictObject({ budgets: budgetsSchema.optional() });
@@ -23,7 +21,6 @@ export class PlanController {
   constructor(
     @Inject(Planner) private readonly planner: Planner,
     @Inject(BudgetControl) private readonly control: BudgetControl,
-    @Inject(AUDIT) private readonly audit: Logger,
   ) {}
 
   @Get('plans')
@@ -59,17 +56,15 @@ export class PlanController {
 
   @Post('plans/:id/apply')
   @HttpCode(200)
-  async apply(@Param('id') id: string, @Req() request: FastifyRequest): Promise<PlanView> {
-    const record = await this.planner.apply(idOf(id));
-    this.audit.info('audit.plan-applied', { planId: record.id, from: request.ip });
-    return planView(record);
+  async apply(@Param('id') id: string): Promise<PlanView> {
+    return planView(await this.planner.apply(idOf(id)));
   }
 
   @Post('plans/rollback')
   @HttpCode(200)
   async rollback(@Req() request: FastifyRequest): Promise<PlanView> {
     const record = await this.planner.rollback();
-    this.audit.info('audit.plan-rolled-back', { planId: record.id, from: request.ip });
+    note(request, { target: record.id });
     return planView(record);
   }
 
@@ -87,7 +82,7 @@ export class PlanController {
   async setBudgets(@Body() body: unknown, @Req() request: FastifyRequest): Promise<Budgets> {
     const before = this.planner.budgets();
     const budgets = await this.planner.setBudgets(body);
-    this.audit.info('audit.budgets-set', { from: request.ip, before, after: budgets });
+    note(request, { before, after: budgets });
     return budgets;
   }
 }

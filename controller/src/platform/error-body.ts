@@ -59,6 +59,14 @@ const ROWS: Partial<Record<ErrorCode, Row>> = {
   'auth.missing': { status: 401, type: 'authentication_error', code: 'invalid_api_key', retry: 'never' },
   'auth.invalid': { status: 401, type: 'authentication_error', code: 'invalid_api_key', retry: 'never' },
   'auth.forbidden': { status: 403, type: 'permission_error', retry: 'never' },
+  'key.unknown': notFound,
+  'key.too-many': conflict,
+  'request.rate-limited': {
+    status: 429,
+    type: 'rate_limit_error',
+    code: 'rate_limit_exceeded',
+    retry: 'always',
+  },
   'enrol.bad-token': { status: 401, type: 'authentication_error', retry: 'never' },
   'enrol.name-taken': conflict,
   'enrol.too-many-attempts': {

@@ -1,7 +1,5 @@
 import type { FastifyInstance } from 'fastify';
 
-import type { AccessPolicy } from './access.js';
-import { guardAccess } from './http-access.js';
 import { limitBodies } from './http-body-limit.js';
 import { limitConnections, mostConnections } from './http-connections.js';
 import { refuseUnknownMethods } from './http-methods.js';
@@ -9,7 +7,8 @@ import { limitReading, SERVER_LIMITS, type ServerLimits } from './http-server-op
 import { openFilesLimit } from './linux-open-files.js';
 
 export interface Guards {
-  readonly access: AccessPolicy;
+  /** Refuses who may not pass. */
+  readonly access: (server: FastifyInstance) => void;
   /** By the path of the route. */
   readonly mostBodyBytes: (path: string | undefined) => number;
   /** By default as many as the system leaves room for. */
@@ -25,7 +24,7 @@ export function guardServer(server: FastifyInstance, guards: Guards): void {
   limitReading(server, limits);
   // Before anything can refuse: whoever complains of an answer can name it.
   server.addHook('onRequest', async (request, reply) => void reply.header('x-request-id', request.id));
-  guardAccess(server, access);
+  access(server);
   refuseUnknownMethods(server);
   limitBodies(server, mostBodyBytes, limits.bodyBytes);
 }

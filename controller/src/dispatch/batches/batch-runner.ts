@@ -4,7 +4,7 @@ import type { Logger } from '@fleetgate/shared/logger';
 import { type Milliseconds, milliseconds, type UnixMs, unixMs } from '@fleetgate/shared/units/quantity';
 
 import { ActiveBatch, type LineTry } from './active-batch.js';
-import { type BatchEndpoint, type BatchRecord, ENDED_STATES, KEPT_FOR } from './batch.js';
+import { type BatchRecord, ENDED_STATES, KEPT_FOR } from './batch.js';
 import { faultsOf } from './batch-check.js';
 import { answeredLine, isFault, type LineAnswer, readLine, unansweredLine } from './batch-line.js';
 import type { SqliteBatchStore } from './sqlite-batch-store.js';
@@ -21,8 +21,8 @@ export interface LineOutcome {
 
 export interface BatchRunnerParts {
   readonly store: SqliteBatchStore;
-  /** Answers a request as the endpoint would. Never rejects. */
-  readonly answer: (endpoint: BatchEndpoint, body: object, signal: AbortSignal) => Promise<LineOutcome>;
+  /** Answers a request of a batch as its endpoint would. Never rejects. */
+  readonly answer: (batch: BatchRecord, body: object, signal: AbortSignal) => Promise<LineOutcome>;
   /** Lines that the fleet has room for now, besides those under way. */
   readonly room: (linesUnderWay: number) => number;
   readonly clock: Clock;
@@ -197,7 +197,7 @@ export class BatchRunner {
     const { record } = batch;
     const read = readLine(line.text, line.line, record.endpoint);
     if (isFault(read)) return;
-    const outcome = await answer(record.endpoint, read.body, signal);
+    const outcome = await answer(record, read.body, signal);
     const isError = outcome.answer.status !== 200;
     // Stopped here: by a cancel, by the end of the window, or to be sent again after a restart.
     if (signal.aborted && isError) return;

@@ -25,6 +25,8 @@ export interface BatchFault {
 
 export interface BatchRecord {
   readonly id: string;
+  /** Of the key that it came with: who sees it, and whose limits count; undefined: everybody's. */
+  readonly tenant?: string | undefined;
   readonly endpoint: BatchEndpoint;
   readonly inputFileId: string;
   /** The files that its lines are answered into; they are there once it has ended and has such lines. */
@@ -44,6 +46,8 @@ export interface BatchRecord {
 /** A file of lines, as the client sent it or as a batch has answered it. */
 export interface FileRecord {
   readonly id: string;
+  /** As of a batch. */
+  readonly tenant?: string | undefined;
   readonly purpose: 'batch' | 'batch_output';
   readonly name: string;
   readonly bytes: number;

@@ -17,6 +17,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Database } from '../../platform/database.js';
 import { ErrorFilter } from '../../platform/error-filter.js';
 import { openDatabase } from '../../platform/sqlite-database.js';
+import { RateLimits } from '../../access/rate-limits.js';
 import { WorkloadModel } from '../../telemetry/workload-model.js';
 import { DISPATCH_DEFAULTS } from '../dispatch-config.js';
 import { aCatalogue, aDevice, aGate, anExpert, aPolicy, FixtureCosts, FixtureFleet } from '../dispatch-fixtures.js';
@@ -40,6 +41,7 @@ let directory: string;
 let clock: ManualClock;
 let link: ScriptedExpertLink;
 let policy: ReturnType<typeof aPolicy> | undefined;
+let rates: RateLimits;
 let database: Database;
 let dispatcher: Dispatcher;
 let opened: OpenBatches;
@@ -70,7 +72,7 @@ async function begin(): Promise<void> {
     inFlight: dispatcher.inFlight,
     maxInFlight: DISPATCH_DEFAULTS.maxInFlight,
   });
-  opened = openBatches({ database, taker: dispatcher, load, clock, random: systemRandom, log: silentLogger });
+  opened = openBatches({ database, taker: dispatcher, load, rates, clock, random: systemRandom, log: silentLogger });
   await opened.runner.start();
   const adapter = new FastifyAdapter({ forceCloseConnections: true });
   app = await NestFactory.create<NestFastifyApplication>(batchModule(opened.batches), adapter, { logger: false });
@@ -94,6 +96,7 @@ beforeEach(async () => {
   clock = new ManualClock();
   link = new ScriptedExpertLink(answer);
   policy = aPolicy(devices);
+  rates = new RateLimits(clock);
   await begin();
 });
 
@@ -244,6 +247,15 @@ describe('a batch of the openai client', () => {
     const ended = await until(batch.id, hasEnded);
     expect(ended).toMatchObject({ status: 'completed', request_counts: { completed: 2, failed: 0 } });
     expect(refused).toBeLessThan(4);
+  });
+
+  it('waits for the limits of its tenant, and is answered whole', async () => {
+    rates.set('acme', { requestsPerMinute: 1, outputTokensPerMinute: null });
+    const begunAt = clock.now();
+    const batch = await submit(['a', 'b', 'c', 'd'].map((id) => chatLine(id, { user: 'acme' })));
+    const ended = await until(batch.id, hasEnded, 1000);
+    expect(ended).toMatchObject({ status: 'completed', request_counts: { completed: 4, failed: 0 } });
+    expect(clock.now() - begunAt).toBeGreaterThanOrEqual(3 * 60_000);
   });
 
   it('gives a line up that brings its devices down again and again', async () => {

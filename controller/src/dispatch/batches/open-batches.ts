@@ -2,6 +2,7 @@ import type { Clock } from '@fleetgate/shared/clock';
 import type { Logger } from '@fleetgate/shared/logger';
 import type { Random } from '@fleetgate/shared/random';
 
+import type { RateLimits } from '../../access/rate-limits.js';
 import type { Database } from '../../platform/database.js';
 import type { DispatchedRequest } from '../dispatcher.js';
 import { answerLine } from '../openai/answer-line.js';
@@ -21,15 +22,17 @@ export function openBatches(parts: {
   readonly database: Database;
   readonly taker: { accept(prompt: Prompt, signal?: AbortSignal): DispatchedRequest };
   readonly load: () => { readonly idleDevices: number; readonly inFlight: number; readonly maxInFlight: number };
+  /** Undefined: nothing is limited. */
+  readonly rates?: RateLimits | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
 }): OpenBatches {
-  const { taker, load, clock, random, log } = parts;
+  const { taker, load, rates, clock, random, log } = parts;
   const store = new SqliteBatchStore(parts.database);
   const runner = new BatchRunner({
     store,
-    answer: (endpoint, body, signal) => answerLine(taker, endpoint, body, signal),
+    answer: ({ endpoint, tenant }, body, signal) => answerLine(taker, endpoint, body, signal, { tenant, rates }),
     room: (linesUnderWay) => roomForLines({ ...load(), linesUnderWay }),
     clock,
     log,

@@ -24,6 +24,12 @@ export interface FileLine {
   readonly text: string;
 }
 
+/** Whose files and batches are looked for. */
+export interface Viewer {
+  readonly seesAll: boolean;
+  readonly tenant: string | undefined;
+}
+
 interface RecordRow {
   readonly record: string;
 }
@@ -67,10 +73,8 @@ export class SqliteBatchStore {
   }
 
   /** Newest first. */
-  async files(limit: number, after?: string): Promise<readonly FileRecord[]> {
-    const before = after === undefined ? '' : 'WHERE id < ?';
-    const values = after === undefined ? [limit] : [after, limit];
-    return this.#records(`SELECT record FROM batch_file ${before} ORDER BY id DESC LIMIT ?`, values);
+  async files(limit: number, of: Viewer, after?: string): Promise<readonly FileRecord[]> {
+    return this.#page('batch_file', limit, of, after);
   }
 
   /** All lines of a file. */
@@ -140,6 +144,7 @@ export class SqliteBatchStore {
         // What a batch holds goes with it.
         const file: FileRecord = {
           id,
+          tenant: record.tenant,
           purpose: 'batch_output',
           name,
           ...sum,
@@ -159,10 +164,8 @@ export class SqliteBatchStore {
   }
 
   /** Newest first. */
-  async batches(limit: number, after?: string): Promise<readonly BatchRecord[]> {
-    const before = after === undefined ? '' : 'WHERE id < ?';
-    const values = after === undefined ? [limit] : [after, limit];
-    return this.#records(`SELECT record FROM batch ${before} ORDER BY id DESC LIMIT ?`, values);
+  async batches(limit: number, of: Viewer, after?: string): Promise<readonly BatchRecord[]> {
+    return this.#page('batch', limit, of, after);
   }
 
   /** Those that have not ended, oldest first. */
@@ -210,6 +213,21 @@ export class SqliteBatchStore {
       await manager.query(`DELETE FROM batch_file_line WHERE fileId IN (${due})`, [now]);
       await manager.query(`DELETE FROM batch_file WHERE id IN (${due})`, [now]);
     });
+  }
+
+  async #page<T>(
+    table: 'batch' | 'batch_file',
+    limit: number,
+    { seesAll, tenant }: Viewer,
+    after: string | undefined,
+  ): Promise<readonly T[]> {
+    const conditions = [
+      ...(seesAll ? [] : [["json_extract(record, '$.tenant') IS ?", tenant ?? null] as const]),
+      ...(after === undefined ? [] : [['id < ?', after] as const]),
+    ];
+    const where = conditions.length === 0 ? '' : `WHERE ${conditions.map(([sql]) => sql).join(' AND ')}`;
+    const sql = `SELECT record FROM ${table} ${where} ORDER BY id DESC LIMIT ?`;
+    return this.#records(sql, [...conditions.map(([, value]) => value), limit]);
   }
 
   async #records<T>(sql: string, values: readonly unknown[]): Promise<readonly T[]> {

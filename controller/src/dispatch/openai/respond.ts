@@ -3,6 +3,8 @@ import { FleetError, isFleetError } from '@fleetgate/shared/errors';
 import { unixMs } from '@fleetgate/shared/units/quantity';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
+import { callerOf } from '../../access/caller.js';
+import { admitPrompts, followAdmitted, ofCaller } from '../admit-prompts.js';
 import type { DispatchedRequest } from '../dispatcher.js';
 import type { IdempotentRequests, TakenRequest } from '../idempotent-requests.js';
 import type { Prompt } from '../prompt.js';
@@ -51,8 +53,8 @@ export async function respond(
 }
 
 /**
- * Takes what a client asks, `prompts` of it; the headers of `reply` name the first. Throws what `IdempotentRequests.accept`
- * does.
+ * Takes what a client asks, `prompts` of it, within the limits of its tenant; the headers of `reply` name the first. Throws
+ * what `IdempotentRequests.accept` does, and `request.rate-limited`.
  */
 export function takeFor(
   requests: IdempotentRequests,
@@ -62,10 +64,22 @@ export function takeFor(
   reply: FastifyReply,
   signal: AbortSignal,
 ): readonly [TakenRequest, ...TakenRequest[]] {
-  const named = idempotencyKeyOf(headers);
-  const [first, ...rest] = prompts.map((prompt, at) => {
+  const caller = callerOf(reply.request);
+  const named = idempotencyKeyOf(headers, caller.actor);
+  const own = prompts.map((prompt) => ofCaller(traced(prompt, reply), caller));
+  void reply.headers(caller.rates?.headersFor(own[0]?.tenant) ?? {});
+  const admission = admitPrompts(caller, own);
+  void reply.headers(admission?.headers ?? {});
+  const [first, ...rest] = own.map((prompt, at) => {
     const ofAnswer = named === undefined || at === 0 ? named : { ...named, key: `${named.key} ${at}` };
-    return requests.accept(traced(prompt, reply), asked, ofAnswer, signal);
+    try {
+      const taken = requests.accept(prompt, asked, ofAnswer, signal);
+      followAdmitted(caller, admission, taken);
+      return taken;
+    } catch (error) {
+      for (const _ of own.slice(at)) admission?.release();
+      throw error;
+    }
   });
   if (first === undefined) throw new FleetError('internal.invariant', 'a request without a prompt');
   void reply.headers({ 'x-request-id': first.id, ...whyHeader(first.record()) });

@@ -10,12 +10,18 @@ import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import OpenAI from 'openai';
 
+import { digestOf } from '../../access/access-key.js';
+import type { AccessPolicy } from '../../access/admission.js';
+import { guardAccess } from '../../access/http-access.js';
+import type { KeyRing } from '../../access/key-ring.js';
+import type { RateLimits } from '../../access/rate-limits.js';
 import type { Device } from '../../fleet/device.js';
 import { ConfidenceModel } from '../../gating/confidence.js';
 import { ErrorFilter } from '../../platform/error-filter.js';
 import { guardServer } from '../../platform/http-guards.js';
 import { SERVER_LIMITS, type ServerLimits, serverOptions } from '../../platform/http-server-options.js';
 import { WorkloadModel } from '../../telemetry/workload-model.js';
+import { endedRequest } from '../admit-prompts.js';
 import { COLLABORATION_DEFAULTS, Collaborator } from '../collaboration/collaborator.js';
 import { DISPATCH_DEFAULTS, type DispatchConfig } from '../dispatch-config.js';
 import {
@@ -60,6 +66,9 @@ export interface TestApiOptions {
   readonly devices?: readonly Device[];
   /** Null: none is asked for. */
   readonly apiKey?: string | null;
+  /** Keys that were given out. */
+  readonly keys?: KeyRing;
+  readonly rates?: RateLimits;
   readonly config?: Partial<DispatchConfig>;
   readonly limits?: Partial<ServerLimits>;
   readonly mostConnections?: number;
@@ -80,13 +89,17 @@ const someDevices = (): readonly Device[] => [
 ];
 
 export async function openTestApi(behave: (job: ScriptedJob) => void, options: TestApiOptions = {}): Promise<TestApi> {
-  const { apiKey = API_KEY, contextTokens = 2048, devices = someDevices(), log = silentLogger } = options;
+  const { contextTokens = 2048, devices = someDevices(), log = silentLogger } = options;
   const experts = ['math', 'code'].map((name) => anExpert(name, [aVariant(name, 'q8_0', contextTokens)]));
   const catalogue = aCatalogue(experts);
   const plan: { policy: TestApi['policy'] } = { policy: aPolicy(devices) };
   const link = new ScriptedExpertLink(behave);
   const fleet = new FixtureFleet(devices);
   const ledger = new MemoryLedger();
+  ledger.changes$.subscribe((record) => {
+    const ended = endedRequest(record);
+    if (ended !== undefined) options.rates?.ended(ended);
+  });
   const shared = {
     catalogue: () => catalogue,
     costs: new FixtureCosts(),
@@ -120,7 +133,7 @@ export async function openTestApi(behave: (job: ScriptedJob) => void, options: T
     { logger: false, bodyParser: false },
   );
   guardServer(app.getHttpAdapter().getInstance(), {
-    access: { apiKey: apiKey ?? undefined, hosts: undefined, isDevice: () => false },
+    access: (server) => guardAccess(server, policyOf(options), options.keys?.revoked$),
     mostBodyBytes: () => MAX_BODY_BYTES,
     limits,
     ...(options.mostConnections === undefined ? {} : { mostConnections: options.mostConnections }),
@@ -150,6 +163,16 @@ export async function openTestApi(behave: (job: ScriptedJob) => void, options: T
       await dispatcher.close();
       await app.close();
     },
+  };
+}
+
+function policyOf({ apiKey = API_KEY, keys, rates }: TestApiOptions): AccessPolicy {
+  return {
+    ownerDigest: apiKey === null ? undefined : digestOf(apiKey),
+    hosts: undefined,
+    isDevice: () => false,
+    findKey: (text, digest) => keys?.find(text, digest) ?? { state: 'unknown', key: undefined },
+    ...(rates === undefined ? {} : { rates }),
   };
 }
 
