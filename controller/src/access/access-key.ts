@@ -30,7 +30,7 @@ export interface AccessKey {
   readonly revokedAt: UnixMs | undefined;
 }
 
-const requestSchema = z.strictObject({
+export const keyRequestSchema = z.strictObject({
   label: nameField,
   tenant: nameField.nullish(),
   scopes: z
@@ -39,11 +39,11 @@ const requestSchema = z.strictObject({
     .max(SCOPES.length, 'expected each scope once'),
   expiresAtMs: z.number('expected Unix ms').int().nullish(),
 });
-export type KeyRequest = z.infer<typeof requestSchema>;
+export type KeyRequest = z.infer<typeof keyRequestSchema>;
 
 /** What a client asks of a key that is to be made. Throws `request.invalid`. */
 export function readKeyRequest(body: unknown, now: UnixMs): KeyRequest {
-  const request = check(requestSchema, body, 'request.invalid', 'key', {
+  const request = check(keyRequestSchema, body, 'request.invalid', 'key', {
     hint: `send {"label": ..., "scopes": [${SCOPES.map((scope) => `"${scope}"`).join(', ')}], "tenant": ..., "expiresAtMs": ...}`,
   });
   const { expiresAtMs } = request;

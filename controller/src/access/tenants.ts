@@ -12,7 +12,7 @@ export const MOST_TENANTS = 10_000;
 
 const limit = (most: number) =>
   z.number('expected a number').int('expected a whole number').min(1, 'expected at least 1').max(most).nullable();
-const limitsSchema = z.strictObject({
+export const limitsSchema = z.strictObject({
   requestsPerMinute: limit(1e9),
   outputTokensPerMinute: limit(1e12),
 });

@@ -33,7 +33,7 @@ export function registerUsage(budget: Command): void {
       .addOption(new Option('--per <window>', 'window').choices(['hour', 'day']).default('day'))
       .option('--device <id>', 'of one device (default: the whole fleet)')
       .option('--class <name>', 'of one prompt class')
-      .option('--tenant <name>', 'of one tenant: `user` of an OpenAI request')
+      .option('--tenant <name>', 'of one tenant: of a key, or `user` of an OpenAI request')
       .option('--energy <joules|none>', 'energy of requests above idle', bound)
       .option('--busy <ms|none>', 'time that devices work on requests', bound)
       .option('--calls <n|none>', 'jobs sent to devices', bound),

@@ -1,7 +1,8 @@
 import type { ListBody, RequestView } from '@fleetgate/shared/api/operations';
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 
 import { ApiClient, type ConnectOptions, withConnection } from './api-client.js';
+import { limitOption } from './options.js';
 import { printJson, printLine, printTable, showAge, showBytes, showNumber, styled } from './output.js';
 
 interface RequestsOptions extends ConnectOptions {
@@ -111,12 +112,4 @@ function printCalls({ collaboration, callOf }: RequestView): void {
     ],
     collaboration.calls,
   );
-}
-
-function limitOption(text: string): number {
-  const limit = Number(text);
-  if (!Number.isInteger(limit) || limit < 1 || limit > 1000) {
-    throw new InvalidArgumentError('expected a whole number from 1 to 1000.');
-  }
-  return limit;
 }

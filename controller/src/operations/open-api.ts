@@ -2,6 +2,8 @@ import { z } from 'zod';
 
 import { variantRequestSchema } from '../catalogue/variant-additions.js';
 import { BATCH_ENDPOINTS } from '../dispatch/batches/batch.js';
+import { keyRequestSchema } from '../access/access-key.js';
+import { limitsSchema } from '../access/tenants.js';
 import { budgetsSchema } from '../planning/budgets.js';
 import { feedbackSchema } from './feedback-request.js';
 
@@ -182,6 +184,12 @@ const OPERATIONS: readonly (readonly [method: string, path: string, summary: str
   ['get', '/api/v1/budgets/burn-down', 'What is used of each budget, and what that makes a joule and a second cost'],
   ['put', '/api/v1/budgets', 'Set budgets', budgetsSchema],
   ['get', '/api/v1/gate', 'The gate: state, qualities by class and expert, costs, drift of the traffic'],
+  ['get', '/api/v1/keys', 'API keys, without their secrets (scope admin)'],
+  ['post', '/api/v1/keys', 'Make an API key; the answer alone has its text (scope admin)', keyRequestSchema],
+  ['delete', '/api/v1/keys/{id}', 'Revoke an API key, at once (scope admin)'],
+  ['get', '/api/v1/tenants', 'Tenants that have limits or keys'],
+  ['put', '/api/v1/tenants/{name}', 'Set what a tenant may ask within a minute (scope admin)', limitsSchema],
+  ['get', '/api/v1/audit', 'Who changed what, newest first (scope admin)'],
   ['get', '/api/v1/requests', 'Decision records, newest first'],
   ['get', '/api/v1/requests/{id}', 'One decision record'],
   ['get', '/api/v1/events', 'Live feed (server-sent events)'],
