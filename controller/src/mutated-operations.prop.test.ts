@@ -39,10 +39,28 @@ const BODIES: readonly (readonly [method: string, path: string, documents: reado
     ],
   ],
   ['POST', '/api/v1/experts/math/enrol', [{}]],
+  [
+    'POST',
+    '/api/v1/keys',
+    [{ label: 'x', scopes: ['infer', 'admin'], tenant: 'acme', expiresAtMs: 1_900_000_000_000 }],
+  ],
+  ['PUT', '/api/v1/tenants/acme', [{ requestsPerMinute: 1_000_000, outputTokensPerMinute: null }]],
   ['POST', '/api/v1/plans/propose', [{}, { budgets: BUDGETS }]],
   ['POST', '/v1/chat/completions', [{ model: 'auto', messages: [{ role: 'user', content: 'hi' }] }]],
 ];
-const PATHS = ['devices', 'experts', 'plans', 'requests', 'telemetry', 'gate', 'artefacts', 'variants', 'rollouts'];
+const PATHS = [
+  'devices',
+  'experts',
+  'plans',
+  'requests',
+  'telemetry',
+  'gate',
+  'artefacts',
+  'variants',
+  'rollouts',
+  'audit',
+  'keys',
+];
 const QUERY = ['limit', 'before', 'device', 'metric', 'from', 'to', 'step', 'curve', 'swap', 'overview'];
 
 let controller: RunningController;
