@@ -32,8 +32,8 @@ describe('limits of a tenant', () => {
     expect(tryAdmit()).toBeDefined();
     expect(tryAdmit()).toBeUndefined();
     for (let at = 0; at < 100; at++) {
-      expect(rates.admit('other', 1e9).headers).toEqual({});
-      expect(rates.admit(undefined, 1e9).headers).toEqual({});
+      expect(rates.admit('other', 1e9)).toBeUndefined();
+      expect(rates.admit(undefined, 1e9)).toBeUndefined();
     }
   });
 

@@ -27,8 +27,6 @@ export interface Admission {
   release(): void;
 }
 
-const UNLIMITED: Admission = Object.freeze({ headers: Object.freeze({}), follow: () => {}, release: () => {} });
-
 interface Buckets {
   requests: TokenBucket | undefined;
   tokens: TokenBucket | undefined;
@@ -62,10 +60,13 @@ export class RateLimits {
     });
   }
 
-  /** Counts a request of so many answers of at most `outputTokens` each. Throws `request.rate-limited`. O(1). */
-  admit(tenant: string | undefined, outputTokens: number, answers = 1): Admission {
+  /**
+   * Counts a request of so many answers of at most `outputTokens` each; undefined where the tenant has no limits. Throws
+   * `request.rate-limited`. O(1).
+   */
+  admit(tenant: string | undefined, outputTokens: number, answers = 1): Admission | undefined {
     const buckets = tenant === undefined ? undefined : this.#tenants.get(tenant);
-    if (tenant === undefined || buckets === undefined) return UNLIMITED;
+    if (tenant === undefined || buckets === undefined) return undefined;
     const now = this.#clock.now();
     const { requests, tokens } = buckets;
     const all = outputTokens * answers;
@@ -85,7 +86,7 @@ export class RateLimits {
   /** What answers say of a tenant's limits; nothing where it has none. */
   headersFor(tenant: string | undefined): Readonly<Record<string, string>> {
     const buckets = tenant === undefined ? undefined : this.#tenants.get(tenant);
-    return buckets === undefined ? UNLIMITED.headers : headersOf(buckets, this.#clock.now());
+    return buckets === undefined ? {} : headersOf(buckets, this.#clock.now());
   }
 
   /** Puts right what was taken. What a device has begun and said nothing of keeps what was taken for it. */
