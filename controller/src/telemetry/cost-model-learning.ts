@@ -1,8 +1,8 @@
-/** One step of learning, and what a figure says of an amount. Pure. */
+/** One step of learning. Pure. */
 import type { JobUsage } from '@fleetgate/shared/protocol/job';
 import type { Milliseconds } from '@fleetgate/shared/units/quantity';
 
-import { type LogFigure, relativeSdOf, updated, valueOf } from './cost-model-figure.js';
+import { type LogFigure, updated, valueOf } from './cost-model-figure.js';
 import type { CostFigures } from './cost-model-prior.js';
 
 /** Nothing is carried to a device and back in less. */
@@ -16,23 +16,10 @@ export function evaluatedTokens({ promptTokens, reusedTokens = 0 }: JobUsage): n
   return reusedTokens > 0 && evaluated < HALF_TRUST_TOKENS ? 0 : evaluated;
 }
 
-/** Mean and sd of a figure times a count. */
-export function part(figure: LogFigure, tokens: number): { readonly mean: number; readonly sd: number } {
-  const mean = valueOf(figure) * Math.max(0, tokens);
-  return { mean, sd: mean * relativeSdOf(figure) };
-}
-
 /** The figure after `timeMs` for `tokens`. */
 export function learn(figure: LogFigure, timeMs: number, tokens: number): LogFigure {
   if (!(timeMs > 0) || !(tokens > 0) || !Number.isFinite(timeMs)) return figure;
   return updated(figure, Math.log(timeMs / tokens) - figure.mean, tokens / (tokens + HALF_TRUST_TOKENS));
-}
-
-/** Mean and sd of power times time, in joules. */
-export function energyPart(time: { readonly mean: number; readonly sd: number }, power: LogFigure): typeof time {
-  const mean = (time.mean * valueOf(power)) / 1000;
-  const relativeTimeSd = time.mean > 0 ? time.sd / time.mean : 0;
-  return { mean, sd: mean * Math.hypot(relativeTimeSd, relativeSdOf(power)) };
 }
 
 /** The overhead after a job that took `latency` in all. */

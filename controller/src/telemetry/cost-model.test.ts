@@ -143,6 +143,26 @@ describe('CostModel', () => {
     expect(model.estimate(pi, math, workload)).toEqual(before);
   });
 
+  test('has profiles that say what estimates do, and hold until more is learned of the device', () => {
+    const model = new CostModel(sources);
+    const unlearned = model.learnedOf(pi);
+    model.observeMeasurement(pi, measurement());
+    const learned = model.learnedOf(pi);
+    expect(learned).not.toBe(unlearned);
+    const [own, corrected] = [model.profileOf(pi, math), model.profileOf(pi, code)];
+    expect(own?.estimate(workload)).toEqual(model.estimate(pi, math, workload));
+    expect(own?.latency(workload)).toBe(model.estimate(pi, math, workload)?.latency);
+    expect(own?.energy(workload)).toBe(model.estimate(pi, math, workload)?.energy);
+    model.observeMeasurement(pi, measurement());
+    model.observeJob(deviceId('other'), variantId('other'), jobsOnce());
+    expect(model.learnedOf(pi)).toBe(learned);
+    model.observeJob(pi, math, jobsOnce(), milliseconds(340));
+    expect(model.learnedOf(pi)).not.toBe(learned);
+    expect(model.profileOf(pi, code)?.latency(workload)).not.toBe(corrected?.latency(workload));
+    model.forget(pi);
+    expect(model.learnedOf(pi)).toBe(unlearned);
+  });
+
   test('learns what the way to a device and back adds', () => {
     const model = new CostModel(sources);
     model.observeMeasurement(pi, measurement());

@@ -7,20 +7,13 @@ import { check } from '@fleetgate/shared/check';
 import { type DeviceId, deviceIdSchema, type VariantId, variantIdSchema } from '@fleetgate/shared/ids';
 import type { JobUsage } from '@fleetgate/shared/protocol/job';
 import type { Measurement } from '@fleetgate/shared/protocol/twin';
-import { joules, type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
+import type { Milliseconds } from '@fleetgate/shared/units/quantity';
 
-import type { CostEstimate, CostEstimator, Workload } from './cost.js';
-import { known, type LogFigure, merged, valueOf } from './cost-model-figure.js';
-import {
-  energyPart,
-  evaluatedTokens,
-  learn,
-  learnEnergy,
-  learnOverhead,
-  LEAST_OVERHEAD_MS,
-  part,
-} from './cost-model-learning.js';
+import type { CostEstimate, CostProfile, ProfiledCosts, Workload } from './cost.js';
+import { known, type LogFigure, merged } from './cost-model-figure.js';
+import { evaluatedTokens, learn, learnEnergy, learnOverhead, LEAST_OVERHEAD_MS } from './cost-model-learning.js';
 import { type CostFigures, predictedFigures, scaledBy } from './cost-model-prior.js';
+import { FigureProfile } from './cost-model-profile.js';
 
 /** Pairs of device and shape that are remembered; the one not touched for longest is forgotten first. */
 const MOST_ENTRIES = 50_000;
@@ -76,9 +69,11 @@ export type CostRecord = z.input<typeof recordSchema>;
  * old ones are forgotten. Variants of one shape (`shapeOf`) share figures: what differs between their benchmarks is noise,
  * and an optimiser would pick the luckiest. Single writer: the controller; not safe to share between threads.
  */
-export class CostModel implements CostEstimator {
+export class CostModel implements ProfiledCosts {
   readonly #sources: CostSources;
-  readonly #devices = new Map<DeviceId, Map<string, Entry>>();
+  /** By shape; replaced whole. */
+  readonly #devices = new Map<DeviceId, ReadonlyMap<string, Entry>>();
+  readonly #nothing: ReadonlyMap<string, Entry> = new Map();
   #size = 0;
 
   constructor(sources: CostSources) {
@@ -104,25 +99,20 @@ export class CostModel implements CostEstimator {
 
   /** On an idle device; undefined for a variant that is not in the catalogue, and for an unknown board with nothing seen. */
   estimate(device: DeviceId, id: VariantId, workload: Workload): CostEstimate | undefined {
+    return this.profileOf(device, id)?.estimate(workload);
+  }
+
+  profileOf(device: DeviceId, id: VariantId): CostProfile | undefined {
     const variant = this.#sources.variantOf(id);
     if (variant === undefined) return undefined;
     const entry = this.#entry(device, variant);
     const figures = entry ?? this.#prior(device, variant);
     if (figures === undefined) return undefined;
-    const { promptTokens, outputTokens } = workload;
-    const overhead = part(figures.overheadMs, 1);
-    const prefill = part(figures.prefillMs, promptTokens);
-    const decode = part(figures.decodeMs, outputTokens);
-    const prefillJ = energyPart(prefill, figures.prefillW);
-    const decodeJ = energyPart(decode, figures.decodeW);
-    return {
-      latency: milliseconds(overhead.mean + prefill.mean + decode.mean),
-      latencySd: milliseconds(Math.hypot(overhead.sd, prefill.sd, decode.sd)),
-      firstToken: milliseconds(overhead.mean + prefill.mean + (outputTokens > 0 ? valueOf(figures.decodeMs) : 0)),
-      energy: joules(prefillJ.mean + decodeJ.mean),
-      energySd: joules(Math.hypot(prefillJ.sd, decodeJ.sd)),
-      basis: entry?.measuredAtMs.has(id) === true ? 'measured' : 'predicted',
-    };
+    return new FigureProfile(figures, entry?.measuredAtMs.has(id) === true ? 'measured' : 'predicted');
+  }
+
+  learnedOf(device: DeviceId): object {
+    return this.#devices.get(device) ?? this.#nothing;
   }
 
   /** Takes in each benchmark once, however often the device reports it. */
@@ -206,7 +196,7 @@ export class CostModel implements CostEstimator {
   }
 
   #put(device: DeviceId, shape: string, entry: Entry): void {
-    const shapes = this.#devices.get(device) ?? new Map<string, Entry>();
+    const shapes = new Map(this.#devices.get(device));
     // Taken out and put back: maps keep their order, so the first device is the one not touched for longest.
     if (shapes.delete(shape)) this.#size--;
     shapes.set(shape, entry);
@@ -220,9 +210,10 @@ export class CostModel implements CostEstimator {
     const oldest = this.#devices.entries().next().value;
     if (oldest === undefined) return;
     const [device, shapes] = oldest;
-    const shape = shapes.keys().next().value;
-    if (shape !== undefined && shapes.delete(shape)) this.#size--;
-    if (shapes.size === 0) this.#devices.delete(device);
+    const [, ...kept] = shapes;
+    this.#size--;
+    if (kept.length === 0) this.#devices.delete(device);
+    else this.#devices.set(device, new Map(kept));
   }
 }
 

@@ -22,10 +22,26 @@ export interface Workload {
   readonly outputTokens: number;
 }
 
+/** What any workload costs with one variant on one device, as far as that is known at a moment. Never changes. */
+export interface CostProfile {
+  latency(workload: Workload): Milliseconds;
+  energy(workload: Workload): Joules;
+  /** Both, with all that is known of them besides. */
+  estimate(workload: Workload): CostEstimate;
+}
+
 /** Cost of (device, variant, workload), learned from enrolment benchmarks and every finished job. */
 export interface CostEstimator {
   estimate(device: DeviceId, variant: VariantId, workload: Workload): CostEstimate | undefined;
   observeMeasurement(device: DeviceId, measurement: Measurement): void;
   /** `latency`: from sending the job to its end, as the controller saw it. */
   observeJob(device: DeviceId, variant: VariantId, usage: JobUsage, latency?: Milliseconds): void;
+}
+
+/** An estimator whose knowledge can be kept: who compares many copies for every prompt does not ask for each. */
+export interface ProfiledCosts extends CostEstimator {
+  /** Undefined where `estimate` is. */
+  profileOf(device: DeviceId, variant: VariantId): CostProfile | undefined;
+  /** The same object until more is learned of the device: so long its profiles hold, if what is reported of it has not changed either. */
+  learnedOf(device: DeviceId): object;
 }
