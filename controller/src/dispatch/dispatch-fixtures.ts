@@ -19,7 +19,7 @@ import { Subject } from 'rxjs';
 import type { Catalogue } from '../catalogue/catalogue.js';
 import type { Device, FleetChange } from '../fleet/device.js';
 import type { Gate } from '../gating/gate.js';
-import type { CostEstimate, CostEstimator } from '../telemetry/cost.js';
+import type { CostEstimate, CostEstimator, CostProfile, ProfiledCosts } from '../telemetry/cost.js';
 import type { DispatchPolicy } from './dispatch-policy.js';
 import type { Prompt } from './prompt.js';
 
@@ -211,8 +211,24 @@ export function aCost(latencyMs: number, energyJ: number): CostEstimate {
   };
 }
 
+/** Costs by a formula, of which nothing is learned. */
+export function costsBy(estimate: (...of: Parameters<CostEstimator['estimate']>) => CostEstimate): ProfiledCosts {
+  const costs: ProfiledCosts = {
+    estimate,
+    profileOf: (device, variant) => ({
+      latency: (workload) => estimate(device, variant, workload).latency,
+      energy: (workload) => estimate(device, variant, workload).energy,
+      estimate: (workload) => estimate(device, variant, workload),
+    }),
+    learnedOf: () => costs,
+    observeMeasurement: () => {},
+    observeJob: () => {},
+  };
+  return costs;
+}
+
 /** The same cost everywhere unless `costs` names a device. Remembers what it was shown. */
-export class FixtureCosts implements CostEstimator {
+export class FixtureCosts implements ProfiledCosts {
   readonly observed: { readonly device: DeviceId; readonly variant: VariantId }[] = [];
   readonly #costs: Readonly<Record<string, CostEstimate>>;
 
@@ -222,6 +238,15 @@ export class FixtureCosts implements CostEstimator {
 
   estimate(device: DeviceId): CostEstimate {
     return this.#costs[device] ?? aCost(1000, 5);
+  }
+
+  profileOf(device: DeviceId): CostProfile {
+    const cost = this.estimate(device);
+    return { latency: () => cost.latency, energy: () => cost.energy, estimate: () => cost };
+  }
+
+  learnedOf(): object {
+    return this;
   }
 
   observeMeasurement(): void {}

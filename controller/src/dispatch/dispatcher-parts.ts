@@ -8,7 +8,7 @@ import type { Catalogue } from '../catalogue/catalogue.js';
 import type { FleetChange, FleetSnapshot } from '../fleet/device.js';
 import type { EvidenceSink } from '../gating/evidence-sink.js';
 import type { Gate, GateScore } from '../gating/gate.js';
-import type { CostEstimator } from '../telemetry/cost.js';
+import type { ProfiledCosts } from '../telemetry/cost.js';
 import type { WorkloadEstimator } from '../telemetry/workload-model.js';
 import type { Candidate } from './candidates.js';
 import type { BudgetControl } from './control/budget-control.js';
@@ -24,7 +24,7 @@ export interface DispatcherParts {
   readonly catalogue: () => Catalogue;
   /** Undefined while none is trained: prompts are then answered by what the experts' cards say. */
   readonly gate: () => Gate | undefined;
-  readonly costs: CostEstimator;
+  readonly costs: ProfiledCosts;
   readonly workloads: WorkloadEstimator;
   /** Undefined while no plan is active. */
   readonly policy: () => DispatchPolicy | undefined;

@@ -2,7 +2,8 @@ import { classId, deviceId } from '@fleetgate/shared/ids';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import { candidatesFor, EXCLUSIONS, type Candidate, type DispatchFacts } from './candidates.js';
+import { candidatesFor as candidatesOf, EXCLUSIONS, type Candidate, type DispatchFacts } from './candidates.js';
+import { Weighing } from './copies/weighing.js';
 import {
   aCatalogue,
   aCost,
@@ -11,6 +12,7 @@ import {
   anExpert,
   aPolicy,
   aVariant,
+  costsBy,
   FixtureCosts,
   type DeviceOptions,
 } from './dispatch-fixtures.js';
@@ -39,7 +41,7 @@ function facts(options: {
     catalogue,
     fleet: new Map(options.devices.map((device) => [device.id, device])),
     policy: aPolicy(options.devices),
-    estimate: (device) => costs.estimate(device),
+    costs,
     answerFactor: 1,
     loadOf: () => ({ occupied: 0, freeIn: aCost(0, 0).latency, foreign: 0 }),
     maxQueuedPerDevice: 4,
@@ -49,8 +51,11 @@ function facts(options: {
   };
 }
 
-const choose = (given: DispatchFacts, prices = { qualityPerJoule: 0, qualityPerSecond: 0 }) =>
-  select(candidatesFor(given), prices).chosen?.candidate;
+const NO_PRICES = { qualityPerJoule: 0, qualityPerSecond: 0 };
+
+const candidatesFor = (given: DispatchFacts) => candidatesOf(given, new Weighing(given, NO_PRICES));
+
+const choose = (given: DispatchFacts, prices = NO_PRICES) => select(candidatesFor(given), prices).chosen?.candidate;
 
 describe('candidates', () => {
   it('leave out devices whose engine cannot do what is asked, or does not say that it can', () => {
@@ -87,10 +92,10 @@ describe('candidates', () => {
       const given = facts({ devices, more });
       candidatesFor({
         ...given,
-        estimate: (_device, _variant, { outputTokens }) => {
+        costs: costsBy((_device, _variant, { outputTokens }) => {
           seen.push(outputTokens);
           return aCost(1, 1);
-        },
+        }),
       });
       return seen[0];
     };

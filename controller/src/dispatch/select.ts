@@ -1,7 +1,8 @@
 import type { ClassId, DeviceId } from '@fleetgate/shared/ids';
+import type { Joules, Milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { Candidate } from './candidates.js';
-import type { Surcharge } from './control/request-control.js';
+import { FREE, type Surcharge } from './control/request-control.js';
 import type { DispatchPolicy } from './dispatch-policy.js';
 import type { Exploring } from './explore.js';
 import type { Mode } from './prompt.js';
@@ -47,16 +48,35 @@ export function pricesFor(mode: Mode, present: Prices): Prices {
   }
 }
 
-/** Quality, leant towards the plan's shares, less priced energy and latency, waiting included; undefined without a cost. */
+/** What an answer costs, waiting included. */
+export interface PricedCost {
+  readonly energy: Joules;
+  readonly latency: Milliseconds;
+  readonly wait: Milliseconds;
+}
+
+/** A benefit (quality, leant towards the plan's shares) less priced energy and latency and what the device adds. */
+export function netQuality(
+  benefit: number,
+  { energy, latency, wait }: PricedCost,
+  { qualityPerJoule, qualityPerSecond }: Prices,
+  { perBusySecond, perJoule }: Surcharge,
+): number {
+  const value = benefit - qualityPerJoule * energy - (qualityPerSecond * (latency + wait)) / 1000;
+  return value - perJoule * energy - (perBusySecond * latency) / 1000;
+}
+
+/** What a candidate is worth at `prices`; undefined without a cost. */
 export function valueOf(candidate: Candidate, prices: Prices): number | undefined {
   const { quality, bias = 0, cost, deviceId, wait } = candidate;
   if (cost === undefined) return undefined;
-  const value =
-    quality + bias - prices.qualityPerJoule * cost.energy - (prices.qualityPerSecond * (cost.latency + wait)) / 1000;
-  if (prices.surchargeOf === undefined || deviceId === undefined) return value;
-  const { perBusySecond, perJoule } = prices.surchargeOf(deviceId);
-  return value - perJoule * cost.energy - (perBusySecond * cost.latency) / 1000;
+  const { energy, latency } = cost;
+  const surcharge = (deviceId === undefined ? undefined : prices.surchargeOf?.(deviceId)) ?? FREE;
+  return netQuality(quality + bias, { energy, latency, wait }, prices, surcharge);
 }
+
+/** Candidates that a decision keeps, the best of experts besides: as many as its record holds. */
+export const MOST_RANKED = 32;
 
 export interface Ranked {
   readonly candidate: Candidate;
@@ -65,8 +85,13 @@ export interface Ranked {
 
 export interface Selection {
   readonly prices: Prices;
-  /** All candidates: those that may be chosen first, best first; then the excluded ones. */
+  /**
+   * Those that may be chosen first, best first; then the excluded ones. Of many, the best `MOST_RANKED` and the best of each
+   * other expert; where nothing may be chosen, all.
+   */
   readonly ranked: readonly Ranked[];
+  /** How many may be chosen, in `ranked` or not. */
+  readonly eligible: number;
   /** The first of `ranked` unless that one is excluded. */
   readonly chosen: Ranked | undefined;
   /** Set where `chosen` is asked only to learn how good it is. */
@@ -88,10 +113,12 @@ export function select(
 ): Selection {
   const ranked = candidates.map((candidate) => ({ candidate, value: worth(candidate) })).sort(byPreference);
   const first = ranked[0];
-  return { prices, ranked, chosen: first?.candidate.excluded === undefined ? first : undefined };
+  const eligible = candidates.reduce((count, { excluded }) => count + Number(excluded === undefined), 0);
+  return { prices, ranked, eligible, chosen: first?.candidate.excluded === undefined ? first : undefined };
 }
 
-function byPreference(a: Ranked, b: Ranked): number {
+/** The order of `Selection.ranked`. */
+export function byPreference(a: Ranked, b: Ranked): number {
   const open = Number(a.candidate.excluded !== undefined) - Number(b.candidate.excluded !== undefined);
   if (open !== 0) return open;
   if (a.value !== b.value) return (b.value ?? -Infinity) - (a.value ?? -Infinity);

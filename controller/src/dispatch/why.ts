@@ -7,13 +7,12 @@ import type { Ranked, Selection } from './select.js';
  * predicted for the prompt, if so.
  */
 export function whyChosen(
-  { chosen, exploring, passedOver, ranked, prices }: Selection,
+  { chosen, eligible, exploring, passedOver, ranked, prices }: Selection,
   attempt: number,
   abstained?: string,
 ): string {
   if (chosen === undefined) return 'nothing could be chosen';
   if (exploring !== undefined) return whyExplored(chosen, exploring);
-  const eligible = ranked.filter(({ candidate }) => candidate.excluded === undefined);
   const weighed =
     prices.qualityPerJoule === 0 && prices.qualityPerSecond === 0
       ? 'highest predicted quality'
@@ -21,11 +20,11 @@ export function whyChosen(
   const again = attempt > 1 ? `attempt ${attempt}: ` : '';
   const blind =
     abstained === undefined ? '' : `${capitalised(abstained)}: answered by the expert that is best in general. `;
-  const next = eligible[1];
+  const next = ranked.filter(({ candidate }) => candidate.excluded === undefined)[1];
   const others =
     next === undefined
       ? 'the only candidate that may be asked'
-      : `${weighed} of ${eligible.length} candidates, before ${name(next.candidate)} (${terms(next)})`;
+      : `${weighed} of ${eligible} candidates, before ${name(next.candidate)} (${terms(next)})`;
   const doubtful =
     passedOver === undefined
       ? ''

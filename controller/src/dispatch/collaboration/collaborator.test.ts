@@ -7,7 +7,6 @@ import { describe, expect, it } from 'vitest';
 
 import { ConfidenceModel } from '../../gating/confidence.js';
 import type { Answered, Observation } from '../../gating/evidence-sink.js';
-import type { CostEstimator } from '../../telemetry/cost.js';
 import { WorkloadModel } from '../../telemetry/workload-model.js';
 import { DISPATCH_DEFAULTS } from '../dispatch-config.js';
 import {
@@ -19,6 +18,7 @@ import {
   aPolicy,
   aPrompt,
   aVariant,
+  costsBy,
   FixtureFleet,
 } from '../dispatch-fixtures.js';
 import { type DispatchedRequest, Dispatcher } from '../dispatcher.js';
@@ -50,11 +50,7 @@ function world(behave: (job: ScriptedJob) => void, maxCalls: number = COLLABORAT
   const answered: Answered[] = [];
   const observed: Observation[] = [];
   const perToken: Readonly<Record<string, number>> = { a: 0.025, b: 0.025, c: 0.1 };
-  const costs: CostEstimator = {
-    estimate: (device, _variant, { outputTokens }) => aCost(100, (perToken[device] ?? 0) * outputTokens),
-    observeMeasurement: () => {},
-    observeJob: () => {},
-  };
+  const costs = costsBy((device, _variant, { outputTokens }) => aCost(100, (perToken[device] ?? 0) * outputTokens));
   const dispatcher = new Dispatcher({
     fleet,
     catalogue: () => catalogue,

@@ -10,6 +10,9 @@ export interface Surcharge {
   readonly perBusySecond: number;
 }
 
+/** Of a device that no budget of its own binds. */
+export const FREE: Surcharge = { perJoule: 0, perBusySecond: 0 };
+
 /** What the budgets make one request pay, and which of them have no room for it. */
 export interface RequestControl {
   readonly qualityPerJoule: number;
@@ -22,7 +25,7 @@ export interface RequestControl {
   /** Whether a device's battery is down to its reserve. */
   readonly isLow: (device: DeviceId) => boolean;
   /** A usage budget that has no room for a job of such a cost on a device. */
-  readonly spent: (device: DeviceId, cost: CostEstimate) => SpentBudget | undefined;
+  readonly spent: (device: DeviceId, cost: Pick<CostEstimate, 'energy' | 'latency'>) => SpentBudget | undefined;
 }
 
 export interface SpentBudget {
