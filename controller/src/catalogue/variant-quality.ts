@@ -15,8 +15,8 @@ export function variantQuality(
   classId: ClassId | undefined,
   slabsPerToken?: number,
 ): number {
-  const lossByClass =
-    (slabsPerToken === undefined ? undefined : made?.lossAtSlabs?.[slabsPerToken]) ?? made?.loss ?? {};
+  if (made === undefined) return quality;
+  const lossByClass = (slabsPerToken === undefined ? undefined : made.lossAtSlabs?.[slabsPerToken]) ?? made.loss;
   const losses = Object.values(lossByClass);
   if (losses.length === 0) return quality;
   const measured = classId === undefined ? undefined : lossByClass[classId];

@@ -100,8 +100,8 @@ export interface DispatchFacts {
  * reason why it may not be chosen.
  */
 export function candidatesFor(facts: DispatchFacts, weighing: Weighing): readonly Candidate[] {
-  const { copies } = weighing.placed;
-  return [...copies.map((copy) => weighing.candidateOf(copy)), ...unplacedCandidates(facts, weighing.placed)];
+  const { copies } = weighing.placed.table;
+  return [...copies.map((_, row) => weighing.candidateAt(row)), ...unplacedCandidates(facts, weighing.placed)];
 }
 
 /** One of each expert that has no copy, and the variant that is asked for where that has none. */

@@ -14,6 +14,7 @@ export interface DeviceLoad {
 }
 
 interface SentJob {
+  readonly jobId: JobId;
   readonly sentAt: UnixMs;
   readonly predicted: Milliseconds;
 }
@@ -29,6 +30,8 @@ interface Jobs {
 }
 
 const NONE: readonly JobId[] = [];
+/** Nothing to do. */
+export const IDLE: DeviceLoad = { occupied: 0, freeIn: milliseconds(0), foreign: 0 };
 
 /**
  * Which jobs are at which device, as the dispatcher knows it. Residency is not occupancy: a device may host a variant
@@ -39,7 +42,7 @@ export class DeviceLoads {
 
   add(device: DeviceId, job: JobId, predicted: Milliseconds, now: UnixMs): void {
     const entry = this.#byDevice.get(device) ?? { jobs: new Map(), changedAt: now, endedAt: undefined, isGone: false };
-    entry.jobs.set(job, { sentAt: now, predicted });
+    entry.jobs.set(job, { jobId: job, sentAt: now, predicted });
     entry.changedAt = now;
     entry.isGone = false;
     this.#byDevice.set(device, entry);
@@ -82,12 +85,19 @@ export class DeviceLoads {
     if (entry.jobs.size === 0) this.#byDevice.delete(device);
   }
 
+  /** Whether it has nothing to do, as far as is known. */
+  isIdle(device: Device): boolean {
+    const entry = this.#byDevice.get(device.id);
+    return (entry === undefined || entry.jobs.size === 0) && reportedJobs(device, entry?.changedAt) === 0;
+  }
+
   /** `isBehind`: of our own jobs there, those that would wait for a new one. */
-  loadOf(device: Device, now: UnixMs, isBehind: (job: JobId) => boolean = () => false): DeviceLoad {
+  loadOf(device: Device, now: UnixMs, isBehind?: (job: JobId) => boolean): DeviceLoad {
     const entry = this.#byDevice.get(device.id);
     const own = entry?.jobs.size ?? 0;
-    const freeIn = entry === undefined ? 0 : timeToFree(entry, device.reported?.concurrency ?? 1, now, isBehind);
     const foreign = Math.max(0, reportedJobs(device, entry?.changedAt) - own);
+    if (own + foreign === 0) return IDLE;
+    const freeIn = entry === undefined ? 0 : timeToFree(entry, device.reported?.concurrency ?? 1, now, isBehind);
     return { occupied: own + foreign, freeIn: milliseconds(freeIn), foreign };
   }
 }
@@ -100,19 +110,27 @@ function timeToFree(
   { jobs, endedAt }: Jobs,
   concurrency: number,
   now: UnixMs,
-  isBehind: (job: JobId) => boolean,
+  isBehind: ((job: JobId) => boolean) | undefined,
 ): number {
   if (jobs.size < concurrency) return 0;
   // When each place is free, relative to now.
-  const free = Array.from({ length: concurrency }, () => -Infinity);
+  const free = new Float64Array(concurrency).fill(-Infinity);
   if (endedAt !== undefined) free[0] = elapsed(now, endedAt);
-  for (const [job, { sentAt, predicted }] of jobs) {
-    if (isBehind(job)) continue;
-    const next = free.indexOf(Math.min(...free));
-    const begins = Math.max(elapsed(now, sentAt), free[next] ?? 0);
-    free[next] = Math.max(0, begins + predicted);
+  let next = soonest(free);
+  for (const job of jobs.values()) {
+    if (isBehind?.(job.jobId) === true) continue;
+    const begins = Math.max(elapsed(now, job.sentAt), free[next] ?? 0);
+    free[next] = Math.max(0, begins + job.predicted);
+    next = soonest(free);
   }
-  return Math.max(0, Math.min(...free));
+  return Math.max(0, free[next] ?? 0);
+}
+
+/** The place that is free first. */
+function soonest(free: Float64Array): number {
+  let best = 0;
+  for (let at = 1; at < free.length; at++) if ((free[at] ?? 0) < (free[best] ?? 0)) best = at;
+  return best;
 }
 
 /** Jobs that the device's telemetry counts; a sample taken before our own last change there says nothing of now. */

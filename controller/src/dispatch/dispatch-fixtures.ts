@@ -211,15 +211,20 @@ export function aCost(latencyMs: number, energyJ: number): CostEstimate {
   };
 }
 
-/** Costs by a formula, of which nothing is learned. */
+/** Costs by a formula that is linear in tokens, of which nothing is learned. */
 export function costsBy(estimate: (...of: Parameters<CostEstimator['estimate']>) => CostEstimate): ProfiledCosts {
   const costs: ProfiledCosts = {
     estimate,
-    profileOf: (device, variant) => ({
-      latency: (workload) => estimate(device, variant, workload).latency,
-      energy: (workload) => estimate(device, variant, workload).energy,
-      estimate: (workload) => estimate(device, variant, workload),
-    }),
+    profileOf: (device, variant) => {
+      const of = (promptTokens: number, outputTokens: number) =>
+        estimate(device, variant, { promptTokens, outputTokens });
+      const [base, prompt, output] = [of(0, 0), of(1, 0), of(0, 1)];
+      return {
+        ...{ baseMs: base.latency, promptMs: prompt.latency - base.latency, outputMs: output.latency - base.latency },
+        ...{ baseJ: base.energy, promptJ: prompt.energy - base.energy, outputJ: output.energy - base.energy },
+        estimate: (workload) => estimate(device, variant, workload),
+      };
+    },
     learnedOf: () => costs,
     observeMeasurement: () => {},
     observeJob: () => {},
@@ -242,7 +247,9 @@ export class FixtureCosts implements ProfiledCosts {
 
   profileOf(device: DeviceId): CostProfile {
     const cost = this.estimate(device);
-    return { latency: () => cost.latency, energy: () => cost.energy, estimate: () => cost };
+    const { energy, latency } = cost;
+    const perToken = { promptMs: 0, outputMs: 0, promptJ: 0, outputJ: 0 };
+    return { baseMs: latency, baseJ: energy, ...perToken, estimate: () => cost };
   }
 
   learnedOf(): object {

@@ -7,7 +7,7 @@ import { after, elapsed, type Milliseconds, milliseconds, type UnixMs } from '@f
 
 import type { Device, FleetChange } from '../fleet/device.js';
 import { Deadlines } from './deadlines.js';
-import { type DeviceLoad, DeviceLoads } from './device-load.js';
+import { type DeviceLoad, DeviceLoads, IDLE } from './device-load.js';
 import type { DispatchConfig } from './dispatch-config.js';
 import type { DispatchStats } from './dispatch-stats.js';
 import type { ExpertLink } from './expert-link.js';
@@ -103,6 +103,7 @@ export class JobRuns {
 
   /** `turn`: of whoever asks, for it passes those that wait here and are less urgent; `own`: its job that waits already. */
   loadOf(device: Device, turn?: Turn, own?: JobId): DeviceLoad {
+    if (this.#loads.isIdle(device)) return IDLE;
     const now = this.#parts.clock.now();
     const held = this.#held.at(device.id);
     if (turn === undefined || held.length === 0) return this.#loads.loadOf(device, now);

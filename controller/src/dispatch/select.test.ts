@@ -97,7 +97,7 @@ describe('candidates', () => {
           return aCost(1, 1);
         }),
       });
-      return seen[0];
+      return seen.at(-1);
     };
     const expected = asked({ maxOutputTokens: 1000 }) ?? 0;
     expect(asked({ maxOutputTokens: 1000, answerFactor: 0.5 })).toBeCloseTo(expected / 2, 9);

@@ -1,5 +1,4 @@
 import type { ClassId, DeviceId } from '@fleetgate/shared/ids';
-import type { Joules, Milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { Candidate } from './candidates.js';
 import { FREE, type Surcharge } from './control/request-control.js';
@@ -48,31 +47,31 @@ export function pricesFor(mode: Mode, present: Prices): Prices {
   }
 }
 
-/** What an answer costs, waiting included. */
-export interface PricedCost {
-  readonly energy: Joules;
-  readonly latency: Milliseconds;
-  readonly wait: Milliseconds;
+/** Quality that answers on one device have to earn: for a joule, a millisecond of work, and one of waiting. */
+export interface Rates {
+  readonly perJoule: number;
+  readonly perMs: number;
+  readonly perWaitMs: number;
 }
 
-/** A benefit (quality, leant towards the plan's shares) less priced energy and latency and what the device adds. */
-export function netQuality(
-  benefit: number,
-  { energy, latency, wait }: PricedCost,
+/** What a request pays on a device whose own budgets add `surcharge`. */
+export function ratesOf(
   { qualityPerJoule, qualityPerSecond }: Prices,
-  { perBusySecond, perJoule }: Surcharge,
-): number {
-  const value = benefit - qualityPerJoule * energy - (qualityPerSecond * (latency + wait)) / 1000;
-  return value - perJoule * energy - (perBusySecond * latency) / 1000;
+  { perBusySecond, perJoule }: Surcharge = FREE,
+): Rates {
+  return {
+    perJoule: qualityPerJoule + perJoule,
+    perMs: (qualityPerSecond + perBusySecond) / 1000,
+    perWaitMs: qualityPerSecond / 1000,
+  };
 }
 
-/** What a candidate is worth at `prices`; undefined without a cost. */
+/** Quality, leant towards the plan's shares, less priced energy and latency, waiting included; undefined without a cost. */
 export function valueOf(candidate: Candidate, prices: Prices): number | undefined {
   const { quality, bias = 0, cost, deviceId, wait } = candidate;
   if (cost === undefined) return undefined;
-  const { energy, latency } = cost;
-  const surcharge = (deviceId === undefined ? undefined : prices.surchargeOf?.(deviceId)) ?? FREE;
-  return netQuality(quality + bias, { energy, latency, wait }, prices, surcharge);
+  const { perJoule, perMs, perWaitMs } = ratesOf(prices, deviceId && prices.surchargeOf?.(deviceId));
+  return quality + bias - perJoule * cost.energy - perMs * cost.latency - perWaitMs * wait;
 }
 
 /** Candidates that a decision keeps, the best of experts besides: as many as its record holds. */

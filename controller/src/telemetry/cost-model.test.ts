@@ -151,14 +151,15 @@ describe('CostModel', () => {
     expect(learned).not.toBe(unlearned);
     const [own, corrected] = [model.profileOf(pi, math), model.profileOf(pi, code)];
     expect(own?.estimate(workload)).toEqual(model.estimate(pi, math, workload));
-    expect(own?.latency(workload)).toBe(model.estimate(pi, math, workload)?.latency);
-    expect(own?.energy(workload)).toBe(model.estimate(pi, math, workload)?.energy);
+    const { baseMs = 0, promptMs = 0, outputMs = 0, promptJ = 0, outputJ = 0 } = own ?? {};
+    expect(baseMs + promptMs * 100 + outputMs * 50).toBe(own?.estimate(workload).latency);
+    expect(promptJ * 100 + outputJ * 50).toBe(own?.estimate(workload).energy);
     model.observeMeasurement(pi, measurement());
     model.observeJob(deviceId('other'), variantId('other'), jobsOnce());
     expect(model.learnedOf(pi)).toBe(learned);
     model.observeJob(pi, math, jobsOnce(), milliseconds(340));
     expect(model.learnedOf(pi)).not.toBe(learned);
-    expect(model.profileOf(pi, code)?.latency(workload)).not.toBe(corrected?.latency(workload));
+    expect(model.profileOf(pi, code)?.baseMs).not.toBe(corrected?.baseMs);
     model.forget(pi);
     expect(model.learnedOf(pi)).toBe(unlearned);
   });

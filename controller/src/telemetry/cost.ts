@@ -22,11 +22,18 @@ export interface Workload {
   readonly outputTokens: number;
 }
 
-/** What any workload costs with one variant on one device, as far as that is known at a moment. Never changes. */
+/**
+ * What any workload costs with one variant on one device, as far as that is known at a moment: `base` and so much for each
+ * token read and written. Never changes.
+ */
 export interface CostProfile {
-  latency(workload: Workload): Milliseconds;
-  energy(workload: Workload): Joules;
-  /** Both, with all that is known of them besides. */
+  readonly baseMs: number;
+  readonly promptMs: number;
+  readonly outputMs: number;
+  readonly baseJ: number;
+  readonly promptJ: number;
+  readonly outputJ: number;
+  /** The same, and how sure it is. */
   estimate(workload: Workload): CostEstimate;
 }
 

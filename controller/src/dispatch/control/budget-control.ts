@@ -5,12 +5,13 @@ import type { JobUsage } from '@fleetgate/shared/protocol/job';
 import type { Milliseconds, UnixMs } from '@fleetgate/shared/units/quantity';
 
 import type { CostEstimate } from '../../telemetry/cost.js';
+import { type BudgetsByDevice, budgetsByDevice } from './budgets-by-device.js';
 import { burnDown } from './burn-down.js';
 import type { ControlFacts } from './control-facts.js';
 import { ClassQueues } from './class-queues.js';
 import { DeviceQueues } from './device-queues.js';
 import { RateQueue } from './rate-queue.js';
-import type { RequestControl } from './request-control.js';
+import { FREE, type RequestControl } from './request-control.js';
 import { type AccountRecord, type Spender, UsageAccounts, type UsageRecord, windowEnd } from './usage-accounts.js';
 
 /**
@@ -46,7 +47,6 @@ export interface Booking {
 
 /** Quality per joule; finite, so that what needs no energy stays free. */
 const UNAFFORDABLE = 1e9;
-const NO_BUDGETS: readonly UsageBudget[] = [];
 
 /**
  * Keeps long-run budgets while requests come: drift-plus-penalty (Neely 2010; docs/formulation.md, online dispatch). Every
@@ -76,7 +76,7 @@ export class BudgetControl {
   }
 
   toRecord(): UsageRecord {
-    return this.#accounts.toRecord(this.#usage());
+    return this.#accounts.toRecord(this.#budgets().usage);
   }
 
   /** What a request of a class has to pay now; undefined while no plan is in force. */
@@ -85,36 +85,32 @@ export class BudgetControl {
     if (facts === undefined) return undefined;
     const now = this.#parts.clock.now();
     const ofClass = this.#classes.pricesOf(facts, classId);
-    const usage = this.#usage();
-    const common = usage.filter((budget) => budget.device === undefined);
-    const ofDevices = usage.filter((budget) => budget.device !== undefined);
+    const { weight } = ofClass;
     const asker = { class: classId, tenant };
+    const { batteryOf, common, usage, usageOf } = this.#budgets();
     const paid = common.filter((budget) => appliesTo(budget, asker));
-    const shared = paid.reduce(
-      (sum, budget) => sum + this.#usagePrice(facts, budget, now),
-      this.#powerPrice(facts, now),
-    );
+    const shared = this.#usagePrices(facts, paid, now) + this.#powerPrice(facts, now);
+    const roomLeft = this.#accounts.roomLeft(usage, asker, now);
     return {
-      qualityPerJoule: shared / ofClass.weight + ofClass.perJoule,
+      qualityPerJoule: shared / weight + ofClass.perJoule,
       qualityPerSecond: ofClass.perSecond,
       served: ofClass.served,
-      surchargeOf: onceADevice((device) => {
-        const own = ofDevices.filter((budget) => budget.device === device);
-        const perJoule =
-          own.reduce((sum, budget) => sum + this.#usagePrice(facts, budget, now), 0) +
-          this.#batteryPrice(facts, device, now);
+      surchargeOf: (device) => {
+        const own = usageOf.get(device);
+        const ofUsage = own === undefined ? 0 : this.#usagePrices(facts, own, now);
+        const perJoule = ofUsage + this.#batteryPrice(facts, batteryOf.get(device), now);
         const perBusySecond = this.#busyPrice(facts, device, now);
-        return { perJoule: perJoule / ofClass.weight, perBusySecond: perBusySecond / ofClass.weight };
-      }),
-      reliefPerS: shared > 0 ? 1 / TRADE_OFF_S / this.#unitJ(facts) / ofClass.weight : 0,
-      isLow: onceADevice((device) => {
-        const reserve = this.#batteryOf(device)?.reserveRatio;
+        const isFree = perJoule === 0 && perBusySecond === 0;
+        return isFree ? FREE : { perJoule: perJoule / weight, perBusySecond: perBusySecond / weight };
+      },
+      reliefPerS: shared > 0 ? 1 / TRADE_OFF_S / this.#unitJ(facts) / weight : 0,
+      isLow: (device) => {
+        const reserve = batteryOf.get(device)?.reserveRatio;
         return reserve !== undefined && (this.#parts.chargeOf(device) ?? 1) <= reserve;
-      }),
+      },
+      isMetered: usage.length > 0,
       spent: (device, { energy, latency }) => {
-        if (usage.length === 0) return undefined;
-        const use = { energyJ: energy, busyMs: latency, calls: 1 };
-        const budget = this.#accounts.spentBy(usage, { device, ...asker }, use, now);
+        const budget = roomLeft.spentBy(device, { energyJ: energy, busyMs: latency, calls: 1 });
         return budget && { id: budget.id, until: windowEnd(budget, now) };
       },
     };
@@ -179,7 +175,7 @@ export class BudgetControl {
     const now = this.#parts.clock.now();
     return burnDown({
       facts,
-      usage: this.#usage().map((budget) =>
+      usage: this.#budgets().usage.map((budget) =>
         this.#accounts.view(budget, facts === undefined ? 0 : this.#usagePrice(facts, budget, now), now),
       ),
       power: {
@@ -191,14 +187,15 @@ export class BudgetControl {
       batteries: this.#parts.budgets().batteries ?? [],
       paceOf: paceW,
       capacityOf: (device) => this.#capacity(facts, device),
-      batteryPriceOf: (device) => (facts === undefined ? 0 : this.#batteryPrice(facts, device, now)),
+      batteryPriceOf: (device) =>
+        facts === undefined ? 0 : this.#batteryPrice(facts, this.#budgets().batteryOf.get(device), now),
       busyPriceOf: (device) => (facts === undefined ? 0 : this.#busyPrice(facts, device, now)),
       now,
     });
   }
 
-  #usage(): readonly UsageBudget[] {
-    return this.#parts.budgets().usage ?? NO_BUDGETS;
+  #budgets(): BudgetsByDevice {
+    return budgetsByDevice(this.#parts.budgets());
   }
 
   #count({ classId, tenant, deviceId }: Booking, use: Parameters<UsageAccounts['use']>[2]): void {
@@ -206,9 +203,9 @@ export class BudgetControl {
     const facts = this.#parts.facts();
     if (facts?.requestPower !== undefined) this.#power.use(use.energyJ, facts.requestPower, now);
     this.#devices.useBusy(deviceId, use.busyMs / 1000, use.calls > 0, this.#capacity(facts, deviceId), now);
-    const battery = this.#batteryOf(deviceId);
+    const battery = this.#budgets().batteryOf.get(deviceId);
     if (battery !== undefined) this.#devices.useCharge(deviceId, use.energyJ, paceW(battery), now);
-    const usage = this.#usage();
+    const { usage } = this.#budgets();
     if (usage.length === 0) return;
     const changed = this.#accounts.use(usage, { device: deviceId, class: classId, tenant }, use, now);
     for (const account of changed) this.#parts.onUse?.(account);
@@ -247,11 +244,14 @@ export class BudgetControl {
     return this.#accounts.aheadS(budget, now) / TRADE_OFF_S / this.#unitJ(facts);
   }
 
-  #batteryPrice(facts: ControlFacts, device: DeviceId, now: UnixMs): number {
-    const battery = this.#batteryOf(device);
+  #usagePrices(facts: ControlFacts, budgets: readonly UsageBudget[], now: UnixMs): number {
+    return budgets.reduce((sum, budget) => sum + this.#usagePrice(facts, budget, now), 0);
+  }
+
+  #batteryPrice(facts: ControlFacts, battery: BatteryBudget | undefined, now: UnixMs): number {
     if (battery === undefined) return 0;
     const pace = paceW(battery);
-    return this.#devices.charge(device, pace, now) / pace / TRADE_OFF_S / this.#unitJ(facts);
+    return this.#devices.charge(battery.device as DeviceId, pace, now) / pace / TRADE_OFF_S / this.#unitJ(facts);
   }
 
   #busyPrice(facts: ControlFacts, device: DeviceId, now: UnixMs): number {
@@ -265,22 +265,6 @@ export class BudgetControl {
   #capacity(facts: ControlFacts | undefined, device: DeviceId): number {
     return Math.max(1e-3, (facts?.utilisationCap ?? 1) * this.#parts.concurrencyOf(device));
   }
-
-  #batteryOf(device: DeviceId): BatteryBudget | undefined {
-    return this.#parts.budgets().batteries?.find((battery) => battery.device === device);
-  }
-}
-
-/** One request looks at every variant of a device, twice, at one instant. */
-function onceADevice<T>(of: (device: DeviceId) => T): (device: DeviceId) => T {
-  const known = new Map<DeviceId, T>();
-  return (device) => {
-    const before = known.get(device);
-    if (before !== undefined) return before;
-    const value = of(device);
-    known.set(device, value);
-    return value;
-  };
 }
 
 function appliesTo(budget: UsageBudget, asker: Pick<Spender, 'class' | 'tenant'>): boolean {

@@ -24,6 +24,8 @@ export interface RequestControl {
   readonly reliefPerS: number;
   /** Whether a device's battery is down to its reserve. */
   readonly isLow: (device: DeviceId) => boolean;
+  /** Whether there are usage budgets at all. */
+  readonly isMetered: boolean;
   /** A usage budget that has no room for a job of such a cost on a device. */
   readonly spent: (device: DeviceId, cost: Pick<CostEstimate, 'energy' | 'latency'>) => SpentBudget | undefined;
 }
@@ -36,7 +38,7 @@ export interface SpentBudget {
 
 /** For a request that was taken up already: it pays the same prices and is not turned away in the middle. */
 export function withoutAdmission(control: RequestControl | undefined): RequestControl | undefined {
-  return control && { ...control, served: Infinity, spent: () => undefined };
+  return control && { ...control, served: Infinity, isMetered: false, spent: () => undefined };
 }
 
 /** For what is evaluated rather than answered, which is no demand of its class: only budgets that are spent stop it. */

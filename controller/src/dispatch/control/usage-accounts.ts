@@ -67,17 +67,12 @@ export class UsageAccounts {
     return changed;
   }
 
-  /** The first budget that has no room for a job any more in this window. */
-  spentBy(budgets: readonly UsageBudget[], spender: Spender, use: Use, now: UnixMs): UsageBudget | undefined {
-    return budgets.find((budget) => {
-      if (!coversSpender(budget, spender)) return false;
-      const { energyJ, busyMs, calls } = this.#of(budget, now);
-      return (
-        energyJ + use.energyJ > (budget.energyJ ?? Infinity) ||
-        busyMs + use.busyMs > (budget.busyMs ?? Infinity) ||
-        calls + use.calls > (budget.calls ?? Infinity)
-      );
-    });
+  /** What budgets have left in their present windows for who asks; for so long as nothing more is used. */
+  roomLeft(budgets: readonly UsageBudget[], asker: Omit<Spender, 'device'>, now: UnixMs): RoomLeft {
+    return new RoomLeft(
+      budgets.filter((budget) => coversSpender(budget, { ...asker, device: budget.device ?? '' })),
+      (budget) => this.#of(budget, now),
+    );
   }
 
   /**
@@ -117,6 +112,30 @@ export class UsageAccounts {
     this.#accounts.set(budget.id, fresh);
     return fresh;
   }
+}
+
+/** Room in the budgets that one request counts against. */
+export class RoomLeft {
+  readonly #budgets: readonly { readonly budget: UsageBudget; readonly account: Readonly<Account> }[];
+
+  constructor(budgets: readonly UsageBudget[], accountOf: (budget: UsageBudget) => Account) {
+    this.#budgets = budgets.map((budget) => ({ budget, account: accountOf(budget) }));
+  }
+
+  /** The first budget that has no room for a job on a device any more. */
+  spentBy(device: string, use: Use): UsageBudget | undefined {
+    return this.#budgets.find(
+      ({ account, budget }) => (budget.device === undefined || budget.device === device) && !fits(budget, account, use),
+    )?.budget;
+  }
+}
+
+function fits({ busyMs, calls, energyJ }: UsageBudget, used: Readonly<Account>, use: Use): boolean {
+  return (
+    used.energyJ + use.energyJ <= (energyJ ?? Infinity) &&
+    used.busyMs + use.busyMs <= (busyMs ?? Infinity) &&
+    used.calls + use.calls <= (calls ?? Infinity)
+  );
 }
 
 export function coversSpender(budget: UsageBudget, { device, class: ofClass, tenant }: Spender): boolean {

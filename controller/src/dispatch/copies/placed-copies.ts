@@ -3,7 +3,7 @@ import type { ExpertId, VariantId } from '@fleetgate/shared/ids';
 
 import type { Catalogue } from '../../catalogue/catalogue.js';
 import type { DispatchPolicy } from '../dispatch-policy.js';
-import type { Copy, PlacedVariant } from './copy.js';
+import { CopyTable, type PlacedVariant } from './copy-table.js';
 import { Host } from './host.js';
 
 type Placements = DispatchPolicy['placements'];
@@ -15,7 +15,7 @@ type Placements = DispatchPolicy['placements'];
 export class PlacedCopies {
   readonly hosts: readonly Host[];
   /** Host by host. */
-  readonly copies: readonly Copy[];
+  readonly table: CopyTable;
   readonly variants: readonly PlacedVariant[];
   readonly experts: readonly ExpertId[];
   /** Variants and experts of which there is a copy. */
@@ -33,14 +33,18 @@ export class PlacedCopies {
       ...{ variant, variantAt, expertAt: expertAt.get(variant.expertId) ?? 0 },
     }));
     const byId = new Map(this.variants.map((placed) => [placed.variant.id, placed]));
-    this.hosts = [...placements].map(([deviceId, variants]) => {
-      const placed = [...variants].map((id) => byId.get(id));
-      return new Host(
-        deviceId,
-        placed.filter((one) => one !== undefined),
-      );
+    const placed = [...placements].map(([deviceId, ofDevice]) => ({
+      deviceId,
+      variants: [...ofDevice].map((id) => byId.get(id)).filter((variant) => variant !== undefined),
+    }));
+    const table = new CopyTable(placed.reduce((sum, { variants }) => sum + variants.length, 0));
+    let first = 0;
+    this.hosts = placed.map(({ deviceId, variants }) => {
+      const host = new Host(deviceId, variants, table, first);
+      first = host.end;
+      return host;
     });
-    this.copies = this.hosts.flatMap(({ copies }) => copies);
+    this.table = table;
     this.ids = new Set([...byId.keys(), ...this.experts]);
   }
 

@@ -1,25 +1,10 @@
-import type { Expert, Variant } from '@fleetgate/shared/catalogue/expert';
+import type { Expert } from '@fleetgate/shared/catalogue/expert';
 
 import { variantQuality } from '../../catalogue/variant-quality.js';
 import type { GateScore } from '../../gating/gate.js';
-import type { Workload } from '../../telemetry/cost.js';
 import type { DispatchFacts, Exclusion } from '../candidates.js';
 import { isAskedFor } from '../model-target.js';
 import type { PlacedCopies } from './placed-copies.js';
-
-/** What a request may expect of a variant, on whatever device. */
-export interface Prospect {
-  readonly expert: ExpertQuality;
-  /** With all the active slabs that it is served with. */
-  readonly quality: number;
-  readonly bias: number | undefined;
-  readonly workload: Workload;
-  readonly isAsked: boolean;
-  /** Why it may be chosen on no device. */
-  readonly fault: Exclusion | undefined;
-  /** Whether its expert has yet to prove itself. */
-  readonly isOnTrial: boolean;
-}
 
 export interface ExpertQuality {
   readonly mean: number;
@@ -36,25 +21,48 @@ const CARD_QUALITY_SD = 0.15;
 
 const UNKNOWN: ExpertQuality = { mean: 0, sd: 1, outputTokens: UNKNOWN_OUTPUT_TOKENS, known: false };
 
-/** Of every variant that is placed, in the order of `variants`. */
-export function prospectsOf(facts: DispatchFacts, { experts, variants }: PlacedCopies): readonly Prospect[] {
-  const qualities = experts.map((id) => qualityOf(facts.catalogue.experts.get(id), facts.score));
-  return variants.map(({ expertAt, variant }) => prospectOf(facts, variant, qualities[expertAt] ?? UNKNOWN));
-}
+/** What a request may expect of every placed variant, on whatever device: columns in the order of `PlacedCopies.variants`. */
+export class Prospects {
+  /** Of the variant, with all the active slabs that it is served with. */
+  readonly quality: Float64Array;
+  /** Towards the plan's shares; 0 where there is none. */
+  readonly bias: Float64Array;
+  /** NaN for what is not asked: it is given no cost. */
+  readonly outputTokens: Float64Array;
+  /** Why it may be chosen on no device. */
+  readonly fault: (Exclusion | undefined)[] = [];
+  /** Whether its expert has yet to prove itself. */
+  readonly isOnTrial: boolean[] = [];
+  /** Whether devices may serve it with fewer slabs, and it is known what that does. */
+  readonly hasSlabLosses: boolean[] = [];
+  readonly #experts: readonly ExpertQuality[];
+  readonly #expertAt: Int32Array;
 
-function prospectOf(facts: DispatchFacts, variant: Variant, expert: ExpertQuality): Prospect {
-  const { biasOf, onTrial, promptTokens, score, target } = facts;
-  const isAsked = isAskedFor(target, variant.expertId, variant.id);
-  const isAny = target.kind === 'any';
-  return {
-    expert,
-    quality: variantQuality(expert.mean, variant, score?.classId),
-    bias: isAsked ? biasOf?.(variant.expertId) : undefined,
-    workload: { promptTokens, outputTokens: expectedTokens(facts, expert.outputTokens) },
-    isAsked,
-    fault: !isAsked ? 'not-asked-for' : isAny && !expert.known ? 'quality-unknown' : undefined,
-    isOnTrial: isAny && onTrial?.has(variant.expertId) === true,
-  };
+  constructor(facts: DispatchFacts, { experts, variants }: PlacedCopies) {
+    const { biasOf, catalogue, onTrial, score, target } = facts;
+    this.#experts = experts.map((id) => qualityOf(catalogue.experts.get(id), score));
+    this.#expertAt = new Int32Array(variants.length);
+    this.quality = new Float64Array(variants.length);
+    this.bias = new Float64Array(variants.length);
+    this.outputTokens = new Float64Array(variants.length);
+    const isAny = target.kind === 'any';
+    for (const { expertAt, variant, variantAt } of variants) {
+      const { expertId } = variant;
+      const isAsked = isAskedFor(target, expertId, variant.id);
+      this.#expertAt[variantAt] = expertAt;
+      const { known, mean, outputTokens } = this.expert(variantAt);
+      this.quality[variantAt] = variantQuality(mean, variant, score?.classId);
+      this.bias[variantAt] = isAsked ? (biasOf?.(expertId) ?? 0) : 0;
+      this.outputTokens[variantAt] = isAsked ? expectedTokens(facts, outputTokens) : NaN;
+      this.fault[variantAt] = !isAsked ? 'not-asked-for' : isAny && !known ? 'quality-unknown' : undefined;
+      this.isOnTrial[variantAt] = isAny && onTrial?.has(expertId) === true;
+      this.hasSlabLosses[variantAt] = variant.made?.lossAtSlabs !== undefined;
+    }
+  }
+
+  expert(variantAt: number): ExpertQuality {
+    return this.#experts[this.#expertAt[variantAt] ?? 0] ?? UNKNOWN;
+  }
 }
 
 /** What the gate says of an expert or, where it does not know it, what its card says. */

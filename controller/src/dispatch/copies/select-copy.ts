@@ -1,15 +1,14 @@
 import { type DispatchFacts, unplacedCandidates } from '../candidates.js';
 import { byPreference, MOST_RANKED, type Prices, type Ranked, type Selection } from '../select.js';
-import type { Copy } from './copy.js';
 import { shortlist } from './shortlist.js';
 import type { Weighing } from './weighing.js';
 
 /** As `select` does of all candidates, but they are made only of the copies that are ranked. */
 export function selectCopy(facts: DispatchFacts, weighing: Weighing, prices: Prices): Selection {
-  const { copies, experts } = weighing.placed;
-  const best = shortlist(copies, experts.length, MOST_RANKED);
+  const { experts, table } = weighing.placed;
+  const best = shortlist(table, experts.length, MOST_RANKED);
   const ranked = withUnplaced(
-    best.copies.map((copy) => rankedAs(copy, weighing)),
+    best.rows.map((row) => rankedAs(row, weighing)),
     facts,
     weighing,
   );
@@ -18,9 +17,9 @@ export function selectCopy(facts: DispatchFacts, weighing: Weighing, prices: Pri
   return { prices, ranked, eligible: best.eligible, chosen };
 }
 
-function rankedAs(copy: Copy, weighing: Weighing): Ranked {
-  const candidate = weighing.candidateOf(copy);
-  return { candidate, value: candidate.cost === undefined ? undefined : copy.value };
+function rankedAs(row: number, weighing: Weighing): Ranked {
+  const candidate = weighing.candidateAt(row);
+  return { candidate, value: candidate.cost === undefined ? undefined : weighing.placed.table.value[row] };
 }
 
 /** What is placed nowhere has no value: it is ranked only where copies that have one leave room. */

@@ -1,9 +1,9 @@
-import { type Copy, precedes } from './copy.js';
+import type { CopyTable } from './copy-table.js';
 
 /** Which copies are worth looking at one by one. */
 export interface Shortlist {
-  /** The best of all, best first; then, in the same order, the best of each expert that has none among them. */
-  readonly copies: readonly Copy[];
+  /** Rows of the best of all, best first; then, in the same order, the best of each expert that has none among them. */
+  readonly rows: readonly number[];
   /** How many may be chosen, listed or not. */
   readonly eligible: number;
 }
@@ -12,52 +12,63 @@ export interface Shortlist {
  * The `most` best copies and, of each expert, the best that may be chosen and the best that is on trial: who asks several
  * experts, or tries one to learn of it, looks no further. O(n log most).
  */
-export function shortlist(copies: readonly Copy[], experts: number, most: number): Shortlist {
-  const best = new Best(most);
-  const open: (Copy | undefined)[] = Array.from({ length: experts });
-  const onTrial: (Copy | undefined)[] = Array.from({ length: experts });
+export function shortlist(table: CopyTable, experts: number, most: number): Shortlist {
+  const { excluded, expertAt, value } = table;
+  const open = new Int32Array(experts).fill(NONE);
+  const onTrial = new Int32Array(experts).fill(NONE);
+  const best = new Best(table, most);
   let eligible = 0;
-  for (const copy of copies) {
-    best.offer(copy);
-    if (copy.excluded === undefined) {
-      eligible += 1;
-      keepBetter(open, copy);
-    } else if (copy.excluded === 'on-trial') keepBetter(onTrial, copy);
+  for (let row = 0; row < table.length; row++) {
+    const reason = excluded[row];
+    if (reason !== undefined ? best.takesExcluded : (value[row] ?? 0) >= best.leastValue) best.offer(row);
+    if (reason === undefined) eligible += 1;
+    else if (reason !== 'on-trial') continue;
+    const bestOf = reason === undefined ? open : onTrial;
+    const expert = expertAt[row] ?? 0;
+    const before = bestOf[expert] ?? NONE;
+    if (before === NONE || table.precedes(row, before)) bestOf[expert] = row;
   }
-  const listed = new Set(best.copies);
-  const others = [...open, ...onTrial].filter((copy) => copy !== undefined).filter((copy) => !listed.has(copy));
-  return { copies: [...best.copies, ...others.sort((a, b) => (precedes(a, b) ? -1 : 1))], eligible };
+  const last = best.rows.at(-1) ?? NONE;
+  const others = [...open, ...onTrial].filter((row) => row !== NONE && table.precedes(last, row));
+  return { rows: [...best.rows, ...others.sort((a, b) => (table.precedes(a, b) ? -1 : 1))], eligible };
 }
 
-function keepBetter(bestOf: (Copy | undefined)[], copy: Copy): void {
-  const { expertAt } = copy.placed;
-  const before = bestOf[expertAt];
-  if (before === undefined || precedes(copy, before)) bestOf[expertAt] = copy;
-}
+const NONE = -1;
 
-/** The best of what is offered, best first. */
+/** The best rows of those that are offered, best first. */
 class Best {
-  readonly copies: Copy[] = [];
+  readonly rows: number[] = [];
+  /** What is worth less is not among them. */
+  leastValue = -Infinity;
+  takesExcluded = true;
+  readonly #table: CopyTable;
   readonly #most: number;
 
-  constructor(most: number) {
+  constructor(table: CopyTable, most: number) {
+    this.#table = table;
     this.#most = most;
   }
 
-  offer(copy: Copy): void {
-    const last = this.copies.length < this.#most ? undefined : this.copies.at(-1);
-    if (last !== undefined && !precedes(copy, last)) return;
-    if (last !== undefined) this.copies.pop();
-    this.copies.splice(this.#rankOf(copy), 0, copy);
+  offer(row: number): void {
+    const { rows } = this;
+    const isFull = rows.length === this.#most;
+    if (isFull && !this.#table.precedes(row, rows[rows.length - 1] ?? row)) return;
+    const rank = this.#rankOf(row);
+    for (let at = isFull ? rows.length - 1 : rows.length; at > rank; at--) rows[at] = rows[at - 1] ?? row;
+    rows[rank] = row;
+    const last = rows[this.#most - 1];
+    if (last === undefined || this.#table.excluded[last] !== undefined) return;
+    this.leastValue = this.#table.value[last] ?? 0;
+    this.takesExcluded = false;
   }
 
   /** How many of those so far come before it. */
-  #rankOf(copy: Copy): number {
-    let [low, high] = [0, this.copies.length];
+  #rankOf(row: number): number {
+    let low = 0;
+    let high = this.rows.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const other = this.copies[middle];
-      if (other !== undefined && precedes(copy, other)) high = middle;
+      if (this.#table.precedes(row, this.rows[middle] ?? row)) high = middle;
       else low = middle + 1;
     }
     return low;

@@ -1,26 +1,13 @@
-import { joules, type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
+import { joules, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { variantQuality } from '../../catalogue/variant-quality.js';
 import type { Candidate, DispatchFacts, Exclusion } from '../candidates.js';
-import { FREE, type Surcharge } from '../control/request-control.js';
-import type { DeviceLoad } from '../device-load.js';
-import { netQuality, type PricedCost, type Prices } from '../select.js';
-import type { Copy } from './copy.js';
+import type { RequestControl } from '../control/request-control.js';
+import type { Prices } from '../select.js';
 import type { Host } from './host.js';
 import { type PlacedCopies, placedCopies } from './placed-copies.js';
-import { type Prospect, prospectsOf } from './prospects.js';
-
-/** What is the same for all copies on a device. */
-interface Here {
-  readonly host: Host;
-  readonly load: DeviceLoad | undefined;
-  readonly fault: Exclusion | undefined;
-  readonly isLow: boolean;
-  readonly surcharge: Surcharge;
-}
-
-const NO_WAIT = milliseconds(0);
-const NO_COST: PricedCost = { energy: joules(0), latency: milliseconds(0), wait: NO_WAIT };
+import { Pricing } from './pricing.js';
+import { Prospects } from './prospects.js';
 
 /**
  * Every placed copy as one request sees it: quality, cost, wait, what it is worth at the request's prices, and the first
@@ -30,129 +17,139 @@ const NO_COST: PricedCost = { energy: joules(0), latency: milliseconds(0), wait:
 export class Weighing {
   readonly placed: PlacedCopies;
   readonly #facts: DispatchFacts;
-  readonly #prices: Prices;
-  readonly #prospects: readonly Prospect[];
+  readonly #prospects: Prospects;
 
   constructor(facts: DispatchFacts, prices: Prices) {
     this.#facts = facts;
-    this.#prices = prices;
     this.placed = placedCopies(facts.policy.placements, facts.catalogue);
-    this.#prospects = prospectsOf(facts, this.placed);
-    for (const host of this.placed.hosts) this.#weighHost(host);
+    this.#prospects = new Prospects(facts, this.placed);
+    const pricing = new Pricing(prices, facts.control);
+    for (const host of this.placed.hosts) host.look(facts, pricing);
+    this.#price();
+    this.#exclude();
   }
 
   /** Lets copies be chosen whose experts are on trial; whether there are any. */
   admitTrials(): boolean {
-    const onTrial = this.placed.copies.filter(({ excluded }) => excluded === 'on-trial');
-    for (const copy of onTrial) copy.excluded = undefined;
+    const { excluded } = this.placed.table;
+    const onTrial = excluded.flatMap((reason, row) => (reason === 'on-trial' ? [row] : []));
+    for (const row of onTrial) excluded[row] = undefined;
     return onTrial.length > 0;
   }
 
-  candidateOf(copy: Copy): Candidate {
-    const { deviceId, excluded, placed, profile, quality, reported, wait } = copy;
-    const { bias, expert, isAsked, workload } = this.#prospectOf(copy);
+  candidateAt(row: number): Candidate {
+    const { biasOf, promptTokens } = this.#facts;
+    const { table } = this.placed;
+    const { deviceId, profile, reported, variant, variantAt } = table.copyAt(row);
+    const { doubt, sd } = this.#prospects.expert(variantAt);
+    const outputTokens = this.#prospects.outputTokens[variantAt] ?? NaN;
+    const isAsked = !Number.isNaN(outputTokens);
     return {
-      expertId: placed.variant.expertId,
-      variantId: placed.variant.id,
+      expertId: variant.expertId,
+      variantId: variant.id,
       deviceId,
-      quality,
-      qualitySd: expert.sd,
-      doubt: expert.doubt,
-      bias,
-      cost: isAsked ? profile?.estimate(workload) : undefined,
-      wait: milliseconds(wait),
+      quality: table.quality[row] ?? 0,
+      qualitySd: sd,
+      doubt,
+      bias: isAsked ? biasOf?.(variant.expertId) : undefined,
+      cost: isAsked ? profile?.estimate({ promptTokens, outputTokens }) : undefined,
+      wait: milliseconds(table.wait[row] ?? 0),
       progress: reported?.progress,
-      excluded,
+      excluded: table.excluded[row],
     };
   }
 
-  #weighHost(host: Host): void {
-    const { control, costs, fleet, loadOf } = this.#facts;
-    const device = fleet.get(host.deviceId);
-    host.renew(device, costs);
-    const here: Here = {
-      host,
-      load: device && loadOf(device),
-      fault: host.faultFor(this.#facts),
-      isLow: control?.isLow(host.deviceId) === true,
-      surcharge: control?.surchargeOf(host.deviceId) ?? FREE,
-    };
-    for (const copy of host.copies) this.#weigh(copy, here);
+  /** Quality, cost, wait and value of every copy. */
+  #price(): void {
+    const { promptTokens } = this.#facts;
+    const { bias, hasSlabLosses, outputTokens } = this.#prospects;
+    const { hosts, table } = this.placed;
+    const { baseJ, baseMs, outputJ, outputMs, promptJ, promptMs, variantAt } = table;
+    const { energy, latency, quality, value, wait } = table;
+    for (const { concurrency, end, first, load, rates } of hosts) {
+      const { perJoule, perMs, perWaitMs } = rates.compared;
+      // Behind what is there: none while fewer jobs run than may at once.
+      const isFree = load === undefined || load.occupied < concurrency;
+      for (let row = first; row < end; row++) {
+        const at = variantAt[row] ?? 0;
+        const output = outputTokens[at] ?? 0;
+        const good = hasSlabLosses[at] === true ? this.#presentQuality(row) : (this.#prospects.quality[at] ?? 0);
+        const ms = (baseMs[row] ?? 0) + (promptMs[row] ?? 0) * promptTokens + (outputMs[row] ?? 0) * output;
+        const joule = (baseJ[row] ?? 0) + (promptJ[row] ?? 0) * promptTokens + (outputJ[row] ?? 0) * output;
+        const before = isFree ? 0 : load.freeIn + (load.foreign * ms) / concurrency;
+        const net = good + (bias[at] ?? 0) - perJoule * joule - perMs * ms - perWaitMs * before;
+        const hasCost = !Number.isNaN(ms);
+        quality[row] = good;
+        latency[row] = hasCost ? ms : 0;
+        energy[row] = hasCost ? joule : 0;
+        wait[row] = hasCost ? before : 0;
+        value[row] = hasCost ? net : -Infinity;
+      }
+    }
   }
 
-  #weigh(copy: Copy, here: Here): void {
-    const prospect = this.#prospectOf(copy);
-    const quality = this.#presentQuality(copy, prospect);
-    const benefit = quality + (prospect.bias ?? 0);
-    const cost = costOf(copy, prospect, here);
-    const { energy, latency, wait } = cost ?? NO_COST;
-    copy.quality = quality;
-    copy.latency = latency;
-    copy.energy = energy;
-    copy.wait = wait;
-    const surcharge = this.#prices.surchargeOf === undefined ? FREE : here.surcharge;
-    copy.value = cost === undefined ? -Infinity : netQuality(benefit, cost, this.#prices, surcharge);
-    copy.excluded =
-      prospect.fault ??
-      here.fault ??
-      this.#copyFault(copy) ??
-      (cost === undefined ? 'cost-unknown' : this.#costFault(cost, here)) ??
-      (prospect.isOnTrial ? 'on-trial' : undefined) ??
-      (cost !== undefined && this.#isPricedOut(benefit, cost, here) ? 'priced-out' : undefined);
+  /** Why each copy may not be chosen. */
+  #exclude(): void {
+    const { control, promptTokens } = this.#facts;
+    const { fault: ofVariant, isOnTrial } = this.#prospects;
+    const { hosts, table } = this.placed;
+    const { contextTokens, excluded, fault, variantAt } = table;
+    const isBounded = this.#isBounded();
+    const isJudged = control !== undefined && control.served < Infinity;
+    for (const host of hosts) {
+      const late = host.isLow ? 'battery-low' : host.isFull ? 'queue-full' : undefined;
+      for (let row = host.first; row < host.end; row++) {
+        const at = variantAt[row] ?? 0;
+        // The count of prompt tokens is an estimate: only what is surely too long is kept from the agent.
+        const isTooLong = promptTokens > 1.25 * (contextTokens[row] ?? 0);
+        excluded[row] =
+          ofVariant[at] ??
+          host.fault ??
+          (isTooLong ? 'context-too-small' : fault[row]) ??
+          (isBounded ? this.#costFault(row, host) : late) ??
+          (isOnTrial[at] === true ? 'on-trial' : undefined) ??
+          (isJudged && this.#isPricedOut(row, host, control) ? 'priced-out' : undefined);
+      }
+    }
   }
 
   /** A strained device may serve a variant with fewer active slabs. */
-  #presentQuality({ placed, reported }: Copy, { expert, quality }: Prospect): number {
-    const slabsPerToken = reported?.slabs?.slabsPerToken;
-    if (slabsPerToken === undefined || placed.variant.made?.lossAtSlabs === undefined) return quality;
-    return variantQuality(expert.mean, placed.variant, this.#facts.score?.classId, slabsPerToken);
+  #presentQuality(row: number): number {
+    const { reported, variant, variantAt } = this.placed.table.copyAt(row);
+    const { mean } = this.#prospects.expert(variantAt);
+    return variantQuality(mean, variant, this.#facts.score?.classId, reported?.slabs?.slabsPerToken);
   }
 
-  #copyFault({ contextTokens, reported }: Copy): Exclusion | undefined {
-    // The count of prompt tokens is an estimate: only what is surely too long is kept from the agent.
-    if (this.#facts.promptTokens > 1.25 * contextTokens) return 'context-too-small';
-    return reported?.residency === 'resident' ? undefined : 'not-resident';
+  /** Whether something bounds what a single answer may cost. */
+  #isBounded(): boolean {
+    const { control, limits } = this.#facts;
+    return limits.energy !== undefined || limits.latency !== undefined || control?.isMetered === true;
   }
 
-  #costFault(cost: PricedCost, { host, isLow, load }: Here): Exclusion | undefined {
-    const { control, limits, maxQueuedPerDevice } = this.#facts;
-    const { energy, latency } = limits;
-    if (energy !== undefined && cost.energy > energy) return 'over-energy-budget';
-    if (latency !== undefined && cost.latency > latency) return 'over-latency-budget';
+  #costFault(row: number, { deviceId, isFull, isLow }: Host): Exclusion | undefined {
+    const { control, limits } = this.#facts;
+    const { table } = this.placed;
+    const energy = joules(table.energy[row] ?? 0);
+    const latency = milliseconds(table.latency[row] ?? 0);
+    const mostLatency = limits.latency ?? Infinity;
+    if (energy > (limits.energy ?? Infinity)) return 'over-energy-budget';
+    if (latency > mostLatency) return 'over-latency-budget';
     if (isLow) return 'battery-low';
-    if (control?.spent(host.deviceId, cost) !== undefined) return 'budget-spent';
-    if (load !== undefined && load.occupied >= host.concurrency + maxQueuedPerDevice) return 'queue-full';
-    if (latency !== undefined && cost.latency + cost.wait > latency) return 'wait-too-long';
-    return undefined;
+    if (control?.spent(deviceId, { energy, latency }) !== undefined) return 'budget-spent';
+    if (isFull) return 'queue-full';
+    return latency + (table.wait[row] ?? 0) > mostLatency ? 'wait-too-long' : undefined;
   }
 
   /**
    * What costs more, at the present prices, than answering is worth is not done: drift-plus-penalty's rule of admission
-   * (docs/formulation.md). Whatever the mode, for budgets hold for all. A busy device is nobody's budget: it makes others
-   * preferred, and what waiting costs is in the price of latency.
+   * (docs/formulation.md). Whatever the mode, for budgets hold for all.
    */
-  #isPricedOut(benefit: number, cost: PricedCost, { surcharge }: Here): boolean {
-    const { control } = this.#facts;
-    if (control === undefined || control.served === Infinity) return false;
-    const own = { perJoule: surcharge.perJoule, perBusySecond: 0 };
-    return netQuality(benefit, cost, control, own) + control.served < 0;
+  #isPricedOut(row: number, { rates: { admission, compared } }: Host, { served }: RequestControl): boolean {
+    const { energy, latency, quality, value, variantAt, wait } = this.placed.table;
+    if (admission === compared) return (value[row] ?? 0) + served < 0;
+    const { perJoule, perMs, perWaitMs } = admission;
+    const benefit = (quality[row] ?? 0) + (this.#prospects.bias[variantAt[row] ?? 0] ?? 0);
+    const work = benefit - perJoule * (energy[row] ?? 0) - perMs * (latency[row] ?? 0);
+    return work - perWaitMs * (wait[row] ?? 0) + served < 0;
   }
-
-  #prospectOf({ placed }: Copy): Prospect {
-    const prospect = this.#prospects[placed.variantAt];
-    if (prospect === undefined) throw new RangeError(`${placed.variant.id} is not among what is placed`);
-    return prospect;
-  }
-}
-
-function costOf({ profile }: Copy, { isAsked, workload }: Prospect, { host, load }: Here): PricedCost | undefined {
-  if (!isAsked || profile === undefined) return undefined;
-  const latency = profile.latency(workload);
-  return { energy: profile.energy(workload), latency, wait: waitFor(latency, load, host.concurrency) };
-}
-
-/** Waiting behind what is there: none while fewer jobs run than may at once. */
-function waitFor(latency: Milliseconds, load: DeviceLoad | undefined, concurrency: number): Milliseconds {
-  if (load === undefined || load.occupied < concurrency) return NO_WAIT;
-  return milliseconds(load.freeIn + (load.foreign * latency) / concurrency);
 }
