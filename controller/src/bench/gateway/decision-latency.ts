@@ -1,12 +1,11 @@
 import { systemClock } from '@fleetgate/shared/clock';
-import { classId, deviceId } from '@fleetgate/shared/ids';
+import { classId, deviceId, expertId, jobId, planId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { systemRandom } from '@fleetgate/shared/random';
 import { milliseconds, watts } from '@fleetgate/shared/units/quantity';
 import { EMPTY } from 'rxjs';
 
 import { BudgetControl } from '../../dispatch/control/budget-control.js';
-import { DeviceLoads } from '../../dispatch/device-load.js';
 import { DISPATCH_DEFAULTS } from '../../dispatch/dispatch-config.js';
 import {
   aCatalogue,
@@ -19,8 +18,11 @@ import {
 } from '../../dispatch/dispatch-fixtures.js';
 import type { DispatcherParts } from '../../dispatch/dispatcher-parts.js';
 import { decideRequest } from '../../dispatch/decide-request.js';
+import { DispatchStats } from '../../dispatch/dispatch-stats.js';
+import { JobRuns } from '../../dispatch/job-runs.js';
 import { MemoryLedger } from '../../dispatch/memory-ledger.js';
 import { openRequest } from '../../dispatch/open-request.js';
+import { jobOf } from '../../dispatch/prompt.js';
 import { CostModel } from '../../telemetry/cost-model.js';
 import { WorkloadModel } from '../../telemetry/workload-model.js';
 import { type Distribution, distributionOf } from '../distribution.js';
@@ -31,13 +33,13 @@ const EXPERTS = 40;
 const WARM_UP = 2_000;
 const DECISIONS = 5_000;
 
-/** How long one decision takes that has 1,000 placed replicas to choose from, ms: costs learned, budgets priced. */
+/**
+ * How long one decision takes that has 1,000 placed replicas to choose from, ms: costs learned, budgets priced, every other
+ * device at work.
+ */
 export function decisionLatency(): Distribution {
-  const { parts, loads } = aLargeFleet();
-  const runs = {
-    loadOf: (device: Parameters<DeviceLoads['loadOf']>[0]) => loads.loadOf(device, parts.clock.now()),
-    unresponsive: () => new Set<never>(),
-  };
+  const parts = aLargeFleet();
+  const runs = atWork(parts);
   const times: number[] = [];
   for (let at = 0; at < WARM_UP + DECISIONS; at++) {
     const request = openRequest(parts, aPrompt());
@@ -45,10 +47,11 @@ export function decisionLatency(): Distribution {
     decideRequest(parts, runs, request);
     if (at >= WARM_UP) times.push(performance.now() - started);
   }
+  runs.close();
   return distributionOf(times);
 }
 
-function aLargeFleet(): { readonly parts: DispatcherParts; readonly loads: DeviceLoads } {
+function aLargeFleet(): DispatcherParts {
   const names = Array.from({ length: EXPERTS }, (_, at) => `expert-${at}`);
   const catalogue = aCatalogue(names.map((name) => anExpert(name)));
   const devices = Array.from({ length: REPLICAS / PER_DEVICE }, (_, at) =>
@@ -58,7 +61,6 @@ function aLargeFleet(): { readonly parts: DispatcherParts; readonly loads: Devic
     ),
   );
   const costs = new CostModel({ boardOf: () => undefined, variantOf: (id) => catalogue.variants.get(id) });
-  const loads = new DeviceLoads();
   for (const [at, device] of devices.entries()) {
     for (const { variantId } of device.reported?.variants ?? []) {
       costs.observeMeasurement(device.id, {
@@ -91,11 +93,26 @@ function aLargeFleet(): { readonly parts: DispatcherParts; readonly loads: Devic
   const qualities = Object.fromEntries(names.map((name, at) => [name, 0.3 + (0.5 * at) / EXPERTS]));
   const gate = aGate(qualities);
   const fleet = new FixtureFleet(devices);
-  const parts: DispatcherParts = {
+  return {
     ...{ fleet, catalogue: () => catalogue, gate: () => gate, costs, workloads: new WorkloadModel() },
     ...{ policy: () => policy, ledger: new MemoryLedger(), clock, random: systemRandom, log: silentLogger },
     link: { out$: EMPTY, send: () => Promise.resolve(), cancel: () => {}, next: () => {} },
     ...{ onDemand: () => {}, control, config: DISPATCH_DEFAULTS },
   };
-  return { parts, loads };
+}
+
+function atWork(parts: DispatcherParts): JobRuns {
+  const nobody = { tokens: () => {}, ended: () => {}, failed: () => {}, usage: () => {}, canMove: () => false };
+  const settings = { stats: new DispatchStats(), concurrencyOf: () => 1, heartbeatOf: () => milliseconds(5000) };
+  const runs = new JobRuns({ ...parts, ...settings }, { ...nobody, displaced: () => {} });
+  for (const [at, device] of [...parts.fleet.view.values()].entries()) {
+    const variantId = device.reported?.variants[0]?.variantId;
+    if (at % 2 === 0 || variantId === undefined) continue;
+    const request = openRequest(parts, aPrompt());
+    const choice = { deviceId: device.id, variantId, expertId: expertId('expert-0'), planId: planId('plan') };
+    const facts = { jobId: jobId(`job-${at}`), variantId, timeout: milliseconds(60_000), classId: undefined };
+    const job = jobOf(request.prompt, facts);
+    runs.start(request, choice, milliseconds(1000), job, { dueAt: parts.clock.now(), tenant: '' });
+  }
+  return runs;
 }
