@@ -40,7 +40,14 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'controller/platform',
   ],
   'controller/rollout': ['controller/fleet', 'controller/planning', 'controller/catalogue', 'controller/platform'],
-  'controller/enrolment': ['controller/fleet', 'controller/catalogue', 'controller/broker', 'controller/platform'],
+  'controller/identity': ['controller/platform'],
+  'controller/enrolment': [
+    'controller/fleet',
+    'controller/catalogue',
+    'controller/broker',
+    'controller/identity',
+    'controller/platform',
+  ],
   'controller/operations': [
     'controller/access',
     'controller/config',

@@ -69,6 +69,11 @@ const ROWS: Partial<Record<ErrorCode, Row>> = {
   },
   'enrol.bad-token': { status: 401, type: 'authentication_error', retry: 'never' },
   'enrol.name-taken': conflict,
+  'enrol.bad-request': badRequest,
+  'enrol.key-reused': conflict,
+  'enrol.denied': { status: 403, type: 'permission_error', retry: 'never' },
+  'enrol.clock-off': badRequest,
+  'enrol.certificate-refused': { status: 401, type: 'authentication_error', retry: 'never' },
   'enrol.too-many-attempts': {
     status: 429,
     type: 'rate_limit_error',
