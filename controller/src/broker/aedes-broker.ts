@@ -1,32 +1,46 @@
-import { type AddressInfo, type Server, type Socket, createServer } from 'node:net';
+import { type Server, type Socket, createServer } from 'node:net';
 
 import { Aedes, type AuthenticateError, type Client } from 'aedes';
 
 import type { Clock } from '@fleetgate/shared/clock';
-import { FleetError } from '@fleetgate/shared/errors';
 import { type FleetId, deviceIdSchema } from '@fleetgate/shared/ids';
 import { desiredTopic, presenceTopic, reportedTopic } from '@fleetgate/shared/protocol/topics';
+import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { judgePublish, maySubscribe } from './acl.js';
+import { listen } from './aedes-listen.js';
+import { TlsListener, type TlsMaterial } from './aedes-tls-listener.js';
 import type { TalliedEvent } from './broker-event.js';
 import { type BrokerLimits, DEFAULT_LIMITS } from './broker-limits.js';
-import { type BrokerUser, authenticate } from './broker-user.js';
+import { type BrokerUser, authenticate, certifiedUser } from './broker-user.js';
 import { type CutReason, FrameGuard } from './frame-guard.js';
+import type { PeerCertificate } from './peer-certificate.js';
 
 export interface AedesBrokerOptions {
   readonly host: string;
-  /** 0 picks a free one. */
-  readonly port: number;
+  /** For plain TCP; 0 picks a free one, `none` listens by TLS only. */
+  readonly port: number | 'none';
+  /** For clients that show a certificate; it says who they are. */
+  readonly tls?: TlsEndpoint;
   readonly fleet: FleetId;
   readonly clock: Clock;
   readonly onEvent: (event: TalliedEvent) => void;
   readonly limits?: Partial<BrokerLimits>;
 }
 
+export interface TlsEndpoint {
+  readonly host: string;
+  /** 0 picks a free one. */
+  readonly port: number;
+  readonly material: TlsMaterial;
+}
+
 /** One accepted socket. `user` is known once it has authenticated, `ready` is true from CONNACK on. */
 interface Session {
   readonly guard: FrameGuard;
   readonly remote: string;
+  /** Of a client that came by TLS. */
+  readonly certificate: PeerCertificate | undefined;
   user: BrokerUser | undefined;
   ready: boolean;
 }
@@ -38,9 +52,13 @@ const BAD_USERNAME_OR_PASSWORD = 4;
 // Aedes publishes the wills of brokers whose heartbeat is older than three periods, its own after a suspended machine
 // included. There is no other broker: the longest period that four times fits a timer keeps that from happening.
 const HEARTBEAT_MS = 500_000_000;
+/** A connection outlives its certificate by at most this much. */
+const SWEEP_PERIOD = milliseconds(10_000);
 
 /**
- * The embedded broker: MQTT 3.1.1 over TCP, users and rights of one fleet.
+ * The embedded broker: MQTT 3.1.1 over TCP and TLS, users and rights of one fleet.
+ *
+ * By TLS a client is whoever its certificate says, if that is one of the user's; by plain TCP it needs the user's secret.
  *
  * Sessions end with their connection, whatever the client asks: a queue for the absent would have no bound, and what
  * must outlast a connection (desired, reported, presence) is retained. A device has one session; a newer one takes its
@@ -48,10 +66,13 @@ const HEARTBEAT_MS = 500_000_000;
  */
 export class AedesBroker {
   readonly host: string;
+  /** 0: it does not listen in plain. */
   readonly port: number;
   /** For subscriptions inside this process. */
   readonly engine: Aedes;
   readonly #server: Server;
+  #tls: TlsListener | undefined;
+  #cancelSweep = (): void => {};
   readonly #options: AedesBrokerOptions;
   readonly #limits: BrokerLimits;
   readonly #sessions = new Set<Session>();
@@ -75,9 +96,19 @@ export class AedesBroker {
     });
     const server = createServer({ noDelay: true, keepAlive: true });
     try {
-      const { address, port } = await listen(server, options.host, options.port);
-      return new AedesBroker(options, limits, engine, server, { host: address, port }, users);
+      const at = options.port === 'none' ? undefined : await listen(server, options.host, options.port, '--mqtt-port');
+      const broker = new AedesBroker(
+        options,
+        limits,
+        engine,
+        server,
+        { host: at?.address ?? options.host, port: at?.port ?? 0 },
+        users,
+      );
+      await broker.#listenByTls();
+      return broker;
     } catch (error) {
+      server.close();
       await new Promise<void>((resolve) => engine.close(() => resolve()));
       throw error;
     }
@@ -105,7 +136,30 @@ export class AedesBroker {
       (_packet, done) => setImmediate(done),
       () => {},
     );
-    server.on('connection', (socket) => this.#accept(socket));
+    server.on('connection', (socket) => this.#accept(socket, undefined));
+  }
+
+  async #listenByTls(): Promise<void> {
+    const { tls, clock, onEvent } = this.#options;
+    if (tls === undefined) return;
+    this.#tls = await TlsListener.start({
+      ...tls,
+      limits: this.#limits.handshakes,
+      clock,
+      onEvent,
+      onClient: (socket, peer) => this.#accept(socket, peer),
+    });
+    this.#cancelSweep = clock.every(SWEEP_PERIOD, () => this.#cutExpired());
+  }
+
+  /** 0: it does not listen by TLS. */
+  get tlsPort(): number {
+    return this.#tls?.port ?? 0;
+  }
+
+  /** Replaces what the broker shows of itself, from the next connection on. */
+  setMaterial(material: TlsMaterial): void {
+    this.#tls?.setMaterial(material);
   }
 
   /** Connections being served, authenticated or not. */
@@ -114,29 +168,33 @@ export class AedesBroker {
   }
 
   /**
-   * Replaces all users. Whoever is gone, or has another secret or role, is cut at once; what a removed device had
-   * retained is forgotten.
+   * Replaces all users. Whoever is gone, or has another secret or role, is cut at once, and who came by a certificate
+   * that is no longer among the user's; what a removed device had retained is forgotten.
    */
   async setUsers(users: readonly BrokerUser[]): Promise<void> {
     const before = this.#users;
     this.#users = new Map(users.map((user) => [user.username, user]));
     for (const old of before.values()) {
       const now = this.#users.get(old.username);
-      if (now?.secretSha256 === old.secretSha256 && now.role === old.role) continue;
-      for (const session of this.#sessionsOfUser.get(old.username) ?? []) session.guard.cut('credentials-withdrawn');
+      const same = now?.secretSha256 === old.secretSha256 && now.role === old.role;
+      for (const session of this.#sessionsOfUser.get(old.username) ?? []) {
+        if (!same || !this.#isStillCertified(session, now)) session.guard.cut('credentials-withdrawn');
+      }
       if (now === undefined) await this.#forgetRetained(old);
     }
   }
 
   /** Cuts every connection and stops listening. */
   async close(): Promise<void> {
+    this.#cancelSweep();
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    await this.#tls?.close();
     for (const session of this.#sessions) session.guard.destroy();
     await new Promise<void>((resolve) => this.engine.close(() => resolve()));
     await closed;
   }
 
-  #accept(socket: Socket): void {
+  #accept(socket: Socket, certificate: PeerCertificate | undefined): void {
     const remote = socket.remoteAddress ?? 'unknown';
     const fromAddress = this.#connectionsOfAddress.get(remote) ?? 0;
     const tooMany = this.#sessions.size >= this.#limits.connections;
@@ -157,7 +215,7 @@ export class AedesBroker {
       clock: this.#options.clock,
       onCut: (reason) => this.#tellCut(session, reason),
     });
-    const session: Session = { guard, remote, user: undefined, ready: false };
+    const session: Session = { guard, remote, certificate, user: undefined, ready: false };
     this.#sessions.add(session);
     this.#sessionOfConnection.set(guard, session);
     this.#connectionsOfAddress.set(remote, fromAddress + 1);
@@ -172,7 +230,10 @@ export class AedesBroker {
     };
     engine.authenticate = (client, username, password, done) => {
       const session = this.#sessionOf(client);
-      const user = authenticate(this.#users, username, password);
+      const user =
+        session?.certificate === undefined
+          ? authenticate(this.#users, username, password)
+          : this.#certified(session, session.certificate, username);
       if (session === undefined || user === undefined) {
         const remote = session?.remote ?? 'unknown';
         this.#tell({ kind: 'authentication-failed', username: username ?? '', remote, count: 1 });
@@ -224,6 +285,36 @@ export class AedesBroker {
     // Why a connection ended badly is told where it was decided; these would be uncaught without a listener.
     engine.on('clientError', () => {});
     engine.on('connectionError', () => {});
+  }
+
+  /** Whoever the certificate says; a user name that was sent beside it has to be the same. */
+  #certified(session: Session, peer: PeerCertificate, username: string | undefined): BrokerUser | undefined {
+    const { commonName } = peer;
+    const user = certifiedUser(this.#users, peer, this.#options.clock.now());
+    const isNamed = username === undefined || username === '' || username === commonName;
+    if (user !== undefined && isNamed) return user;
+    const reason = user === undefined ? 'unknown' : 'other-name';
+    this.#tell({ kind: 'certificate-refused', reason, commonName, remote: session.remote, count: 1 });
+    return undefined;
+  }
+
+  /**
+   * A certificate that has run out since does not end a connection whose device has renewed it: it has proven to be the
+   * same, and what it is doing would be lost.
+   */
+  #isStillCertified({ certificate }: Session, user: BrokerUser | undefined): boolean {
+    if (certificate === undefined) return true;
+    const now = this.#options.clock.now();
+    const live = (user?.certificates ?? []).filter(({ notAfterMs }) => notAfterMs > now);
+    if (certificate.notAfterMs <= now) return live.length > 0;
+    return live.some(({ serial }) => serial === certificate.serial);
+  }
+
+  #cutExpired(): void {
+    for (const session of this.#sessions) {
+      const user = session.user === undefined ? undefined : this.#users.get(session.user.username);
+      if (user !== undefined && !this.#isStillCertified(session, user)) session.guard.cut('certificate-expired');
+    }
   }
 
   #enter(session: Session, user: BrokerUser): void {
@@ -286,35 +377,4 @@ function refusal(message: string, returnCode: number): AuthenticateError {
   // Aedes types the code as an enum that exists in its declarations only.
   Reflect.set(error, 'returnCode', returnCode);
   return error;
-}
-
-async function listen(server: Server, host: string, port: number): Promise<AddressInfo> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)));
-    server.listen({ host, port }, resolve);
-  });
-  server.removeAllListeners('error');
-  // Out of file descriptors: the connection is lost, the broker is not.
-  server.on('error', () => {});
-  const address = server.address();
-  if (address === null || typeof address === 'string') {
-    throw new FleetError('internal.invariant', 'a TCP server has no TCP address');
-  }
-  return address;
-}
-
-function listenError(cause: NodeJS.ErrnoException, host: string, port: number): FleetError {
-  const what = `MQTT broker cannot listen on ${host}:${port}`;
-  if (cause.code === 'EADDRINUSE') {
-    return new FleetError('port.taken', `${what}: the port is taken`, {
-      cause,
-      hint: 'stop what listens there, or choose another port with --mqtt-port (0 picks a free one)',
-      context: { host, port },
-    });
-  }
-  return new FleetError('config.invalid', `${what}: ${cause.message}`, {
-    cause,
-    hint: 'expected an address of this machine, and a port above 1023 unless started as root',
-    context: { host, port },
-  });
 }

@@ -1,9 +1,10 @@
 import type { TelemetryEvent } from '../telemetry/telemetry-event.js';
 import type { CutReason } from './frame-guard.js';
+import type { CertificateFault } from './peer-certificate.js';
 
 /** What happened at the broker. `count` says how often since it was last told; names of strangers are clipped. */
 export type BrokerEvent =
-  | { readonly kind: 'listening'; readonly host: string; readonly port: number }
+  | { readonly kind: 'listening'; readonly host: string; readonly port: number; readonly tlsPort: number }
   | {
       readonly kind: 'exited';
       readonly reason: 'crashed' | 'hung' | 'port-taken';
@@ -27,6 +28,19 @@ export type BrokerEvent =
     }
   | { readonly kind: 'subscribe-denied'; readonly username: string; readonly filter: string; readonly count: number }
   | { readonly kind: 'connection-cut'; readonly username: string; readonly reason: CutReason; readonly count: number }
+  | {
+      readonly kind: 'certificate-refused';
+      readonly reason: CertificateFault;
+      readonly commonName: string;
+      readonly remote: string;
+      readonly count: number;
+    }
+  | {
+      readonly kind: 'handshake-failed';
+      readonly reason: 'failed' | 'too-many' | 'too-slow';
+      readonly remote: string;
+      readonly count: number;
+    }
   | {
       readonly kind: 'connection-refused';
       readonly reason: 'too-many' | 'too-many-from-address';

@@ -2,6 +2,8 @@ import type { ErrorCode } from '@fleetgate/shared/errors';
 import type { FleetId } from '@fleetgate/shared/ids';
 
 import type { TelemetryObservation } from '../telemetry/telemetry-event.js';
+import type { TlsEndpoint } from './aedes-broker.js';
+import type { TlsMaterial } from './aedes-tls-listener.js';
 import type { BrokerEvent } from './broker-event.js';
 import type { BrokerUser } from './broker-user.js';
 
@@ -14,7 +16,8 @@ export interface ExternalBroker {
 
 export interface BrokerStart {
   readonly host: string;
-  readonly port: number;
+  readonly port: number | 'none';
+  readonly tls?: TlsEndpoint;
   readonly fleet: FleetId;
   readonly telemetryPath: string;
   readonly retentionMs: number;
@@ -30,12 +33,19 @@ export type ToBroker =
       readonly version: number;
     }
   | { readonly kind: 'users'; readonly users: readonly BrokerUser[]; readonly version: number }
+  | { readonly kind: 'material'; readonly material: TlsMaterial }
   | { readonly kind: 'ping' }
   | { readonly kind: 'stop' };
 
 /** What the broker process tells its controller. `version` is that of the users now in force. */
 export type FromBroker =
-  | { readonly kind: 'started'; readonly host: string; readonly port: number; readonly version: number }
+  | {
+      readonly kind: 'started';
+      readonly host: string;
+      readonly port: number;
+      readonly tlsPort: number;
+      readonly version: number;
+    }
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string; readonly hint: string | undefined }
   | { readonly kind: 'users-set'; readonly version: number }
   | { readonly kind: 'pong' }

@@ -7,11 +7,20 @@ export interface BrokerLimits {
   /** Connections in all, and from one address: a fleet behind one router shares an address. */
   readonly connections: number;
   readonly connectionsPerAddress: number;
+  readonly handshakes: HandshakeLimits;
   /** Time for a CONNECT to arrive whole. */
   readonly connectTimeout: Milliseconds;
   /** For devices, and for everybody before authentication. */
   readonly guard: GuardLimits;
   readonly controllerGuard: GuardLimits;
+}
+
+export interface HandshakeLimits {
+  /** Handshakes under way in all, and from one address. */
+  readonly atOnce: number;
+  readonly atOncePerAddress: number;
+  /** From the connection to the end of its handshake. */
+  readonly deadline: Milliseconds;
 }
 
 // Topic, its length and the packet id of a PUBLISH. Our longest topic has under 256 bytes.
@@ -30,6 +39,8 @@ const guard: GuardLimits = {
 export const DEFAULT_LIMITS: BrokerLimits = {
   connections: 12_000,
   connectionsPerAddress: 4_000,
+  // One takes the broker about a millisecond; those refused in a storm come again after a while.
+  handshakes: { atOnce: 512, atOncePerAddress: 128, deadline: milliseconds(10_000) },
   connectTimeout: milliseconds(10_000),
   guard,
   // It speaks for the whole fleet, and is ours.

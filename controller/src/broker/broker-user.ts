@@ -1,6 +1,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 
+import type { UnixMs } from '@fleetgate/shared/units/quantity';
+
 import type { BrokerRole } from './acl.js';
+import type { PeerCertificate } from './peer-certificate.js';
 
 /** One who may connect. The secret itself is never kept, only its digest. */
 export interface BrokerUser {
@@ -10,6 +13,13 @@ export interface BrokerUser {
   /** The same secret as mosquitto's password file holds it; missing for a device enrolled before it was kept. */
   readonly mosquittoDigest?: string;
   readonly role: BrokerRole;
+  /** By which it is let in over TLS; any other is refused, whoever has signed it. */
+  readonly certificates?: readonly UserCertificate[];
+}
+
+export interface UserCertificate {
+  readonly serial: string;
+  readonly notAfterMs: number;
 }
 
 /** Digest of a secret as `BrokerUser.secretSha256` holds it. */
@@ -30,4 +40,15 @@ export function authenticate(
   const expected = Buffer.from(user?.secretSha256 ?? '', 'hex');
   const matches = timingSafeEqual(offered, expected.length === 32 ? expected : NO_SECRET);
   return matches && expected.length === 32 && secret !== undefined ? user : undefined;
+}
+
+/** The user whose certificate this is. The chain has been verified; whether it was revoked has not. */
+export function certifiedUser(
+  users: ReadonlyMap<string, BrokerUser>,
+  { commonName, serial }: PeerCertificate,
+  now: UnixMs,
+): BrokerUser | undefined {
+  const user = users.get(commonName);
+  const known = user?.certificates?.find((certificate) => certificate.serial === serial);
+  return known !== undefined && known.notAfterMs > now ? user : undefined;
 }

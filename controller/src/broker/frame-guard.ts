@@ -20,7 +20,13 @@ export interface GuardLimits {
 }
 
 export type CutReason =
-  FrameFault | 'rate-exceeded' | 'outbound-overflow' | 'stalled' | 'superseded' | 'credentials-withdrawn';
+  | FrameFault
+  | 'rate-exceeded'
+  | 'outbound-overflow'
+  | 'stalled'
+  | 'superseded'
+  | 'credentials-withdrawn'
+  | 'certificate-expired';
 
 /**
  * Stands between a client's socket and the broker, and keeps one client's misbehaviour its own problem.

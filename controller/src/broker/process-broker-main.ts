@@ -34,10 +34,17 @@ function tell(message: FromBroker): void {
 }
 
 async function start(options: BrokerStart, users: readonly BrokerUser[], version: number): Promise<void> {
-  const { host, port, fleet, external } = options;
+  const { host, port, tls, fleet, external } = options;
   if (external === undefined) {
     broker = await AedesBroker.start(
-      { host, port, fleet, clock: systemClock, onEvent: (event) => tally.add(event) },
+      {
+        host,
+        port,
+        ...(tls === undefined ? {} : { tls }),
+        fleet,
+        clock: systemClock,
+        onEvent: (event) => tally.add(event),
+      },
       users,
     );
   }
@@ -65,7 +72,13 @@ async function start(options: BrokerStart, users: readonly BrokerUser[], version
     const events = tally.take();
     if (events.length > 0) tell({ kind: 'events', events });
   });
-  tell({ kind: 'started', host: broker?.host ?? host, port: broker?.port ?? port, version });
+  tell({
+    kind: 'started',
+    host: broker?.host ?? host,
+    port: broker?.port ?? 0,
+    tlsPort: broker?.tlsPort ?? 0,
+    version,
+  });
 }
 
 /** One message at a time: while the controller does not read, newer values take the place of older ones. */
@@ -115,6 +128,9 @@ async function obey(message: ToBroker): Promise<void> {
     case 'users':
       await broker?.setUsers(message.users);
       tell({ kind: 'users-set', version: message.version });
+      return;
+    case 'material':
+      broker?.setMaterial(message.material);
       return;
     case 'ping':
       tell({ kind: 'pong' });

@@ -10,14 +10,18 @@ import { processEntry, SERVING_ARGUMENTS } from '@fleetgate/shared/process-entry
 import { type Milliseconds, elapsed, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { TelemetryObservation } from '../telemetry/telemetry-event.js';
+import type { TlsEndpoint } from './aedes-broker.js';
+import type { TlsMaterial } from './aedes-tls-listener.js';
 import type { BrokerEvent } from './broker-event.js';
 import type { BrokerStart, ExternalBroker, FromBroker, ToBroker } from './broker-ipc.js';
 import type { BrokerUser } from './broker-user.js';
 
 export interface BrokerSupervisorOptions {
   readonly host: string;
-  /** 0 picks a free one, kept over restarts. */
-  readonly port: number;
+  /** 0 picks a free one, kept over restarts; `none` listens by TLS only. */
+  readonly port: number | 'none';
+  /** Its port, too, is kept over restarts. */
+  readonly tls?: TlsEndpoint;
   readonly fleet: FleetId;
   readonly telemetryPath: string;
   readonly external?: ExternalBroker;
@@ -52,6 +56,13 @@ const DEFAULT_TIMING: SupervisorTiming = {
   stopDeadline: milliseconds(5_000),
 };
 
+export interface BrokerAddress {
+  readonly host: string;
+  /** 0: it does not listen in plain, or by TLS. */
+  readonly port: number;
+  readonly tlsPort: number;
+}
+
 interface Child {
   readonly process: ChildProcess;
   readonly exited: Promise<void>;
@@ -74,7 +85,8 @@ export class BrokerSupervisor {
   readonly #appliedVersion = new BehaviorSubject(-1);
   #users: readonly BrokerUser[] = [];
   #version = 0;
-  #port: number;
+  #port: number | 'none';
+  #tls: TlsEndpoint | undefined;
   #child: Child | undefined;
   #backoff: Milliseconds;
   #startedAt: ReturnType<Clock['now']>;
@@ -86,6 +98,7 @@ export class BrokerSupervisor {
     this.#options = options;
     this.#timing = { ...DEFAULT_TIMING, ...options.timing };
     this.#port = options.port;
+    this.#tls = options.tls;
     this.#backoff = this.#timing.firstBackoff;
     this.#startedAt = options.clock.now();
   }
@@ -108,10 +121,10 @@ export class BrokerSupervisor {
    * Resolves once the broker listens, with its address. Rejects with `port.taken`, `config.invalid` for an address that
    * this machine has not, or `broker.unreachable` when the process does not come up in time; nothing runs then.
    */
-  async start(): Promise<{ readonly host: string; readonly port: number }> {
+  async start(): Promise<BrokerAddress> {
     if (this.#state !== 'idle') throw new FleetError('internal.invariant', 'broker supervisor started twice');
     this.#state = 'running';
-    const listening = new Promise<{ host: string; port: number }>((resolve, reject) => {
+    const listening = new Promise<BrokerAddress>((resolve, reject) => {
       this.#spawn({ onStarted: resolve, onFailed: reject });
     });
     try {
@@ -139,6 +152,13 @@ export class BrokerSupervisor {
     await this.#within(applied, 'take its users');
   }
 
+  /** What the broker shows of itself from now on. */
+  setMaterial(material: TlsMaterial): void {
+    if (this.#tls === undefined) return;
+    this.#tls = { ...this.#tls, material };
+    this.#send({ kind: 'material', material });
+  }
+
   /** Ends the broker and waits until its process is gone. */
   async stop(): Promise<void> {
     if (this.#state === 'stopped') return;
@@ -157,7 +177,7 @@ export class BrokerSupervisor {
     this.#appliedVersion.error(new FleetError('broker.unreachable', 'the broker has been stopped'));
   }
 
-  #spawn(first?: { onStarted: (at: { host: string; port: number }) => void; onFailed: (error: Error) => void }): void {
+  #spawn(first?: { onStarted: (at: BrokerAddress) => void; onFailed: (error: Error) => void }): void {
     const program = fork(processEntry(import.meta.url, './process-broker-main.js'), [], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       execArgv: [...SERVING_ARGUMENTS],
@@ -176,14 +196,18 @@ export class BrokerSupervisor {
     program.once('error', () => this.#gone(child, null, null, first?.onFailed, exited));
     program.once('exit', (code, signal) => this.#gone(child, code, signal, first?.onFailed, exited));
     program.on('message', (message: FromBroker) => {
-      if (message.kind === 'started') first?.onStarted({ host: message.host, port: message.port });
+      if (message.kind === 'started') first?.onStarted(message);
       this.#receive(child, message);
     });
     const { host, fleet, telemetryPath, external, retention } = this.#options;
     const start: BrokerStart = { host, port: this.#port, fleet, telemetryPath, retentionMs: retention };
     this.#send({
       kind: 'start',
-      start: external === undefined ? start : { ...start, external },
+      start: {
+        ...start,
+        ...(external === undefined ? {} : { external }),
+        ...(this.#tls === undefined ? {} : { tls: this.#tls }),
+      },
       users: this.#users,
       version: this.#version,
     });
@@ -194,8 +218,9 @@ export class BrokerSupervisor {
     switch (message.kind) {
       case 'started':
         child.started = true;
-        this.#port = message.port;
-        this.#emit({ kind: 'listening', host: message.host, port: message.port });
+        if (this.#port !== 'none') this.#port = message.port;
+        if (this.#tls !== undefined) this.#tls = { ...this.#tls, port: message.tlsPort };
+        this.#emit({ kind: 'listening', host: message.host, port: message.port, tlsPort: message.tlsPort });
         this.#applied(message.version);
         // Users that changed while the process was starting.
         if (message.version < this.#version) this.#send({ kind: 'users', users: this.#users, version: this.#version });

@@ -1,3 +1,6 @@
+// Before the library that wants it.
+import 'reflect-metadata';
+
 import { createHash, type webcrypto } from 'node:crypto';
 
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
