@@ -27,7 +27,11 @@ import { BudgetControl } from './dispatch/control/budget-control.js';
 import { batchModule, readForms } from './dispatch/batches/batch.module.js';
 import { MOST_FORM_BYTES } from './dispatch/batches/upload.js';
 import { dispatchModule, MAX_BODY_BYTES, readJsonBodies } from './dispatch/dispatch.module.js';
-import { EnrolmentController, FleetAddress } from './enrolment/enrolment.controller.js';
+import { AdmissionController } from './enrolment/admission.controller.js';
+import { Approvals } from './enrolment/approvals.js';
+import { EnrolmentController } from './enrolment/enrolment.controller.js';
+import { FleetAddress } from './enrolment/fleet-address.js';
+import { JoinTokens } from './enrolment/join-tokens.js';
 import { Enrolment } from './enrolment/enrolment.js';
 import { Fleet } from './fleet/fleet.js';
 import { ExpertTrials } from './gating/expert-trials.js';
@@ -56,7 +60,6 @@ export interface AppParts extends ControllerParts {
   readonly feed: LiveFeed;
   readonly metrics: Metrics;
   readonly status: () => StatusView;
-  readonly address: FleetAddress;
   readonly access: Pick<AccessPolicy, 'ownerDigest' | 'hosts' | 'isDevice'>;
   readonly startedAtMs: number;
   readonly version: string;
@@ -104,6 +107,7 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
     controllers: [
       HealthController,
       EnrolmentController,
+      AdmissionController,
       KeysController,
       TenantsController,
       AuditController,
@@ -121,6 +125,8 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
       { provide: ExpertAdditions, useValue: parts.additions },
       { provide: VariantAdditions, useValue: parts.variantAdditions },
       { provide: Enrolment, useValue: parts.enrolment },
+      { provide: Approvals, useValue: parts.approvals },
+      { provide: JoinTokens, useValue: parts.tokens },
       { provide: FleetAddress, useValue: parts.address },
       { provide: Fleet, useValue: parts.fleet },
       { provide: KeyRing, useValue: parts.keys },

@@ -29,6 +29,8 @@ import type { Steering } from './dispatch/steering.js';
 import { dispatchSchema, LEDGER_DEFAULTS, SqliteLedger } from './dispatch/sqlite-ledger.js';
 import { Fleet } from './fleet/fleet.js';
 import { MqttFleetLink } from './fleet/mqtt-fleet-link.js';
+import { enrolmentSchema } from './enrolment/sqlite-enrolment-store.js';
+import { identitySchemaOfDatabase } from './identity/sqlite-certificate-store.js';
 import { fleetSchema, SqliteFleetStore } from './fleet/sqlite-fleet-store.js';
 import { openGate } from './gating/disk-gate-opening.js';
 import { ConfidenceModel } from './gating/confidence.js';
@@ -105,6 +107,8 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     learningSchema,
     batchSchema,
     accessSchema,
+    identitySchemaOfDatabase,
+    enrolmentSchema,
   ];
   const database = await openDatabase(databasePath(config), schemas);
   closers.add('database', () => database.close());
@@ -129,7 +133,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   );
   closers.add('costs', () => kept.close());
   const telemetryPath = path('telemetry.sqlite');
-  const opened = await openBroker(surroundings, fleet, boards, telemetryPath);
+  const opened = await openBroker(surroundings, fleet, boards, { telemetryPath, database });
   const { broker } = opened;
   const telemetry = await openSqliteTelemetryStore(telemetryPath, 'read');
   closers.add('telemetry store', () => telemetry.close());

@@ -18,7 +18,6 @@ import { type AppParts, createApp } from './app.module.js';
 import { compose } from './compose.js';
 import { type ControllerConfig, isLoopback, redacted } from './config/config.js';
 import { TERMINAL_STATES } from './dispatch/ledger.js';
-import { FleetAddress } from './enrolment/enrolment.controller.js';
 import { learningFigures, learningView } from './operations/learning-view.js';
 import { LiveFeed } from './operations/live-feed.js';
 import { statusView } from './operations/read-model.js';
@@ -139,6 +138,7 @@ async function composeApp(
       devices: fleet.view.values(),
       activePlanId: planner.plans.active()?.id ?? null,
       mqttUrl,
+      ...(composed.address.urls.tlsUrl === undefined ? {} : { mqttTlsUrl: composed.address.urls.tlsUrl }),
     });
   const sources = {
     fleet,
@@ -158,7 +158,6 @@ async function composeApp(
     feed,
     metrics,
     status,
-    address: new FleetAddress(config.fleet, mqttUrl, config.brokerUrl === undefined ? 'embedded' : 'external'),
     access: {
       ownerDigest: ownerKey === undefined ? undefined : digestOf(ownerKey),
       hosts: isLoopback(config.host) && config.apiKey === undefined ? LOOPBACK_NAMES : undefined,

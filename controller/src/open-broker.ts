@@ -5,22 +5,38 @@ import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
 import type { BoardId } from '@fleetgate/shared/ids';
 import { milliseconds, unixMs } from '@fleetgate/shared/units/quantity';
 
+import type { TlsEndpoint } from './broker/aedes-broker.js';
 import type { BrokerUser } from './broker/broker-user.js';
 import { openMosquittoFiles } from './broker/disk-mosquitto-files.js';
 import { BrokerSupervisor } from './broker/process-broker-supervisor.js';
-import { Enrolment } from './enrolment/enrolment.js';
+import { plainHostOf, tlsPortOf } from './config/config.js';
+import { Admission } from './enrolment/admission.js';
+import { Approvals } from './enrolment/approvals.js';
+import { Enrolment, type EnrolmentParts } from './enrolment/enrolment.js';
+import { FleetAddress } from './enrolment/fleet-address.js';
+import { JoinTokens } from './enrolment/join-tokens.js';
+import { SqliteEnrolmentStore } from './enrolment/sqlite-enrolment-store.js';
 import type { Fleet } from './fleet/fleet.js';
+import { brokerNameOf } from './identity/certificate.js';
+import { brokerMaterial, controllerCertificate, openIdentity, type OpenIdentity } from './open-identity.js';
 import type { BrokerLink } from './platform/broker-link.js';
+import type { Database } from './platform/database.js';
 import { keptSecret } from './platform/disk-secret-file.js';
-import { connectBrokerLink } from './platform/mqtt-broker-link.js';
+import { type BrokerLogin, connectBrokerLink } from './platform/mqtt-broker-link.js';
 import type { Surroundings } from './surroundings.js';
 
 const TOKEN_CHARACTERS = 43;
 const CONTROLLER_USER = 'controller';
+/** The broker's certificate is made anew this often: addresses change, and it must not run out. */
+const MATERIAL_PERIOD = milliseconds(86_400_000);
 
 export interface OpenBroker {
   readonly broker: BrokerLink;
   readonly enrolment: Enrolment;
+  readonly approvals: Approvals;
+  readonly tokens: JoinTokens;
+  /** What devices are told. */
+  readonly address: FleetAddress;
   /** Of an embedded broker, as this machine reaches it. */
   readonly mqttUrl: string;
   /** Lines that an external broker's configuration needs; undefined with the embedded one. */
@@ -32,29 +48,42 @@ export async function openBroker(
   surroundings: Surroundings,
   fleet: Fleet,
   boards: ReadonlyMap<BoardId, BoardProfile>,
-  telemetryPath: string,
+  { telemetryPath, database }: { readonly telemetryPath: string; readonly database: Database },
 ): Promise<OpenBroker> {
   const { config, clock, random, log, closers } = surroundings;
   const { brokerUrl } = config;
-  const controller = controllerUser(surroundings);
+  const identity = await openIdentity(surroundings, database);
+  const controller = await controllerUser(surroundings, identity);
+  const tls = await tlsEndpoint(surroundings, identity);
   const supervisor = new BrokerSupervisor({
-    host: config.host,
-    port: config.mqttPort,
+    host: plainHostOf(config) ?? config.host,
+    port: plainHostOf(config) === undefined ? 'none' : config.mqttPort,
+    ...(tls === undefined ? {} : { tls }),
     fleet: config.fleet,
     telemetryPath,
     retention: milliseconds(config.retentionDays * 86_400_000),
     log,
     clock,
-    ...(brokerUrl === undefined ? {} : { external: { url: brokerUrl, ...controller } }),
+    ...(brokerUrl === undefined ? {} : { external: { url: brokerUrl, ...controller.login } }),
   });
   const files =
     brokerUrl === undefined
       ? undefined
       : openMosquittoFiles(config.brokerFilesDir ?? join(config.dataDir, 'mosquitto'), config.fleet);
+  const store = new SqliteEnrolmentStore(database);
+  const approvals = await Approvals.open(store, clock);
+  const tokens = await JoinTokens.open({
+    store,
+    kept: keptSecret(join(config.dataDir, 'join-token'), () => random.token(TOKEN_CHARACTERS)),
+    authoritySha256: identity?.authoritySha256,
+    random,
+    clock,
+  });
   const enrolment = new Enrolment({
     fleet,
     boards,
-    joinToken: keptSecret(join(config.dataDir, 'join-token'), () => random.token(TOKEN_CHARACTERS)),
+    admission: new Admission({ tokens, approvals, rule: config.approveDevices ? 'person' : 'token', log }),
+    certification: identity?.certification,
     controller,
     setUsers: (users: readonly BrokerUser[]) => (files ?? supervisor).setUsers(users),
     random,
@@ -62,14 +91,22 @@ export async function openBroker(
     log,
   });
   await enrolment.pushUsers();
-  const { host, port } = await supervisor.start();
+  const { host, port, tlsPort } = await supervisor.start();
   closers.add('broker', () => supervisor.stop());
-  const mqttUrl = brokerUrl ?? `mqtt://${reachable(host)}:${port}`;
+  if (tls !== undefined && identity !== undefined) {
+    const { authority } = identity;
+    const renew = (): void =>
+      void brokerMaterial(authority, clock.now()).then((material) => supervisor.setMaterial(material));
+    const stop = clock.every(MATERIAL_PERIOD, renew);
+    closers.add('broker certificate', () => stop());
+  }
+  const tlsUrl = tlsPort === 0 ? undefined : `mqtts://${reachable(tls?.host ?? host)}:${tlsPort}`;
+  const mqttUrl = brokerUrl ?? (port === 0 ? tlsUrl : undefined) ?? `mqtt://${reachable(host)}:${port}`;
   const broker = connectBrokerLink({
     url: mqttUrl,
     clientId: `fleetgate-controller-${config.fleet}`,
     log,
-    ...controller,
+    ...controller.login,
   });
   closers.add('broker link', () => broker.close());
   supervisor.observations$.subscribe((observations) => {
@@ -84,15 +121,39 @@ export async function openBroker(
       });
     }
   });
-  return { broker, enrolment, mqttUrl, mosquittoConfig: files?.config };
+  const address = new FleetAddress(
+    config.fleet,
+    { mqttUrl, tlsUrl },
+    brokerUrl === undefined ? 'embedded' : 'external',
+  );
+  return { broker, enrolment, approvals, tokens, address, mqttUrl, mosquittoConfig: files?.config };
 }
 
 /** At our own broker new at every start, for nobody else needs it; an external one has to know it over restarts. */
-function controllerUser({ config, random }: Surroundings): { readonly username: string; readonly password: string } {
+async function controllerUser(
+  { config, random, clock }: Surroundings,
+  identity: OpenIdentity | undefined,
+): Promise<EnrolmentParts['controller'] & { readonly login: BrokerLogin }> {
   const { brokerUrl, brokerUsername = CONTROLLER_USER, brokerPassword, dataDir } = config;
   const make = (): string => random.token(TOKEN_CHARACTERS);
-  if (brokerUrl === undefined) return { username: CONTROLLER_USER, password: make() };
-  return { username: brokerUsername, password: brokerPassword ?? keptSecret(join(dataDir, 'broker-password'), make) };
+  const username = brokerUrl === undefined ? CONTROLLER_USER : brokerUsername;
+  const password =
+    brokerUrl === undefined ? make() : (brokerPassword ?? keptSecret(join(dataDir, 'broker-password'), make));
+  if (identity === undefined) return { username, password, certificates: [], login: { username, password } };
+  const { authority } = identity;
+  const { serial, notAfter, keyPem, pem } = await controllerCertificate(authority, username, clock.now());
+  const servername = brokerUrl === undefined ? { servername: brokerNameOf(config.fleet) } : {};
+  const tls = { key: keyPem, cert: pem, ca: authority.certificatePem, ...servername };
+  return { username, password, certificates: [{ serial, notAfterMs: notAfter }], login: { username, password, tls } };
+}
+
+async function tlsEndpoint(
+  { config, clock }: Surroundings,
+  identity: OpenIdentity | undefined,
+): Promise<TlsEndpoint | undefined> {
+  const port = tlsPortOf(config);
+  if (port === undefined || identity === undefined) return undefined;
+  return { host: config.host, port, material: await brokerMaterial(identity.authority, clock.now()) };
 }
 
 /** An address that listens on all interfaces is reached by one of them. */

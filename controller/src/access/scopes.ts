@@ -17,7 +17,7 @@ const RESOURCES: ReadonlyMap<string, Needs> = new Map<string, Needs>([
   ['boards', { read: 'read' }],
   ['budgets', { read: 'read', change: 'operate' }],
   ['devices', { read: 'read', change: 'operate' }],
-  // It has a token of its own.
+  // It has tokens and proofs of its own.
   ['enrol', { change: 'open' }],
   ['events', { read: 'read' }],
   ['experts', { read: 'read', change: 'operate' }],

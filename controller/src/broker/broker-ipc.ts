@@ -1,6 +1,7 @@
 import type { ErrorCode } from '@fleetgate/shared/errors';
 import type { FleetId } from '@fleetgate/shared/ids';
 
+import type { BrokerLogin } from '../platform/mqtt-broker-link.js';
 import type { TelemetryObservation } from '../telemetry/telemetry-event.js';
 import type { TlsEndpoint } from './aedes-broker.js';
 import type { TlsMaterial } from './aedes-tls-listener.js';
@@ -8,10 +9,8 @@ import type { BrokerEvent } from './broker-event.js';
 import type { BrokerUser } from './broker-user.js';
 
 /** A broker that somebody else runs: only its telemetry is ours to take. */
-export interface ExternalBroker {
+export interface ExternalBroker extends BrokerLogin {
   readonly url: string;
-  readonly username?: string;
-  readonly password?: string;
 }
 
 export interface BrokerStart {

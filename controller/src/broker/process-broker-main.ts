@@ -100,9 +100,8 @@ function merge(newer: TelemetryObservation): TelemetryObservation {
 
 function externalSource({ external, fleet }: BrokerStart): TelemetrySource {
   const link = connectBrokerLink({
-    url: external?.url ?? '',
-    ...(external?.username === undefined ? {} : { username: external.username }),
-    ...(external?.password === undefined ? {} : { password: external.password }),
+    url: '',
+    ...external,
     clientId: `fleetgate-telemetry-${fleet}`,
     log: silentLogger,
   });

@@ -10,6 +10,11 @@ interface ControllerOptions {
   readonly host?: string;
   readonly httpPort?: number;
   readonly mqttPort?: number;
+  readonly mqttsPort?: number;
+  readonly plainMqtt?: string;
+  readonly approveDevices?: boolean;
+  readonly certificateDays?: number;
+  readonly brokerAuth?: string;
   readonly fleetName?: string;
   readonly brokerUrl?: string;
   readonly brokerFiles?: string;
@@ -29,8 +34,17 @@ export function registerController(program: Command): void {
     .option('--host <address>', 'address to listen on; anything but loopback needs an API key')
     .option('--http-port <port>', 'port of the API and the dashboard, 0 for a free one (default: 8080)', portOption)
     .option('--mqtt-port <port>', 'port of the MQTT broker, 0 for a free one (default: 1883)', portOption)
+    .option(
+      '--mqtts-port <port>',
+      'port of MQTT by TLS, 0 for a free one (default: 7000 above the other where other machines reach it)',
+      portOption,
+    )
+    .option('--plain-mqtt <where>', 'MQTT without TLS: loopback, everywhere or off (default: loopback)')
+    .option('--approve-devices', 'a device that joins waits for `fleetgate devices approve`')
+    .option('--certificate-days <days>', 'for how long the certificate of a device is good (default: 30)', Number)
     .option('--fleet-name <name>', 'name of the fleet, part of every MQTT topic (default: home)')
     .option('--broker-url <url>', 'external broker instead of the embedded one: a mosquitto 2')
+    .option('--broker-auth <by>', 'what that broker lets devices in by: password or certificate (default: password)')
     .option('--broker-files <dir>', 'where that broker finds who may connect (default: DIR/mosquitto)')
     .option('--experts <dir>', 'folder of expert cards (default: the bundled experts)')
     .option('--store-prompts', 'keep prompt texts in the decision records')
@@ -69,6 +83,11 @@ async function serve(options: ControllerOptions): Promise<void> {
       host: options.host,
       httpPort: options.httpPort,
       mqttPort: options.mqttPort,
+      mqttTlsPort: options.mqttsPort,
+      mqttPlain: options.plainMqtt,
+      approveDevices: options.approveDevices,
+      certificateDays: options.certificateDays,
+      brokerAuth: options.brokerAuth,
       fleet: options.fleetName,
       brokerUrl: options.brokerUrl,
       brokerFilesDir: options.brokerFiles === undefined ? undefined : resolve(options.brokerFiles),

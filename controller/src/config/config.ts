@@ -10,7 +10,11 @@ import { z } from 'zod';
 const EXPERTS_DIR = fileURLToPath(new URL('../../../experts', import.meta.url));
 const OUTCOMES_PATH = join(EXPERTS_DIR, 'outcomes', 'bundled.jsonl.gz');
 
-const port = z.number().int().min(0).max(65_535);
+const MOST_PORT = 65_535;
+/** 1883 and 8883 are the registered ports of MQTT without and with TLS. */
+const TLS_PORT_OFFSET = 7000;
+const LOOPBACK = '127.0.0.1';
+const port = z.number().int().min(0).max(MOST_PORT);
 
 /** Everything that can be set. Units are in the names; what needs no setting is a constant where it is used. */
 const configSchema = z.strictObject({
@@ -20,6 +24,14 @@ const configSchema = z.strictObject({
   /** 0 takes a free port. */
   httpPort: port.default(8080),
   mqttPort: port.default(1883),
+  /** Port for MQTT over TLS; by default 7000 above the other, where other machines can reach the broker. */
+  mqttTlsPort: port.optional(),
+  /** Who may use MQTT without TLS: this machine, whoever reaches `host`, or nobody. */
+  mqttPlain: z.enum(['loopback', 'everywhere', 'off']).default('loopback'),
+  /** A device that joins waits until a person lets it in. */
+  approveDevices: z.boolean().default(false),
+  /** For how long the certificate of a device is good; it renews at two thirds. */
+  certificateDays: z.number().min(0.001).max(825).default(30),
   /** Name of the fleet, part of every MQTT topic. */
   fleet: z.string().default('home').pipe(fleetIdSchema),
   /** An external broker instead of the embedded one. It is told to devices, so it names no user. */
@@ -33,6 +45,8 @@ const configSchema = z.strictObject({
     .regex(/^[\w.-]+$/, 'expected letters, digits, ., _ and -')
     .optional(),
   brokerPassword: z.string().min(1).optional(),
+  /** What the external broker lets devices in by. */
+  brokerAuth: z.enum(['password', 'certificate']).default('password'),
   /** Where the external broker finds who may connect; by default `mosquitto` in the data directory. */
   brokerFilesDir: z.string().min(1).optional(),
   /** Control database; by default `control.sqlite` in the data directory. */
@@ -67,6 +81,7 @@ const HINTS: Readonly<Record<string, string>> = {
   tracesUrl: 'for example http://127.0.0.1:4318/v1/traces',
   httpPort: 'ports go from 0 (a free one) to 65535',
   mqttPort: 'ports go from 0 (a free one) to 65535',
+  mqttTlsPort: 'ports go from 0 (a free one) to 65535',
 };
 
 /**
@@ -99,7 +114,7 @@ export function loadConfig(sources: {
   const faults = [
     ...(result.success ? [] : result.error.issues.flatMap((issue) => faultsOf(issue, settings))),
     ...databaseFaults(settings['databaseUrl']),
-    ...(result.success ? leaseFaults(result.data) : []),
+    ...(result.success ? [...leaseFaults(result.data), ...brokerFaults(result.data)] : []),
   ];
   if (!result.success || faults.length > 0) {
     throw new FleetError('config.invalid', ['the configuration cannot be used:', ...faults].join('\n  '), {
@@ -113,6 +128,25 @@ export function loadConfig(sources: {
 export function databasePath(config: ControllerConfig): string {
   const url = config.databaseUrl;
   return url === undefined ? join(config.dataDir, 'control.sqlite') : url.replace(/^(?:sqlite|file):(?:\/\/)?/, '');
+}
+
+/** Port of MQTT by TLS, 0 for a free one; undefined: the embedded broker is for this machine, or there is none. */
+export function tlsPortOf({ host, mqttPort, mqttTlsPort, mqttPlain, brokerUrl }: ControllerConfig): number | undefined {
+  if (brokerUrl !== undefined) return undefined;
+  if (mqttTlsPort === undefined && isLoopback(host) && mqttPlain !== 'off') return undefined;
+  const derived = mqttPort + TLS_PORT_OFFSET;
+  return mqttTlsPort ?? (mqttPort === 0 || derived > MOST_PORT ? 0 : derived);
+}
+
+/** Where the embedded broker takes MQTT without TLS; undefined: nowhere. */
+export function plainHostOf({ host, mqttPlain }: ControllerConfig): string | undefined {
+  if (mqttPlain === 'off') return undefined;
+  return mqttPlain === 'everywhere' || isLoopback(host) ? host : LOOPBACK;
+}
+
+/** Whether devices are known by certificates. */
+export function takesCertificates(config: ControllerConfig): boolean {
+  return tlsPortOf(config) !== undefined || (config.brokerUrl !== undefined && config.brokerAuth === 'certificate');
 }
 
 /** What may be logged: secrets are replaced. */
@@ -173,6 +207,12 @@ function faultsOf(issue: z.core.$ZodIssue, settings: Settings): readonly string[
 function leaseFaults({ leaseMs, telemetryBatchMs }: z.infer<typeof configSchema>): readonly string[] {
   if (leaseMs >= 2 * telemetryBatchMs) return [];
   return [`leaseMs: expected at least twice telemetryBatchMs (${telemetryBatchMs}), got ${leaseMs}`];
+}
+
+function brokerFaults({ brokerUrl, brokerAuth }: z.infer<typeof configSchema>): readonly string[] {
+  if (brokerAuth === 'password' || brokerUrl?.startsWith('mqtts:') === true) return [];
+  const got = brokerUrl === undefined ? 'nothing' : JSON.stringify(brokerUrl);
+  return [`brokerUrl: expected an mqtts:// address with brokerAuth certificate, got ${got}`];
 }
 
 function databaseFaults(url: unknown): readonly string[] {

@@ -4,13 +4,20 @@ import { FleetError } from '@fleetgate/shared/errors';
 import { boardId, deviceId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { SeededRandom } from '@fleetgate/shared/random';
-import { milliseconds } from '@fleetgate/shared/units/quantity';
+import { milliseconds, unixMs } from '@fleetgate/shared/units/quantity';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import type { Certification } from '../identity/certification.js';
+import { aCertification, DAY, DeviceKey } from '../identity/identity.fixture.js';
 import { type BrokerUser, secretDigest } from '../broker/broker-user.js';
 import { Fleet } from '../fleet/fleet.js';
 import { MemoryFleetStore } from '../fleet/fleet-store.js';
-import { Enrolment, mqttUrlFor } from './enrolment.js';
+import { Admission } from './admission.js';
+import { Approvals } from './approvals.js';
+import { Enrolment } from './enrolment.js';
+import { type EnrolmentStore, MemoryEnrolmentStore } from './enrolment-store.js';
+import { JoinTokens } from './join-tokens.js';
+import { mqttUrlFor } from './mqtt-url.js';
 
 const TOKEN = 'the-join-token';
 const board: BoardProfile = boardProfileSchema.parse({
@@ -39,14 +46,28 @@ let store: MemoryFleetStore;
 let users: readonly BrokerUser[];
 let brokerDown: boolean;
 let enrolment: Enrolment;
+let doors: EnrolmentStore;
+let tokens: JoinTokens;
+let approvals: Approvals;
+let rule: 'token' | 'person';
+let certification: Certification | undefined;
 
 async function open(): Promise<void> {
+  tokens = await JoinTokens.open({
+    store: doors,
+    kept: TOKEN,
+    authoritySha256: undefined,
+    random: new SeededRandom(2),
+    clock,
+  });
+  approvals = await Approvals.open(doors, clock);
   fleet = await Fleet.open({ store, clock, log: silentLogger, settings: { lease: milliseconds(15_000) } });
   enrolment = new Enrolment({
     fleet,
     boards: new Map([board, { ...board, id: boardId('pi-4') }].map((each) => [each.id, each])),
-    joinToken: TOKEN,
-    controller: { username: 'controller', password: 'controller-secret' },
+    admission: new Admission({ tokens, approvals, rule, log: silentLogger }),
+    certification,
+    controller: { username: 'controller', password: 'controller-secret', certificates: [] },
     setUsers: (next) => {
       if (brokerDown) return Promise.reject(new FleetError('broker.unreachable', 'down'));
       users = next;
@@ -63,12 +84,21 @@ beforeEach(async () => {
   store = new MemoryFleetStore();
   users = [];
   brokerDown = false;
+  doors = new MemoryEnrolmentStore();
+  rule = 'token';
+  certification = undefined;
   await open();
 });
 afterEach(() => fleet.close());
 
-const enrol = (parts: object = {}, address = '10.0.0.1') =>
+const ask = (parts: object = {}, address = '10.0.0.1') =>
   enrolment.enrol({ token: TOKEN, name: 'pi', board: 'pi-5', ...parts }, address);
+
+async function enrol(parts: object = {}, address = '10.0.0.1') {
+  const outcome = await ask(parts, address);
+  if (outcome.kind === 'waiting') throw new Error('it waits');
+  return outcome;
+}
 
 describe('Enrolment', () => {
   it('gives a secret once, keeps its digest alone, and lets the device to the broker', async () => {
@@ -198,6 +228,218 @@ describe('Enrolment', () => {
     expect(enrolment.isDevice('pi', secret)).toBe(false);
     await expect(enrolment.remove(deviceId('pi'))).rejects.toMatchObject({ code: 'device.unknown' });
     await enrol();
+  });
+});
+
+describe('join tokens', () => {
+  const hour = milliseconds(3_600_000);
+
+  it('let in as many devices as they are for, and no longer than they are for', async () => {
+    const { token } = await tokens.create(hour, 2);
+    expect(token).toMatch(/^fgj\.[\w-]{12}\.[\w-]{43}$/);
+    await enrol({ token, name: 'a' });
+    await enrol({ token, name: 'b' });
+    await expect(enrol({ token, name: 'c' })).rejects.toMatchObject({ code: 'enrol.bad-token', message: /used/ });
+    const late = await tokens.create(hour, 1);
+    clock.advance(3_600_000);
+    await expect(enrol({ token: late.token, name: 'c' })).rejects.toMatchObject({ message: /has run out/ });
+  });
+
+  it('are not spent by a device that is refused, nor twice by one whose answer was lost', async () => {
+    const { token } = await tokens.create(hour, 1);
+    await enrol({ name: 'taken' });
+    await expect(enrol({ token, name: 'taken' })).rejects.toMatchObject({ code: 'enrol.name-taken' });
+    await expect(enrol({ token, board: 'toaster' })).rejects.toMatchObject({ code: 'board.unknown' });
+    const nonce = 'n'.repeat(43);
+    await enrol({ token, nonce });
+    await enrol({ token, nonce });
+    expect(tokens.list()).toMatchObject([{ usesLeft: 0 }]);
+  });
+
+  it('have one use for one of two that come at once', async () => {
+    const { token } = await tokens.create(hour, 1);
+    const results = await Promise.allSettled([enrol({ token, name: 'a' }), enrol({ token, name: 'b' })]);
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+  });
+
+  it('are known and counted after a restart; only a digest is kept; a removed one is dead', async () => {
+    const { token, id } = await tokens.create(hour, 2);
+    await enrol({ token, name: 'a' });
+    expect(JSON.stringify(await doors.tokens())).not.toContain(token.split('.')[2]);
+    await fleet.close();
+    await open();
+    expect(tokens.list()).toMatchObject([{ id, usesLeft: 1 }]);
+    expect(await tokens.remove(id)).toBe(true);
+    await expect(enrol({ token, name: 'b' })).rejects.toMatchObject({ message: /wrong/ });
+    expect(await tokens.remove(id)).toBe(false);
+  });
+
+  it('refuses every other text', async () => {
+    const { token } = await tokens.create(hour, 1);
+    const [mark, id, secret] = token.split('.');
+    for (const text of [
+      `${mark}.${id}`,
+      `${mark}.${id}.`,
+      `${mark}..${secret}`,
+      `fgj.${id}.${secret}x`,
+      `x.${id}.${secret}`,
+    ]) {
+      expect(tokens.check(text)).toBe('wrong');
+    }
+    expect(tokens.check(`${token}.pin-of-the-authority`)).toEqual({ kind: 'issued', id });
+  });
+});
+
+describe('approval by a person', () => {
+  const nonce = 'n'.repeat(43);
+  beforeEach(async () => {
+    rule = 'person';
+    await fleet.close();
+    await open();
+  });
+
+  it('has a device wait until it is let in, over a restart, with one use of its token', async () => {
+    const { token } = await tokens.create(milliseconds(1000), 1);
+    expect(await ask({ token, nonce })).toEqual({ kind: 'waiting', deviceId: 'pi' });
+    expect(fleet.view.size).toBe(0);
+    clock.advance(10_000);
+    await fleet.close();
+    await open();
+    expect(await ask({ token, nonce })).toMatchObject({ kind: 'waiting' });
+    expect(approvals.list()).toMatchObject([{ name: 'pi', board: 'pi-5', address: '10.0.0.1', verdict: 'none' }]);
+    await approvals.decide('pi', 'approved');
+    const { secret } = await enrol({ token, nonce });
+    expect(enrolment.isDevice('pi', secret)).toBe(true);
+    expect(approvals.list()).toEqual([]);
+  });
+
+  it('turns a denied device away; another may have its name', async () => {
+    await ask({ nonce });
+    await approvals.decide('pi', 'denied');
+    await expect(ask({ nonce })).rejects.toMatchObject({ code: 'enrol.denied' });
+    expect(await ask({ nonce: 'm'.repeat(43) })).toMatchObject({ kind: 'waiting' });
+  });
+
+  it('does not let another take the place of one who waits or was approved', async () => {
+    certification = (await aCertification({ clock })).certification;
+    await fleet.close();
+    await open();
+    const csr = new DeviceKey().request('pi');
+    await ask({ nonce, csr });
+    await approvals.decide('pi', 'approved');
+    for (const other of [{ nonce: 'm'.repeat(43), csr }, { nonce, csr: new DeviceKey().request('pi') }, { nonce }]) {
+      await expect(ask(other)).rejects.toMatchObject({ code: 'enrol.name-taken' });
+    }
+    expect(fleet.view.size).toBe(0);
+    await enrol({ nonce, csr });
+  });
+
+  it('refuses one that cannot be known again, and knows nobody who has not asked', async () => {
+    await expect(ask()).rejects.toMatchObject({ code: 'request.invalid' });
+    await expect(approvals.decide('pi', 'approved')).rejects.toMatchObject({ code: 'device.unknown' });
+  });
+});
+
+describe('certificates', () => {
+  const key = new DeviceKey();
+  const certificatesOf = (name: string) => users.find(({ username }) => username === name)?.certificates ?? [];
+  beforeEach(async () => {
+    clock = new ManualClock(unixMs(Date.now()));
+    certification = (await aCertification({ clock })).certification;
+    await fleet.close();
+    await open();
+  });
+
+  it('certifies the key of a device that enrols, and tells the broker', async () => {
+    const { certificate } = await enrol({ csr: key.request('pi') });
+    expect(certificatesOf('pi')).toEqual([{ serial: certificate?.serial, notAfterMs: certificate?.notAfter }]);
+  });
+
+  it('enrols nobody with a bad request, another name, or the key of another device', async () => {
+    await enrol({ csr: key.request('pi') });
+    const { token } = await tokens.create(milliseconds(60_000), 1);
+    for (const [csr, code] of [
+      [key.request('b'), 'enrol.key-reused'],
+      [new DeviceKey().request('c'), 'enrol.bad-request'],
+      ['no request', 'enrol.bad-request'],
+    ]) {
+      await expect(enrol({ token, name: 'b', csr })).rejects.toMatchObject({ code });
+    }
+    expect([...fleet.view.keys()]).toEqual(['pi']);
+    expect(tokens.list()).toMatchObject([{ usesLeft: 1 }]);
+  });
+
+  it('renews by the present key', async () => {
+    const { certificate } = await enrol({ csr: key.request('pi') });
+    const next = new DeviceKey().request('pi');
+    const proof = key.proof(certificate?.pem ?? '', 'pi', next);
+    const renewed = await enrolment.renew({ deviceId: 'pi', csr: next, proof }, undefined, 'a');
+    expect(certificatesOf('pi').map(({ serial }) => serial)).toEqual([certificate?.serial, renewed.certificate.serial]);
+  });
+
+  it('gives a device that was enrolled with a secret alone its first certificate for it, and no other', async () => {
+    const { secret } = await enrol();
+    const csr = key.request('pi');
+    const renew = (shown: string | undefined, pem = csr) => enrolment.renew({ deviceId: 'pi', csr: pem }, shown, 'a');
+    await expect(renew('wrong')).rejects.toMatchObject({ code: 'enrol.certificate-refused' });
+    await expect(renew(undefined)).rejects.toMatchObject({ code: 'enrol.certificate-refused' });
+    await renew(secret);
+    expect(certificatesOf('pi')).toHaveLength(1);
+    await expect(renew(secret, new DeviceKey().request('pi'))).rejects.toMatchObject({
+      code: 'enrol.certificate-refused',
+    });
+    clock.advance(40 * DAY);
+    await expect(renew(secret, new DeviceKey().request('pi'))).rejects.toMatchObject({
+      code: 'enrol.certificate-refused',
+    });
+  });
+
+  it('lets nobody try renewals without end', async () => {
+    await enrol();
+    const renew = () => enrolment.renew({ deviceId: 'pi', csr: key.request('pi') }, 'wrong', 'a');
+    for (let attempt = 0; attempt < 10; attempt += 1) await expect(renew()).rejects.toThrow(/proof/);
+    await expect(renew()).rejects.toMatchObject({ code: 'enrol.too-many-attempts' });
+  });
+
+  it('gives none where there is no authority', async () => {
+    certification = undefined;
+    await fleet.close();
+    await open();
+    expect((await enrol({ name: 'b', csr: key.request('b') })).certificate).toBeUndefined();
+    await expect(enrolment.renew({}, undefined, 'a')).rejects.toMatchObject({ code: 'request.not-found' });
+  });
+
+  it('revokes all that lets a device in, for good, and keeps its name', async () => {
+    const { secret, certificate } = await enrol({ csr: key.request('pi'), nonce: 'n'.repeat(43) });
+    fleet.record({
+      kind: 'presence',
+      deviceId: deviceId('pi'),
+      presence: { v: 1, epoch: 7, agentVersion: '1', state: 'online', reason: 'connected' },
+      at: clock.now(),
+    });
+    await enrolment.revoke(deviceId('pi'));
+    const isOut = () => {
+      expect(enrolment.users().map(({ username }) => username)).toEqual(['controller']);
+      expect(enrolment.isDevice('pi', secret)).toBe(false);
+      expect(enrolment.isDevice('pi', 'revoked')).toBe(false);
+    };
+    isOut();
+    expect(users.map(({ username }) => username)).toEqual(['controller']);
+    expect(fleet.view.get(deviceId('pi'))?.presence).toBe('offline');
+    await fleet.close();
+    await open();
+    isOut();
+    const next = new DeviceKey().request('pi');
+    const proof = key.proof(certificate?.pem ?? '', 'pi', next);
+    await expect(enrolment.renew({ deviceId: 'pi', csr: next, proof }, secret, 'a')).rejects.toMatchObject({
+      message: expect.stringContaining('revoked') as string,
+    });
+    await expect(enrol({ csr: key.request('pi'), nonce: 'n'.repeat(43) })).rejects.toMatchObject({
+      code: 'enrol.name-taken',
+    });
+    await expect(enrolment.revoke(deviceId('nobody'))).rejects.toMatchObject({ code: 'device.unknown' });
+    await enrolment.remove(deviceId('pi'));
+    await enrol({ csr: new DeviceKey().request('pi') });
   });
 });
 

@@ -19,7 +19,7 @@ export class CertificateRegister {
     this.#store = store;
   }
 
-  /** Forgets what has run out. */
+  /** Forgets what has run out, but the last one of each device. */
   static async open(store: CertificateStore, now: UnixMs): Promise<CertificateRegister> {
     const register = new CertificateRegister(store);
     await store.forgetBefore(now);
@@ -34,6 +34,11 @@ export class CertificateRegister {
       const record = this.#records.get(serial);
       return record !== undefined && record.revokedAt === undefined && record.notAfter > now ? [record] : [];
     });
+  }
+
+  /** Whether it has a certificate, good or not, that has not been forgotten. */
+  has(deviceId: DeviceId): boolean {
+    return this.#serialsOfDevice.has(deviceId);
   }
 
   find(serial: string): CertificateRecord | undefined {
@@ -59,6 +64,7 @@ export class CertificateRegister {
   async add(deviceId: DeviceId, issued: IssuedCertificate, kept: readonly string[], now: UnixMs): Promise<void> {
     const { serial, keySha256, notAfter } = issued;
     const superseded = this.#revocations(deviceId, kept, now);
+    this.#forgetExpired(deviceId, now);
     const added = { serial, deviceId, keySha256, notAfter, revokedAt: undefined };
     for (const record of [...superseded, added]) this.#take(record);
     await this.#store.put([...superseded, added]);
@@ -75,6 +81,18 @@ export class CertificateRegister {
     return this.live(deviceId, now)
       .filter(({ serial }) => !kept.includes(serial))
       .map((record) => ({ ...record, revokedAt: now }));
+  }
+
+  /** The newest of a device is never forgotten: that it had one is to be known. */
+  #forgetExpired(deviceId: DeviceId, now: UnixMs): void {
+    const serials = this.#serialsOfDevice.get(deviceId);
+    for (const serial of serials ?? []) {
+      const record = this.#records.get(serial);
+      if (record === undefined || record.notAfter > now) continue;
+      this.#records.delete(serial);
+      serials?.delete(serial);
+      this.#ownerOfKey.delete(record.keySha256);
+    }
   }
 
   #take(record: CertificateRecord): void {

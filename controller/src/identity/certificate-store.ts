@@ -15,7 +15,7 @@ export interface CertificateStore {
   load(): Promise<readonly CertificateRecord[]>;
   /** Puts records by their serial, new or known. Atomic. */
   put(records: readonly CertificateRecord[]): Promise<void>;
-  /** Forgets those that ran out before `at`. */
+  /** Forgets those that ran out before `at`, but for the last one of each device. */
   forgetBefore(at: UnixMs): Promise<void>;
 }
 
@@ -33,7 +33,10 @@ export class MemoryCertificateStore implements CertificateStore {
   }
 
   forgetBefore(at: UnixMs): Promise<void> {
-    for (const [serial, { notAfter }] of this.#records) if (notAfter < at) this.#records.delete(serial);
+    for (const { serial, deviceId, notAfter } of this.#records.values()) {
+      const others = [...this.#records.values()].filter((other) => other.deviceId === deviceId);
+      if (notAfter < at && others.some((other) => other.notAfter > notAfter)) this.#records.delete(serial);
+    }
     return Promise.resolve();
   }
 }

@@ -89,8 +89,9 @@ export class Certification {
     return issued;
   }
 
-  hasLive(device: DeviceId): boolean {
-    return this.live(device).length > 0;
+  /** Whether the device has, or lately had, a certificate. */
+  hasHad(device: DeviceId): boolean {
+    return this.#parts.register.has(device);
   }
 
   /** The certificates by which the device is let in. */

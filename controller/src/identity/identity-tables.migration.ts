@@ -9,6 +9,7 @@ export class DeviceCertificates1764000020000 implements MigrationInterface {
       notAfterMs INTEGER NOT NULL,
       revokedAtMs INTEGER
     )`);
+    await runner.query('CREATE INDEX device_certificate_device ON device_certificate (deviceId)');
   }
 
   async down(runner: QueryRunner): Promise<void> {

@@ -1,6 +1,6 @@
 import { deviceId } from '@fleetgate/shared/ids';
 import { type UnixMs, unixMs } from '@fleetgate/shared/units/quantity';
-import { EntitySchema, LessThan } from 'typeorm';
+import { EntitySchema } from 'typeorm';
 
 import type { Database, DatabaseSchema } from '../platform/database.js';
 import type { CertificateRecord, CertificateStore } from './certificate-store.js';
@@ -58,6 +58,13 @@ export class SqliteCertificateStore implements CertificateStore {
   }
 
   async forgetBefore(at: UnixMs): Promise<void> {
-    await this.#database.write((manager) => manager.delete(certificateEntity, { notAfterMs: LessThan(at) }));
+    await this.#database.write((manager) =>
+      manager.query(
+        `DELETE FROM device_certificate WHERE notAfterMs < ? AND EXISTS (
+          SELECT 1 FROM device_certificate newer
+          WHERE newer.deviceId = device_certificate.deviceId AND newer.notAfterMs > device_certificate.notAfterMs)`,
+        [at],
+      ),
+    );
   }
 }

@@ -76,6 +76,7 @@ export interface StatusFacts {
   readonly devices: Iterable<Device>;
   readonly activePlanId: string | null;
   readonly mqttUrl: string;
+  readonly mqttTlsUrl?: string;
 }
 
 /** One look at everything. Ready: a prompt that comes now can be answered, as far as the controller knows. */
@@ -93,6 +94,7 @@ export function statusView(facts: StatusFacts): StatusView {
     devices: { total: devices.length, online },
     activePlanId: facts.activePlanId,
     mqttUrl: facts.mqttUrl,
+    ...(facts.mqttTlsUrl === undefined ? {} : { mqttTlsUrl: facts.mqttTlsUrl }),
   };
 }
 

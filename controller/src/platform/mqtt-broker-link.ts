@@ -9,11 +9,17 @@ import type { Logger } from '@fleetgate/shared/logger';
 import type { BrokerLink, BrokerMessage } from './broker-link.js';
 import { topicMatcher } from './topic-filter.js';
 
-export interface BrokerLinkOptions {
-  /** `mqtt://` or `mqtts://`. */
-  readonly url: string;
+/** Who the controller is at its broker. */
+export interface BrokerLogin {
   readonly username?: string;
   readonly password?: string;
+  /** PEM; used with `mqtts://`. `servername` is asked for in place of the host's name. */
+  readonly tls?: { readonly key: string; readonly cert: string; readonly ca: string; readonly servername?: string };
+}
+
+export interface BrokerLinkOptions extends BrokerLogin {
+  /** `mqtt://` or `mqtts://`. */
+  readonly url: string;
   readonly clientId: string;
   readonly log: Logger;
   /** 4 is MQTT 3.1.1, which every broker speaks; 5 for external brokers that have it. */
@@ -76,6 +82,7 @@ class MqttBrokerLink implements BrokerLink {
       clientId: options.clientId,
       ...(options.username === undefined ? {} : { username: options.username }),
       ...(options.password === undefined ? {} : { password: options.password }),
+      ...(options.url.startsWith('mqtts:') ? options.tls : {}),
       protocolVersion: options.protocolVersion ?? 4,
       clean: true,
       keepalive: 20,

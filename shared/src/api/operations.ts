@@ -416,6 +416,8 @@ export interface StatusView {
   readonly devices: { readonly total: number; readonly online: number };
   readonly activePlanId: string | null;
   readonly mqttUrl: string;
+  /** Where devices with a certificate connect, if anywhere. */
+  readonly mqttTlsUrl?: string;
 }
 
 /** POST /api/v1/enrol {token, name, board, nonce} */
@@ -428,7 +430,10 @@ export interface EnrolRequest {
    * asks again with it gets a fresh secret: the answer was lost. Without it, or with another, the name is taken.
    */
   readonly nonce?: string;
+  /** Certificate signing request for the device's own key, PKCS #10 in PEM: ECDSA P-256, its common name the device's. */
+  readonly csr?: string;
 }
+/** 201 */
 export interface EnrolAnswer {
   readonly fleet: string;
   readonly deviceId: string;
@@ -436,6 +441,61 @@ export interface EnrolAnswer {
   readonly mqttUrl: string;
   /** MQTT password and HTTP bearer token of this device. Shown once. */
   readonly secret: string;
+  /** For a request with a `csr`, where devices are known by certificates. `mqttUrl` is then one that takes it. */
+  readonly tls?: DeviceTls;
+}
+/** PEM. */
+export interface DeviceTls {
+  readonly certificate: string;
+  /** Whose signature the broker has; the only one to be trusted. */
+  readonly authority: string;
+  /** Name to ask for in the broker's certificate; without one that of its address. */
+  readonly brokerName?: string;
+}
+/** 202: a person has to let the device in. It asks again with the same name, nonce and csr. */
+export interface EnrolWaiting {
+  readonly state: 'waiting';
+  readonly deviceId: string;
+  readonly retryAfterMs: number;
+}
+
+/** POST /api/v1/enrol/renew, before the present certificate runs out. 200: RenewAnswer. */
+export interface RenewRequest {
+  readonly deviceId: string;
+  /** For a new key. */
+  readonly csr: string;
+  /**
+   * The present certificate, and a signature by its key over `renewalText` (shared/src/protocol/enrolment.ts): ECDSA
+   * with SHA-256, DER in base64. A device that never had one sends `authorization: Bearer DEVICE:SECRET` instead.
+   */
+  readonly proof?: { readonly certificate: string; readonly signature: string };
+}
+export interface RenewAnswer {
+  readonly fleet: string;
+  readonly deviceId: string;
+  readonly mqttUrl: string;
+  readonly tls: DeviceTls;
+}
+
+/** GET /api/v1/enrolments; POST /api/v1/enrolments/{name}/approve or /deny: 204. */
+export interface WaitingDeviceView {
+  readonly name: string;
+  readonly board: string;
+  readonly address: string;
+  readonly askedAtMs: number;
+  readonly state: 'waiting' | 'approved' | 'denied';
+  /** SHA-256 of the device's public key, to be compared with what the device has logged; null without a csr. */
+  readonly keySha256: string | null;
+}
+
+/** POST /api/v1/join-tokens {ttlS, uses}: 201; GET: those that have not run out, without the token; DELETE .../{id}: 204. */
+export interface JoinTokenView {
+  readonly id: string;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number;
+  readonly usesLeft: number;
+  /** Shown once, when it is made. */
+  readonly token?: string;
 }
 
 /** Frames of GET /api/v1/events (SSE): `event: <type>`, `data: <json>`. */
