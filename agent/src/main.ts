@@ -22,8 +22,16 @@ import type { Engine } from './engine/engine.js';
 import { createHttpEngine } from './engine/http-engine.js';
 import { createLlamaEngine } from './engine/llama-engine.js';
 import { ModelEngine } from './engine/model-engine.js';
-import { diskEpochs, enrolmentNonce, readIdentity, writeIdentity } from './link/disk-identity.js';
-import { enrol, lookUpBroker } from './link/http-enrolment.js';
+import { CertificateRenewal } from './link/certificate-renewal.js';
+import {
+  diskEpochs,
+  enrolmentApplication,
+  readCertificate,
+  readIdentity,
+  writeCertificate,
+  writeIdentity,
+} from './link/disk-identity.js';
+import { enrol, lookUpBroker, renewCertificate } from './link/http-enrolment.js';
 import type { Identity } from './link/identity.js';
 import { MqttControllerLink } from './link/mqtt-controller-link.js';
 import { boardSensors } from './sensors/board-sensors.js';
@@ -99,9 +107,30 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
   const measurementFile = join(config.dataDir, 'measurements.json');
   const engine = around.engine ?? createEngine(config, threads, log, clock);
   let known = identity.mqttUrl;
+  const renewal = new CertificateRenewal({
+    kept: readCertificate(config.dataDir),
+    keep: (certificate) => writeCertificate(config.dataDir, certificate),
+    fetch: async (present) => {
+      const renewed = await renewCertificate(config.controllerUrl, identity, present, signal);
+      if (renewed === undefined) return undefined;
+      known = renewed.mqttUrl;
+      if (known !== identity.mqttUrl) writeIdentity(config.dataDir, { ...identity, mqttUrl: known });
+      return renewed.certificate;
+    },
+    clock,
+    random,
+    log,
+  });
+  const renewing = renewal.start();
   const link = new MqttControllerLink({
     identity,
-    brokerUrl: async () => (known = (await lookUpBroker(config.controllerUrl, identity, signal)) ?? known),
+    certificate: () => renewal.current(),
+    brokerUrl: async () => {
+      // A device that had a secret only may be given its first certificate.
+      await renewing;
+      const by = renewal.current() === undefined ? 'secret' : 'certificate';
+      return (known = (await lookUpBroker(config.controllerUrl, identity, by, signal)) ?? known);
+    },
     epochs: diskEpochs(config.dataDir, clock),
     agentVersion: version,
     clock,
@@ -141,7 +170,7 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
     deviceId: identity.deviceId,
     board,
     ready,
-    stop: () => (stopping ??= agent.stop().finally(release)),
+    stop: () => (stopping ??= agent.stop().finally(() => (renewal.stop(), release()))),
   };
 }
 
@@ -172,8 +201,11 @@ async function identify(
     });
   }
   const { controllerUrl, token, name } = config;
-  const nonce = enrolmentNonce(config.dataDir, around.random);
-  const identity = await enrol({ controllerUrl, token, name, board: board.id, nonce }, around);
+  const application = enrolmentApplication(config.dataDir, around.random);
+  const enrolment = { controllerUrl, token, name, board: board.id, ...application };
+  const { identity, certificate } = await enrol(enrolment, around);
+  // First: who has an identity does not ask for a certificate by that enrolment again.
+  if (certificate !== undefined) writeCertificate(config.dataDir, certificate);
   writeIdentity(config.dataDir, identity);
   around.log.info('enrol.done', { deviceId: identity.deviceId, fleet: identity.fleet });
   return identity;

@@ -24,6 +24,7 @@ export const ERROR_KINDS = {
   'enrol.key-reused': 'input',
   'enrol.denied': 'input',
   'enrol.clock-off': 'input',
+  'enrol.foreign-authority': 'input',
   'enrol.certificate-refused': 'input',
   'device.unknown': 'input',
   'model.unknown': 'input',

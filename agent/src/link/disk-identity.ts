@@ -7,9 +7,11 @@ import type { Clock } from '@fleetgate/shared/clock';
 import { readJsonFile, writeJsonFile } from '@fleetgate/shared/disk-json';
 import type { Random } from '@fleetgate/shared/random';
 
+import { type DeviceCertificate, deviceCertificateSchema, makeKey } from './device-certificate.js';
 import { type Identity, identitySchema } from './identity.js';
 
-const NONCE_FILE = 'enrolment.json';
+const APPLICATION_FILE = 'enrolment.json';
+const CERTIFICATE_FILE = 'certificate.json';
 /** 43 characters of 64 are 258 bits. */
 const NONCE_CHARACTERS = 43;
 
@@ -20,24 +22,48 @@ export function readIdentity(dataDir: string): Identity | undefined {
 
 export function writeIdentity(dataDir: string, identity: Identity): void {
   writeJsonFile(join(dataDir, 'identity.json'), identity);
-  rmSync(join(dataDir, NONCE_FILE), { force: true });
+  rmSync(join(dataDir, APPLICATION_FILE), { force: true });
+}
+
+/** Undefined where the device has none. Throws `store.corrupt`. */
+export function readCertificate(dataDir: string): DeviceCertificate | undefined {
+  return readJsonFile<DeviceCertificate>(join(dataDir, CERTIFICATE_FILE), deviceCertificateSchema);
+}
+
+/** Key and certificate in one file: a crash never leaves one without the other. */
+export function writeCertificate(dataDir: string, certificate: DeviceCertificate): void {
+  writeJsonFile(join(dataDir, CERTIFICATE_FILE), certificate);
+}
+
+/** What an enrolment is known by. */
+export interface Application {
+  readonly nonce: string;
+  readonly keyPem: string;
 }
 
 /**
- * The nonce of the enrolment under way, kept until there is an identity: when the controller's answer is lost, also by
- * our own death, who asks again with it is known as the one who asked before.
+ * Nonce and key of the enrolment under way, kept until there is an identity: when the controller's answer is lost, also by
+ * our own death, who asks again with them is known as the one who asked before.
  */
-export function enrolmentNonce(dataDir: string, random: Random): string {
-  const path = join(dataDir, NONCE_FILE);
+export function enrolmentApplication(dataDir: string, random: Random): Application {
+  const path = join(dataDir, APPLICATION_FILE);
+  const kept = readApplication(path);
+  if (kept?.keyPem !== undefined) return { nonce: kept.nonce, keyPem: kept.keyPem };
+  const application = { nonce: kept?.nonce ?? random.token(NONCE_CHARACTERS), keyPem: makeKey() };
+  writeJsonFile(path, application);
+  return application;
+}
+
+function readApplication(path: string): { readonly nonce: string; readonly keyPem?: string | undefined } | undefined {
   try {
-    const kept = readJsonFile(path, z.object({ nonce: z.string().length(NONCE_CHARACTERS) }));
-    if (kept !== undefined) return kept.nonce;
+    return readJsonFile(
+      path,
+      z.object({ nonce: z.string().length(NONCE_CHARACTERS), keyPem: z.string().min(1).optional() }),
+    );
   } catch {
     // A damaged file costs what a lost one costs: an enrolment that was under way finds its name taken.
+    return undefined;
   }
-  const nonce = random.token(NONCE_CHARACTERS);
-  writeJsonFile(path, { nonce });
-  return nonce;
 }
 
 /** Numbers the sessions of a device. */

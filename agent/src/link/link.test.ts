@@ -13,7 +13,8 @@ import { SeededRandom } from '@fleetgate/shared/random';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { backoff } from './backoff.js';
-import { diskEpochs, enrolmentNonce, readIdentity, writeIdentity } from './disk-identity.js';
+import { diskEpochs, enrolmentApplication, readIdentity, writeIdentity } from './disk-identity.js';
+import { makeKey } from './device-certificate.js';
 import { enrol, lookUpBroker } from './http-enrolment.js';
 import { brokerUrl, type Identity } from './identity.js';
 
@@ -46,13 +47,14 @@ describe('identity on disk', () => {
   });
 });
 
-describe('the nonce of an enrolment', () => {
-  const read = (seed: number) => enrolmentNonce(folder, new SeededRandom(seed));
+describe('nonce and key of an enrolment', () => {
+  const read = (seed: number) => enrolmentApplication(folder, new SeededRandom(seed));
 
-  it('outlives a restart, for its owner only, until there is an identity', async () => {
-    const nonce = read(1);
-    expect(nonce).toMatch(/^[\w-]{43}$/);
-    expect(read(2)).toBe(nonce);
+  it('outlive a restart, for their owner only, until there is an identity', async () => {
+    const application = read(1);
+    expect(application.nonce).toMatch(/^[\w-]{43}$/);
+    expect(application.keyPem).toContain('BEGIN PRIVATE KEY');
+    expect(read(2)).toEqual(application);
     expect((await stat(join(folder, 'enrolment.json'))).mode & 0o777).toBe(0o600);
     writeIdentity(folder, IDENTITY);
     expect(await readdir(folder)).toEqual(['identity.json']);
@@ -60,9 +62,16 @@ describe('the nonce of an enrolment', () => {
 
   it.each(['{"nonce":"short"}', '{"non'])('%s is replaced', async (text) => {
     await writeFile(join(folder, 'enrolment.json'), text);
-    const nonce = read(1);
-    expect(nonce).toHaveLength(43);
-    expect(read(2)).toBe(nonce);
+    const application = read(1);
+    expect(application.nonce).toHaveLength(43);
+    expect(read(2)).toEqual(application);
+  });
+
+  it('keep a nonce that an earlier release has left without a key', async () => {
+    const nonce = 'n'.repeat(43);
+    await writeFile(join(folder, 'enrolment.json'), JSON.stringify({ nonce }));
+    expect(read(1).nonce).toBe(nonce);
+    expect(read(2)).toEqual(read(1));
   });
 });
 
@@ -116,9 +125,14 @@ describe('enrolment', () => {
   async function answering<T>(
     answers: readonly (readonly [status: number, body: string])[],
     use: (url: string, asked: () => number) => Promise<T>,
+    date = new Date().toUTCString(),
   ): Promise<T> {
     let asked = 0;
-    const server = createServer((_, response) => {
+    const server = createServer((request, response) => {
+      if (request.url === '/healthz') {
+        response.setHeader('date', date).end();
+        return;
+      }
       const [status, body] = answers[Math.min(asked++, answers.length - 1)] ?? [500, ''];
       response.writeHead(status).end(body);
     });
@@ -136,6 +150,7 @@ describe('enrolment', () => {
     name: 'pi-1',
     board: boardId('raspberry-pi-5'),
     nonce: 'the-nonce-of-this-enrolment',
+    keyPem: makeKey(),
   });
   const welcome = JSON.stringify({
     fleet: 'test',
@@ -151,7 +166,7 @@ describe('enrolment', () => {
         [200, welcome],
       ],
       async (url, asked) => {
-        expect(await enrol(wanted(url), around())).toEqual(IDENTITY);
+        expect(await enrol(wanted(url), around())).toEqual({ identity: IDENTITY, certificate: undefined });
         expect(asked()).toBe(2);
       },
     );
@@ -170,6 +185,52 @@ describe('enrolment', () => {
     });
   });
 
+  it('goes on asking where a person has to approve, and gives up when it is told to stop', async () => {
+    const waiting = JSON.stringify({ state: 'waiting', deviceId: 'pi-1', retryAfterMs: 100 });
+    await answering(
+      [
+        [202, waiting],
+        [202, waiting],
+        [201, welcome],
+      ],
+      async (url, asked) => {
+        expect((await enrol(wanted(url), around())).identity).toEqual(IDENTITY);
+        expect(asked()).toBe(3);
+      },
+    );
+    await answering([[202, waiting]], async (url) => {
+      const stop = new AbortController();
+      const asking = enrol(wanted(url), { ...around(), signal: stop.signal });
+      stop.abort();
+      await expect(asking).rejects.toMatchObject({ code: 'controller.unreachable' });
+    });
+    const denied = JSON.stringify({ error: { message: 'no', code: 'enrol.denied' } });
+    await answering([[403, denied]], async (url) => {
+      await expect(enrol(wanted(url), around())).rejects.toMatchObject({ code: 'enrol.denied' });
+    });
+  });
+
+  it.each(['Thu, 01 Jan 1970 00:00:10 GMT', 'Fri, 01 Jan 2100 00:00:00 GMT'])(
+    'with a clock far from %s it does not ask, and tells both times',
+    async (date) => {
+      const use = async (url: string, asked: () => number): Promise<void> => {
+        await expect(enrol(wanted(url), around())).rejects.toMatchObject({
+          code: 'enrol.clock-off',
+          message: expect.stringContaining(new Date(date).toISOString()) as string,
+        });
+        expect(asked()).toBe(0);
+      };
+      await answering([[201, welcome]], use, date);
+    },
+  );
+
+  it('does not take an answer without an authority when its token names one', async () => {
+    await answering([[201, welcome]], async (url) => {
+      const pinned = { ...wanted(url), token: 'fgj.id.secret.pin' };
+      await expect(enrol(pinned, around())).rejects.toMatchObject({ code: 'enrol.foreign-authority' });
+    });
+  });
+
   it('finds a broker that moved, of the own fleet only', async () => {
     const status = (fleet: string) => JSON.stringify({ fleet, mqttUrl: 'mqtt://127.0.0.1:4242' });
     const { signal } = around();
@@ -180,11 +241,11 @@ describe('enrolment', () => {
         [401, '{}'],
       ],
       async (url) => {
-        expect(await lookUpBroker(url, IDENTITY, signal)).toBe('mqtt://127.0.0.1:4242');
-        expect(await lookUpBroker(url, IDENTITY, signal)).toBeUndefined();
-        expect(await lookUpBroker(url, IDENTITY, signal)).toBeUndefined();
+        expect(await lookUpBroker(url, IDENTITY, 'secret', signal)).toBe('mqtt://127.0.0.1:4242');
+        expect(await lookUpBroker(url, IDENTITY, 'secret', signal)).toBeUndefined();
+        expect(await lookUpBroker(url, IDENTITY, 'secret', signal)).toBeUndefined();
       },
     );
-    expect(await lookUpBroker('http://127.0.0.1:9', IDENTITY, signal)).toBeUndefined();
+    expect(await lookUpBroker('http://127.0.0.1:9', IDENTITY, 'secret', signal)).toBeUndefined();
   });
 });

@@ -8,6 +8,7 @@ import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantit
 import { backoff } from './backoff.js';
 import type { ControllerLink, LinkListener, LinkState, Outgoing } from './controller-link.js';
 import { decodeIncoming } from './decode-incoming.js';
+import type { DeviceCertificate } from './device-certificate.js';
 import type { Epochs } from './disk-identity.js';
 import type { Identity } from './identity.js';
 import { MqttSession } from './mqtt-session.js';
@@ -23,6 +24,8 @@ const CLOSE_DEADLINE = milliseconds(2000);
 
 export interface MqttLinkOptions {
   readonly identity: Identity;
+  /** Asked at the begin of every session: it is renewed meanwhile. */
+  readonly certificate?: () => DeviceCertificate | undefined;
   /** Asked before every attempt: the broker may have moved. Must settle within seconds. */
   readonly brokerUrl: () => Promise<string>;
   readonly epochs: Epochs;
@@ -104,7 +107,7 @@ export class MqttControllerLink implements ControllerLink {
     const { identity, agentVersion, log, keepaliveS = 10 } = this.#options;
     this.#epoch = epoch;
     this.#session = new MqttSession(
-      { url, identity, epoch, agentVersion, keepaliveS },
+      { url, identity, certificate: this.#options.certificate?.(), epoch, agentVersion, keepaliveS },
       {
         onOpen: () => this.#onOpen(),
         onMessage: (topic, payload) => {

@@ -14,6 +14,7 @@ import {
 } from '@fleetgate/shared/protocol/topics';
 import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
 
+import type { DeviceCertificate } from './device-certificate.js';
 import type { Identity } from './identity.js';
 
 /** Bytes handed to the broker and not yet acknowledged; beyond it the line is too slow for what is said. */
@@ -22,6 +23,8 @@ const MOST_WAITING_BYTES = 4 * 1024 * 1024;
 export interface MqttSessionOptions {
   readonly url: string;
   readonly identity: Identity;
+  /** For a broker that is reached by `mqtts://`; in place of the secret. */
+  readonly certificate: DeviceCertificate | undefined;
   readonly epoch: number;
   readonly agentVersion: string;
   /** Between the last packet and the ping that proves the line; the broker gives up after 1.5 times as much. */
@@ -110,7 +113,7 @@ export class MqttSession {
       protocolVersion: 4,
       clientId: identity.deviceId,
       username: identity.deviceId,
-      password: identity.secret,
+      ...this.#proof(),
       clean: true,
       keepalive: keepaliveS,
       connectTimeout: 10_000,
@@ -126,6 +129,14 @@ export class MqttSession {
         retain: true,
       },
     };
+  }
+
+  /** A secret is for a broker that asks for one; who has a key shows that, and takes no broker but that of its fleet. */
+  #proof(): Pick<IClientOptions, 'password' | 'key' | 'cert' | 'ca' | 'servername'> {
+    const { url, identity, certificate } = this.#options;
+    if (certificate === undefined || !url.startsWith('mqtts:')) return { password: identity.secret };
+    const { keyPem, certificate: cert, authority, brokerName } = certificate;
+    return { key: keyPem, cert, ca: authority, ...(brokerName === undefined ? {} : { servername: brokerName }) };
   }
 
   async #greet(): Promise<void> {

@@ -162,7 +162,7 @@ describe('AedesBroker by TLS', () => {
   });
 
   it('refuses a good signature on what is not on its list: revoked, superseded, of a removed device', async () => {
-    const { broker, refusals } = await aBroker();
+    const { broker, events, refusals } = await aBroker();
     const [otherKey, goneKey] = [new DeviceKey(), new DeviceKey()];
     expect(await fate(broker, optionsOf(otherKey, await issue('pi', otherKey)))).toBe('refused');
     expect(await fate(broker, { ...optionsOf(goneKey, await issue('gone', goneKey)), clientId: 'gone' })).toBe(
@@ -172,6 +172,7 @@ describe('AedesBroker by TLS', () => {
       ['unknown', 'pi'],
       ['unknown', 'gone'],
     ]);
+    expect(events).toHaveLength(2);
   });
 
   it('refuses a certificate under another client id or user name', async () => {

@@ -236,7 +236,10 @@ export class AedesBroker {
           : this.#certified(session, session.certificate, username);
       if (session === undefined || user === undefined) {
         const remote = session?.remote ?? 'unknown';
-        this.#tell({ kind: 'authentication-failed', username: username ?? '', remote, count: 1 });
+        // Why a certificate was refused has been told.
+        if (session?.certificate === undefined) {
+          this.#tell({ kind: 'authentication-failed', username: username ?? '', remote, count: 1 });
+        }
         done(refusal('bad user name or password', BAD_USERNAME_OR_PASSWORD), false);
       } else if (user.role === 'device' && client.id !== user.username) {
         done(refusal('the client id of a device is its user name', IDENTIFIER_REJECTED), false);

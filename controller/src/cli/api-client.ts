@@ -50,6 +50,11 @@ export class ApiClient {
     return this.#json<T>('PUT', path, body);
   }
 
+  /** For what is answered without a body. */
+  async order(path: string): Promise<void> {
+    await (await this.request('POST', path, {})).body?.cancel();
+  }
+
   async delete(path: string): Promise<void> {
     await (await this.request('DELETE', path)).body?.cancel();
   }

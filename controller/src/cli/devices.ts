@@ -2,6 +2,7 @@ import type { DeviceView, ListBody } from '@fleetgate/shared/api/operations';
 import type { Command } from 'commander';
 
 import { ApiClient, type ConnectOptions, withConnection } from './api-client.js';
+import { registerJoining } from './devices-joining.js';
 import { printJson, printLine, printTable, showAge, showBytes, showNumber, styled } from './output.js';
 
 interface DevicesOptions extends ConnectOptions {
@@ -9,7 +10,7 @@ interface DevicesOptions extends ConnectOptions {
 }
 
 export function registerDevices(program: Command): void {
-  const devices = program.command('devices').description('see and remove devices');
+  const devices = program.command('devices').description('see devices, let them in and put them out');
   withConnection(
     devices.command('list', { isDefault: true }).description('all devices and what they are doing'),
   ).action(list);
@@ -17,6 +18,7 @@ export function registerDevices(program: Command): void {
   withConnection(
     devices.command('remove').description('take a device out of the fleet and cut it off').argument('<name>'),
   ).action(remove);
+  registerJoining(devices);
 }
 
 async function list(options: DevicesOptions): Promise<void> {

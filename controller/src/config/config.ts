@@ -31,7 +31,7 @@ const configSchema = z.strictObject({
   /** A device that joins waits until a person lets it in. */
   approveDevices: z.boolean().default(false),
   /** For how long the certificate of a device is good; it renews at two thirds. */
-  certificateDays: z.number().min(0.001).max(825).default(30),
+  certificateDays: z.number().min(0.01).max(825).default(30),
   /** Name of the fleet, part of every MQTT topic. */
   fleet: z.string().default('home').pipe(fleetIdSchema),
   /** An external broker instead of the embedded one. It is told to devices, so it names no user. */

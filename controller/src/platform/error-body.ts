@@ -73,6 +73,7 @@ const ROWS: Partial<Record<ErrorCode, Row>> = {
   'enrol.key-reused': conflict,
   'enrol.denied': { status: 403, type: 'permission_error', retry: 'never' },
   'enrol.clock-off': badRequest,
+  'enrol.foreign-authority': badRequest,
   'enrol.certificate-refused': { status: 401, type: 'authentication_error', retry: 'never' },
   'enrol.too-many-attempts': {
     status: 429,
