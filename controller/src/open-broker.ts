@@ -7,7 +7,7 @@ import { milliseconds, unixMs } from '@fleetgate/shared/units/quantity';
 
 import type { TlsEndpoint } from './broker/aedes-broker.js';
 import type { BrokerUser } from './broker/broker-user.js';
-import { openMosquittoFiles } from './broker/disk-mosquitto-files.js';
+import { type MosquittoFiles, openCertificateFiles, openMosquittoFiles } from './broker/disk-mosquitto-files.js';
 import { BrokerSupervisor } from './broker/process-broker-supervisor.js';
 import { plainHostOf, tlsPortOf } from './config/config.js';
 import { Admission } from './enrolment/admission.js';
@@ -23,6 +23,7 @@ import type { BrokerLink } from './platform/broker-link.js';
 import type { Database } from './platform/database.js';
 import { keptSecret } from './platform/disk-secret-file.js';
 import { type BrokerLogin, connectBrokerLink } from './platform/mqtt-broker-link.js';
+import { ownNames } from './platform/process-own-names.js';
 import type { Surroundings } from './surroundings.js';
 
 const TOKEN_CHARACTERS = 43;
@@ -66,10 +67,7 @@ export async function openBroker(
     clock,
     ...(brokerUrl === undefined ? {} : { external: { url: brokerUrl, ...controller.login } }),
   });
-  const files =
-    brokerUrl === undefined
-      ? undefined
-      : openMosquittoFiles(config.brokerFilesDir ?? join(config.dataDir, 'mosquitto'), config.fleet);
+  const files = await openBrokerFiles(surroundings, identity);
   const store = new SqliteEnrolmentStore(database);
   const approvals = await Approvals.open(store, clock);
   const tokens = await JoinTokens.open({
@@ -96,7 +94,7 @@ export async function openBroker(
   if (tls !== undefined && identity !== undefined) {
     const { authority } = identity;
     const renew = (): void =>
-      void brokerMaterial(authority, clock.now()).then((material) => supervisor.setMaterial(material));
+      void brokerMaterial(authority, ownNames(), clock.now()).then((material) => supervisor.setMaterial(material));
     const stop = clock.every(MATERIAL_PERIOD, renew);
     closers.add('broker certificate', () => stop());
   }
@@ -142,9 +140,26 @@ async function controllerUser(
   if (identity === undefined) return { username, password, certificates: [], login: { username, password } };
   const { authority } = identity;
   const { serial, notAfter, keyPem, pem } = await controllerCertificate(authority, username, clock.now());
-  const servername = brokerUrl === undefined ? { servername: brokerNameOf(config.fleet) } : {};
-  const tls = { key: keyPem, cert: pem, ca: authority.certificatePem, ...servername };
+  const tls = { key: keyPem, cert: pem, ca: authority.certificatePem, servername: brokerNameOf(config.fleet) };
   return { username, password, certificates: [{ serial, notAfterMs: notAfter }], login: { username, password, tls } };
+}
+
+/** For an external broker, so that it knows who may connect. */
+async function openBrokerFiles(
+  { config, clock }: Surroundings,
+  identity: OpenIdentity | undefined,
+): Promise<MosquittoFiles | undefined> {
+  const { brokerUrl, brokerFilesDir, dataDir, fleet } = config;
+  if (brokerUrl === undefined) return undefined;
+  const folder = brokerFilesDir ?? join(dataDir, 'mosquitto');
+  if (identity === undefined) return openMosquittoFiles(folder, fleet);
+  const { authority, certification } = identity;
+  const certificates = {
+    authorityPem: authority.certificatePem,
+    make: () => brokerMaterial(authority, [new URL(brokerUrl).hostname.replace(/^\[|\]$/g, '')], clock.now()),
+    revocationList: () => certification.revocationList(),
+  };
+  return openCertificateFiles(folder, fleet, certificates, clock.now());
 }
 
 async function tlsEndpoint(
@@ -153,7 +168,7 @@ async function tlsEndpoint(
 ): Promise<TlsEndpoint | undefined> {
   const port = tlsPortOf(config);
   if (port === undefined || identity === undefined) return undefined;
-  return { host: config.host, port, material: await brokerMaterial(identity.authority, clock.now()) };
+  return { host: config.host, port, material: await brokerMaterial(identity.authority, ownNames(), clock.now()) };
 }
 
 /** An address that listens on all interfaces is reached by one of them. */

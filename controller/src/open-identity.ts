@@ -12,12 +12,11 @@ import type { Certification } from './identity/certification.js';
 import { keptAuthority } from './identity/disk-authority.js';
 import { SqliteCertificateStore } from './identity/sqlite-certificate-store.js';
 import type { Database } from './platform/database.js';
-import { ownNames } from './platform/process-own-names.js';
 import type { Surroundings } from './surroundings.js';
 
 const DAY_MS = 86_400_000;
-/** Made anew every day. */
-const BROKER_VALIDITY = milliseconds(90 * DAY_MS);
+/** The embedded one's is made anew every day, an external one's when the controller starts and a month and a half is left. */
+const BROKER_VALIDITY = milliseconds(365 * DAY_MS);
 /** Its key lives in memory alone and ends with the controller's process. */
 const CONTROLLER_VALIDITY = milliseconds(3650 * DAY_MS);
 
@@ -51,9 +50,13 @@ export async function openIdentity(
   };
 }
 
-/** What the embedded broker shows of itself, under every address that this machine has now. */
-export async function brokerMaterial(authority: CertificateAuthority, now: UnixMs): Promise<TlsMaterial> {
-  const { keyPem, pem } = await authority.issueBroker(ownNames(), now, BROKER_VALIDITY);
+/** What a broker that is reached by `names` shows of itself. */
+export async function brokerMaterial(
+  authority: CertificateAuthority,
+  names: readonly string[],
+  now: UnixMs,
+): Promise<TlsMaterial> {
+  const { keyPem, pem } = await authority.issueBroker(names, now, BROKER_VALIDITY);
   return { keyPem, certificatePem: pem, authorityPem: authority.certificatePem };
 }
 

@@ -12,7 +12,7 @@ import { type UnixMs, unixMs } from '@fleetgate/shared/units/quantity';
 export const deviceTlsSchema = z.object({
   certificate: z.string().min(1).max(10_000),
   authority: z.string().min(1).max(10_000),
-  brokerName: z.string().min(1).max(200).optional(),
+  brokerName: z.string().min(1).max(200),
 });
 type DeviceTls = z.infer<typeof deviceTlsSchema>;
 

@@ -136,7 +136,7 @@ export class MqttSession {
     const { url, identity, certificate } = this.#options;
     if (certificate === undefined || !url.startsWith('mqtts:')) return { password: identity.secret };
     const { keyPem, certificate: cert, authority, brokerName } = certificate;
-    return { key: keyPem, cert, ca: authority, ...(brokerName === undefined ? {} : { servername: brokerName }) };
+    return { key: keyPem, cert, ca: authority, servername: brokerName };
   }
 
   async #greet(): Promise<void> {

@@ -65,9 +65,7 @@ export class EnrolmentController {
   }
 
   #tlsOf({ pem }: IssuedCertificate): DeviceTls {
-    const { brokerName } = this.address;
-    const tls = { certificate: pem, authority: this.enrolment.authorityPem };
-    return brokerName === undefined ? tls : { ...tls, brokerName };
+    return { certificate: pem, authority: this.enrolment.authorityPem, brokerName: this.address.brokerName };
   }
 }
 

@@ -23,8 +23,8 @@ export class FleetAddress {
     return mqttUrlFor(hostHeader, by === 'certificate' ? (tlsUrl ?? mqttUrl) : mqttUrl);
   }
 
-  /** The name that the embedded broker's certificate has, whatever its address. */
-  get brokerName(): string | undefined {
-    return this.kind === 'embedded' ? brokerNameOf(this.fleet) : undefined;
+  /** The name that the broker's certificate has, whatever its address. */
+  get brokerName(): string {
+    return brokerNameOf(this.fleet);
   }
 }

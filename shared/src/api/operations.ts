@@ -449,8 +449,8 @@ export interface DeviceTls {
   readonly certificate: string;
   /** Whose signature the broker has; the only one to be trusted. */
   readonly authority: string;
-  /** Name to ask for in the broker's certificate; without one that of its address. */
-  readonly brokerName?: string;
+  /** Name to ask for in the broker's certificate, whatever its address. */
+  readonly brokerName: string;
 }
 /** 202: a person has to let the device in. It asks again with the same name, nonce and csr. */
 export interface EnrolWaiting {
