@@ -205,7 +205,7 @@ async function identify(
   const enrolment = { controllerUrl, token, name, board: board.id, ...application };
   const { identity, certificate } = await enrol(enrolment, around);
   // First: who has an identity does not ask for a certificate by that enrolment again.
-  if (certificate !== undefined) writeCertificate(config.dataDir, certificate);
+  writeCertificate(config.dataDir, certificate);
   writeIdentity(config.dataDir, identity);
   around.log.info('enrol.done', { deviceId: identity.deviceId, fleet: identity.fleet });
   return identity;

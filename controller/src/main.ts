@@ -37,6 +37,8 @@ const LOOPBACK_NAMES: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '
 export interface RunningController {
   readonly httpUrl: string;
   readonly mqttUrl: string;
+  /** Where the embedded broker takes certificates, if anywhere. */
+  readonly mqttTlsUrl: string | undefined;
   /** Lines that an external broker's configuration needs; undefined with the embedded one. */
   readonly mosquittoConfig: string | undefined;
   /** Graceful; idempotent; never rejects. */
@@ -71,8 +73,9 @@ export async function startController(
     closers.add('live feed', () => parts.feed.close());
     const httpUrl = await listen(app, config);
     const { mqttUrl, mosquittoConfig } = parts;
-    log.info('controller.listening', { httpUrl, mqttUrl });
-    return { httpUrl, mqttUrl, mosquittoConfig, stop: () => closers.close() };
+    const { tlsUrl: mqttTlsUrl } = parts.address.urls;
+    log.info('controller.listening', { httpUrl, mqttUrl, mqttTlsUrl });
+    return { httpUrl, mqttUrl, mqttTlsUrl, mosquittoConfig, stop: () => closers.close() };
   } catch (error) {
     await closers.close();
     throw error;

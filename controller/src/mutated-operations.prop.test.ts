@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { loadConfig } from './config/config.js';
+import { DeviceKey } from './identity/identity.fixture.js';
 import { type RunningController, startController } from './main.js';
 import { type JsonObject, mutatedJson } from './platform/mutated-json.fixture.js';
 
@@ -17,8 +18,15 @@ const BUDGETS: JsonObject = {
   defaultClass: { latencyMeanMs: 20_000, energyJ: 200, minServed: 0.9, minReplicas: 1, weight: 1 },
   classes: { math: { weight: 2, energyJ: null } },
 };
+const CSR = new DeviceKey().request('pi');
 const BODIES: readonly (readonly [method: string, path: string, documents: readonly JsonObject[]])[] = [
-  ['POST', '/api/v1/enrol', [{ token: 'x'.repeat(43), name: 'pi', board: 'raspberry-pi-5', nonce: 'n'.repeat(43) }]],
+  [
+    'POST',
+    '/api/v1/enrol',
+    [{ token: 'x'.repeat(43), name: 'pi', board: 'raspberry-pi-5', nonce: 'n'.repeat(43), csr: CSR }],
+  ],
+  ['POST', '/api/v1/enrol/renew', [{ deviceId: 'pi', csr: CSR, proof: { certificate: CSR, signature: 'AAAA' } }]],
+  ['POST', '/api/v1/join-tokens', [{ ttlS: 60, uses: 2 }]],
   ['PUT', '/api/v1/budgets', [BUDGETS]],
   ['POST', '/v1/feedback', [{ request_id: 'req-0mwym5myvyh6u2F8SlYv', rating: 'up', comment: 'fine' }]],
   [
@@ -50,6 +58,8 @@ const BODIES: readonly (readonly [method: string, path: string, documents: reado
 ];
 const PATHS = [
   'devices',
+  'enrolments',
+  'join-tokens',
   'experts',
   'plans',
   'requests',
@@ -70,7 +80,10 @@ const failures: unknown[] = [];
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'fleetgate-mutated-'));
   const config = loadConfig({
-    flags: { dataDir: join(folder, 'c'), httpPort: 0, mqttPort: 0, outcomesPath: join(folder, 'none.jsonl.gz') },
+    flags: {
+      ...{ dataDir: join(folder, 'c'), httpPort: 0, mqttPort: 0, mqttTlsPort: 0 },
+      outcomesPath: join(folder, 'none.jsonl.gz'),
+    },
     environment: {},
   });
   const error = (event: string, what?: object): void => {

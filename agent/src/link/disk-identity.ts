@@ -30,9 +30,11 @@ export function readCertificate(dataDir: string): DeviceCertificate | undefined 
   return readJsonFile<DeviceCertificate>(join(dataDir, CERTIFICATE_FILE), deviceCertificateSchema);
 }
 
-/** Key and certificate in one file: a crash never leaves one without the other. */
-export function writeCertificate(dataDir: string, certificate: DeviceCertificate): void {
-  writeJsonFile(join(dataDir, CERTIFICATE_FILE), certificate);
+/** Key and certificate in one file: a crash never leaves one without the other. Undefined: what an earlier enrolment left is removed. */
+export function writeCertificate(dataDir: string, certificate: DeviceCertificate | undefined): void {
+  const path = join(dataDir, CERTIFICATE_FILE);
+  if (certificate === undefined) rmSync(path, { force: true });
+  else writeJsonFile(path, certificate);
 }
 
 /** What an enrolment is known by. */

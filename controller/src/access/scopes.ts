@@ -19,9 +19,13 @@ const RESOURCES: ReadonlyMap<string, Needs> = new Map<string, Needs>([
   ['devices', { read: 'read', change: 'operate' }],
   // It has tokens and proofs of its own.
   ['enrol', { change: 'open' }],
+  // Who may join the fleet.
+  ['enrolments', { read: 'read', change: 'operate' }],
   ['events', { read: 'read' }],
   ['experts', { read: 'read', change: 'operate' }],
   ['gate', { read: 'read' }],
+  // A token lets devices in; the list does not hold it.
+  ['join-tokens', { read: 'read', change: 'operate' }],
   ['keys', { read: 'admin', change: 'admin' }],
   ['plans', { read: 'read', change: 'operate' }],
   ['profiles', { read: 'read' }],

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
-import { connect as connectSocket, type Socket } from 'node:net';
-import { connect as connectTls } from 'node:tls';
+import { type AddressInfo, connect as connectSocket, type Socket } from 'node:net';
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 
 import { ManualClock, systemClock, type Clock } from '@fleetgate/shared/clock';
 import { deviceId } from '@fleetgate/shared/ids';
@@ -135,6 +135,20 @@ describe('AedesBroker by TLS', () => {
     await client(broker, byAddress);
     const other = await fate(broker, { ...byAddress, servername: 'broker.away.fleetgate' });
     expect(other).not.toBe('let in');
+  });
+
+  it('is no broker that a device would take: the certificate of another device', async () => {
+    const key = new DeviceKey();
+    const { pem } = await issue('broker.home.fleetgate', key);
+    const imposter = createTlsServer({ key: key.pem, cert: pem });
+    imposter.listen(0, '127.0.0.1');
+    await once(imposter, 'listening');
+    cleanups.push(() => void imposter.close());
+    const { port } = imposter.address() as AddressInfo;
+    const url = `mqtts://127.0.0.1:${port}`;
+    await expect(connectAsync(url, optionsOf(piKey, piCertificate), false)).rejects.toMatchObject({
+      code: 'INVALID_PURPOSE',
+    });
   });
 
   it('lets nobody in who has no certificate of the fleet that is in force, and says why', async () => {

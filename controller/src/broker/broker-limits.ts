@@ -39,7 +39,7 @@ const guard: GuardLimits = {
 export const DEFAULT_LIMITS: BrokerLimits = {
   connections: 12_000,
   connectionsPerAddress: 4_000,
-  // One takes the broker about a millisecond; those refused in a storm come again after a while.
+  // One takes the broker 2 ms of a core; those refused in a storm come again after a while.
   handshakes: { atOnce: 512, atOncePerAddress: 128, deadline: milliseconds(10_000) },
   connectTimeout: milliseconds(10_000),
   guard,

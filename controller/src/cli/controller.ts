@@ -106,12 +106,12 @@ async function serve(options: ControllerOptions): Promise<void> {
     process.once('disconnect', () => done());
   });
   const controller = await startController(config);
-  const { httpUrl, mqttUrl, mosquittoConfig } = controller;
-  process.send?.({ kind: 'controller-listening', httpUrl, mqttUrl });
+  const { httpUrl, mqttUrl, mqttTlsUrl, mosquittoConfig } = controller;
+  process.send?.({ kind: 'controller-listening', httpUrl, mqttUrl, mqttTlsUrl });
   process.stdout.write(
     options.json === true
-      ? `${JSON.stringify({ event: 'listening', api: `${httpUrl}/v1`, dashboard: `${httpUrl}/`, mqtt: mqttUrl, mosquittoConfig })}\n`
-      : `listening  dashboard ${httpUrl}/  api ${httpUrl}/v1  mqtt ${mqttUrl}\n${brokerNeeds(mosquittoConfig)}`,
+      ? `${JSON.stringify({ event: 'listening', api: `${httpUrl}/v1`, dashboard: `${httpUrl}/`, mqtt: mqttUrl, mqtts: mqttTlsUrl, mosquittoConfig })}\n`
+      : `listening  dashboard ${httpUrl}/  api ${httpUrl}/v1  mqtt ${mqttUrl}${mqttTlsUrl === undefined ? '' : `  mqtts ${mqttTlsUrl}`}\n${brokerNeeds(mosquittoConfig)}`,
   );
   await ended;
   await controller.stop();

@@ -37,6 +37,7 @@ export interface LocalFleetOptions {
 export interface Listening {
   readonly httpUrl: string;
   readonly mqttUrl: string;
+  readonly mqttTlsUrl?: string | undefined;
 }
 
 /**
@@ -89,8 +90,8 @@ export class LocalFleet {
           // After the first start the ports are fixed, so that agents find a restarted controller where it was.
           const ports =
             this.#listening === undefined
-              ? { http: httpPort, mqtt: mqttPort }
-              : { http: portOf(this.#listening.httpUrl), mqtt: portOf(this.#listening.mqttUrl) };
+              ? { http: httpPort, mqtt: mqttPort, mqtts: undefined }
+              : portsOf(this.#listening);
           return [
             'controller',
             '--data',
@@ -101,6 +102,7 @@ export class LocalFleet {
             String(ports.http),
             '--mqtt-port',
             String(ports.mqtt),
+            ...(ports.mqtts === undefined ? [] : ['--mqtts-port', String(ports.mqtts)]),
             '--log-level',
             this.#options.logLevel,
           ];
@@ -108,7 +110,8 @@ export class LocalFleet {
         {},
         (message) => {
           if (!isListening(message)) return;
-          this.#listening = { httpUrl: message.httpUrl, mqttUrl: message.mqttUrl };
+          const { httpUrl, mqttUrl, mqttTlsUrl } = message;
+          this.#listening = { httpUrl, mqttUrl, mqttTlsUrl };
           settle(resolve, this.#listening);
         },
       );
@@ -241,6 +244,15 @@ function localDevice(index: number): { readonly name: string; readonly board: st
   const { name, board } = LOCAL_BOARDS[index % LOCAL_BOARDS.length] ?? LOCAL_BOARDS[0];
   const round = Math.floor(index / LOCAL_BOARDS.length) + 1;
   return { name: round === 1 ? name : `${name}-${round}`, board };
+}
+
+function portsOf({ httpUrl, mqttUrl, mqttTlsUrl }: Listening): {
+  http: number;
+  mqtt: number;
+  mqtts: number | undefined;
+} {
+  const mqtts = mqttTlsUrl === undefined ? undefined : portOf(mqttTlsUrl);
+  return { http: portOf(httpUrl), mqtt: portOf(mqttUrl), mqtts };
 }
 
 function portOf(url: string): number {

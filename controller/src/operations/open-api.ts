@@ -13,7 +13,19 @@ interface Operation {
 }
 type Paths = Record<string, Record<string, Operation> | undefined>;
 
-const enrolSchema = z.object({ token: z.string(), name: z.string(), board: z.string() });
+const enrolSchema = z.object({
+  token: z.string(),
+  name: z.string(),
+  board: z.string(),
+  nonce: z.string().optional(),
+  csr: z.string().optional(),
+});
+const renewSchema = z.object({
+  deviceId: z.string(),
+  csr: z.string(),
+  proof: z.object({ certificate: z.string(), signature: z.string() }).optional(),
+});
+const joinTokenSchema = z.object({ ttlS: z.number().int().optional(), uses: z.number().int().optional() });
 const expertSchema = z.object({
   source: z.string(),
   name: z.string().optional(),
@@ -157,10 +169,18 @@ const OPERATIONS: readonly (readonly [method: string, path: string, summary: str
   ['get', '/readyz', 'Whether a prompt can be answered'],
   ['get', '/metrics', 'Metrics for Prometheus'],
   ['post', '/api/v1/enrol', 'Let a device into the fleet', enrolSchema],
+  ['post', '/api/v1/enrol/renew', 'Renew the certificate of a device', renewSchema],
+  ['get', '/api/v1/enrolments', 'Devices that wait to be let in'],
+  ['post', '/api/v1/enrolments/{name}/approve', 'Let in a device that waits'],
+  ['post', '/api/v1/enrolments/{name}/deny', 'Turn away a device that waits'],
+  ['post', '/api/v1/join-tokens', 'Make a join token; it is shown once', joinTokenSchema],
+  ['get', '/api/v1/join-tokens', 'Join tokens that have not run out'],
+  ['delete', '/api/v1/join-tokens/{id}', 'End a join token'],
   ['get', '/api/v1/status', 'One look at everything'],
   ['get', '/api/v1/devices', 'Devices'],
   ['get', '/api/v1/devices/{id}', 'One device'],
   ['delete', '/api/v1/devices/{id}', 'Remove a device and cut it off'],
+  ['delete', '/api/v1/devices/{id}/credentials', 'Revoke certificate and secret of a device'],
   ['get', '/api/v1/profiles', 'Board profiles'],
   ['get', '/api/v1/rollouts', 'Desired and reported state of every device'],
   ['get', '/api/v1/telemetry', 'One metric of one device over time'],
