@@ -1,6 +1,7 @@
+import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, connect as connectSocket, type Socket } from 'node:net';
-import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
+import { connect as connectTls, type ConnectionOptions, createServer as createTlsServer } from 'node:tls';
 
 import { ManualClock, systemClock, type Clock } from '@fleetgate/shared/clock';
 import { deviceId } from '@fleetgate/shared/ids';
@@ -19,6 +20,7 @@ import type { TlsMaterial } from './aedes-tls-listener.js';
 import type { TalliedEvent } from './broker-event.js';
 import { type BrokerLimits, DEFAULT_LIMITS } from './broker-limits.js';
 import { type BrokerUser, secretDigest } from './broker-user.js';
+import { peerOf } from './peer-certificate.js';
 
 const pi = deviceId('pi');
 const now = () => unixMs(Date.now());
@@ -285,6 +287,50 @@ describe('AedesBroker by TLS', () => {
     expect(failures()).toContain('failed');
     expect(broker.connections).toBe(0);
     await client(broker);
+  });
+
+  it('refuses a revoked device that resumes its TLS session', async () => {
+    const { broker, refusals } = await aBroker();
+    const login = { ...optionsOf(piKey, piCertificate), minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2' } as const;
+    const options = { ...login, port: broker.tlsPort, host: '127.0.0.1' } as ConnectionOptions;
+    const first = connectTls(options);
+    first.on('error', () => {});
+    const [session] = (await once(first, 'session')) as [Buffer];
+    first.destroy();
+    await broker.setUsers([userOf('pi')]);
+    const resumed = connectTls({ ...options, session });
+    cleanups.push(() => void resumed.destroy());
+    resumed.on('error', () => {});
+    await once(resumed, 'secureConnect');
+    expect(resumed.isSessionReused()).toBe(true);
+    const out = closed(resumed);
+    resumed.resume();
+    // CONNECT of MQTT 3.1.1 as `pi`, without user and password.
+    resumed.write(Buffer.from([0x10, 14, 0, 4, 0x4d, 0x51, 0x54, 0x54, 4, 2, 0, 60, 0, 2, 0x70, 0x69]));
+    await out;
+    expect(refusals()).toEqual([['unknown', 'pi']]);
+  });
+
+  it('reads whatever certificate a stranger makes', async () => {
+    const { raw } = new X509Certificate(piCertificate.pem);
+    let read = 0;
+    fc.assert(
+      fc.property(fc.nat(raw.length - 1), fc.integer({ min: 1, max: 255 }), (at, by) => {
+        const bytes = Buffer.from(raw);
+        bytes[at] = (bytes[at] ?? 0) ^ by;
+        let certificate: X509Certificate;
+        try {
+          certificate = new X509Certificate(bytes);
+        } catch {
+          return;
+        }
+        read += 1;
+        const peer = peerOf(certificate);
+        expect(peer === undefined || typeof peer.commonName === 'string').toBe(true);
+      }),
+      { numRuns: 2000 },
+    );
+    expect(read).toBeGreaterThan(200);
   });
 
   it('bounds the first packet of a client that has a certificate', async () => {

@@ -50,7 +50,7 @@ export class TlsListener {
   /** Rejects with `port.taken` or `config.invalid`. */
   static async start(options: TlsListenerOptions): Promise<TlsListener> {
     const sockets = createServer({ noDelay: true, keepAlive: true });
-    const at = await listen(sockets, options.host, options.port, '--mqtts-port');
+    const at = await listen(sockets, options.host, options.port, '--mqtts-port, or --mqtt-port, which it follows');
     return new TlsListener(options, sockets, at);
   }
 

@@ -11,12 +11,16 @@ export interface PeerCertificate {
 export type CertificateFault =
   'missing' | 'foreign' | 'expired' | 'not-yet-valid' | 'unsuitable' | 'unknown' | 'other-name';
 
-/** Undefined for a certificate without exactly one common name. */
+/** Undefined for a certificate without exactly one common name, or one that cannot be read: strangers send what they like. */
 export function peerOf(certificate: X509Certificate): PeerCertificate | undefined {
-  const subject: unknown = certificate.toLegacyObject().subject;
-  const name: unknown = typeof subject === 'object' && subject !== null && 'CN' in subject ? subject.CN : undefined;
-  if (typeof name !== 'string') return undefined;
-  return { commonName: name, serial: certificate.serialNumber, notAfterMs: Date.parse(certificate.validTo) };
+  try {
+    const subject: unknown = certificate.toLegacyObject().subject;
+    const name: unknown = typeof subject === 'object' && subject !== null && 'CN' in subject ? subject.CN : undefined;
+    if (typeof name !== 'string') return undefined;
+    return { commonName: name, serial: certificate.serialNumber, notAfterMs: Date.parse(certificate.validTo) };
+  } catch {
+    return undefined;
+  }
 }
 
 /** In our words, why OpenSSL did not verify a chain. */

@@ -1,4 +1,4 @@
-import type { DeviceView, ListBody } from '@fleetgate/shared/api/operations';
+import type { CredentialsView, DeviceView, ListBody } from '@fleetgate/shared/api/operations';
 import type { Command } from 'commander';
 
 import { ApiClient, type ConnectOptions, withConnection } from './api-client.js';
@@ -43,6 +43,9 @@ async function list(options: DevicesOptions): Promise<void> {
 async function show(name: string, options: DevicesOptions): Promise<void> {
   const device = await new ApiClient(options).get<DeviceView>(`/api/v1/devices/${encodeURIComponent(name)}`);
   if (options.json === true) return printJson(device);
+  const credentials = await new ApiClient(options).get<CredentialsView>(
+    `/api/v1/devices/${encodeURIComponent(name)}/credentials`,
+  );
   const { host, engine, power, governor } = device;
   const rows: readonly (readonly [string, string])[] = [
     ['board', `${device.boardTitle} (${device.board})`],
@@ -63,6 +66,7 @@ async function show(name: string, options: DevicesOptions): Promise<void> {
     ...(governor === null
       ? []
       : [['governor', `${Math.round(100 * governor.strain)} % strained: ${governor.reason}`] as const]),
+    ['known by', knownBy(credentials)],
     ['generation', `${device.observedGeneration} of ${device.desiredGeneration}${device.settled ? ', settled' : ''}`],
   ];
   for (const [title, text] of rows) printLine(`${styled('bold', title.padEnd(11))} ${text}`);
@@ -96,6 +100,12 @@ async function show(name: string, options: DevicesOptions): Promise<void> {
       device.measurements,
     );
   }
+}
+
+function knownBy({ state, certificates }: CredentialsView): string {
+  const last = certificates.at(-1);
+  if (state === 'revoked') return 'nothing any more: revoked';
+  return last === undefined ? 'its secret' : `its certificate, until ${new Date(last.notAfterMs).toISOString()}`;
 }
 
 function slabsText(slabs: DeviceView['variants'][number]['slabs']): string {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { databasePath, isLoopback, loadConfig, redacted } from './config.js';
+import { databasePath, isLoopback, loadConfig, plainHostOf, redacted, takesCertificates, tlsPortOf } from './config.js';
 
 let folder: string;
 beforeEach(() => {
@@ -122,4 +122,43 @@ it('knows loopback addresses', () => {
     false,
     false,
   ]);
+});
+
+describe('MQTT by TLS', () => {
+  const external = { brokerUrl: 'mqtts://broker:8883' };
+  it.each([
+    ['for this machine alone', {}, undefined, '127.0.0.1', false],
+    ['where others reach it', { host: '0.0.0.0' }, 8883, '127.0.0.1', true],
+    ['above another port', { host: '::', mqttPort: 2883 }, 9883, '127.0.0.1', true],
+    ['on a free port', { host: '0.0.0.0', mqttPort: 0 }, 0, '127.0.0.1', true],
+    ['on a free port when there is none above', { host: '0.0.0.0', mqttPort: 60_000 }, 0, '127.0.0.1', true],
+    ['on a port of its own', { mqttTlsPort: 4000 }, 4000, '127.0.0.1', true],
+    ['beside plain for everybody', { host: '10.0.0.1', mqttPlain: 'everywhere' }, 8883, '10.0.0.1', true],
+    ['alone', { mqttPlain: 'off' }, 8883, undefined, true],
+    ['of an external broker with passwords', external, undefined, '127.0.0.1', false],
+    [
+      'of an external broker with certificates',
+      { ...external, brokerAuth: 'certificate' },
+      undefined,
+      '127.0.0.1',
+      true,
+    ],
+  ])('%s', (_what, flags, tlsPort, plainHost, certificates) => {
+    const config = loadConfig({ flags: { dataDir: '/d', ...flags }, environment: {} });
+    expect([tlsPortOf(config), plainHostOf(config), takesCertificates(config)]).toEqual([
+      tlsPort,
+      plainHost,
+      certificates,
+    ]);
+  });
+
+  it('of an external broker wants its address', () => {
+    for (const brokerUrl of [undefined, 'mqtt://broker:1883']) {
+      const flags = { dataDir: '/d', brokerAuth: 'certificate', ...(brokerUrl === undefined ? {} : { brokerUrl }) };
+      expect(faultOf(() => loadConfig({ flags, environment: {} }))).toMatchObject({
+        code: 'config.invalid',
+        message: expect.stringContaining('expected an mqtts:// address') as string,
+      });
+    }
+  });
 });

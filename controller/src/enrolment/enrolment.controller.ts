@@ -1,7 +1,13 @@
-import type { DeviceTls, EnrolAnswer, EnrolWaiting, RenewAnswer } from '@fleetgate/shared/api/operations';
+import type {
+  CredentialsView,
+  DeviceTls,
+  EnrolAnswer,
+  EnrolWaiting,
+  RenewAnswer,
+} from '@fleetgate/shared/api/operations';
 import { FleetError } from '@fleetgate/shared/errors';
 import { type DeviceId, deviceIdSchema } from '@fleetgate/shared/ids';
-import { Body, Controller, Delete, HttpCode, Inject, Param, Post, Req, Res } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Post, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
 import type { IssuedCertificate } from '../identity/certificate.js';
@@ -55,6 +61,11 @@ export class EnrolmentController {
   @HttpCode(204)
   async remove(@Param('id') id: string): Promise<void> {
     await this.enrolment.remove(nameOf(id));
+  }
+
+  @Get('devices/:id/credentials')
+  credentials(@Param('id') id: string): CredentialsView {
+    return this.enrolment.credentialsOf(nameOf(id));
   }
 
   /** Revokes certificate and secret; the device stays known until it is removed. */

@@ -417,7 +417,9 @@ describe('certificates', () => {
       presence: { v: 1, epoch: 7, agentVersion: '1', state: 'online', reason: 'connected' },
       at: clock.now(),
     });
+    expect(enrolment.credentialsOf(deviceId('pi'))).toMatchObject({ state: 'certificate' });
     await enrolment.revoke(deviceId('pi'));
+    expect(enrolment.credentialsOf(deviceId('pi'))).toEqual({ state: 'revoked', certificates: [] });
     const isOut = () => {
       expect(enrolment.users().map(({ username }) => username)).toEqual(['controller']);
       expect(enrolment.isDevice('pi', secret)).toBe(false);

@@ -1,4 +1,5 @@
 import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
+import type { CredentialsView } from '@fleetgate/shared/api/operations';
 import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 import { type BoardId, type DeviceId, deviceIdSchema } from '@fleetgate/shared/ids';
@@ -174,6 +175,15 @@ export class Enrolment {
     await this.#parts.certification?.revoke(deviceId);
     await this.pushUsers();
     this.#parts.log.info('device.removed', { deviceId });
+  }
+
+  /** By what the device is let in. Throws `device.unknown`. */
+  credentialsOf(deviceId: DeviceId): CredentialsView {
+    const credentials = this.#parts.fleet.credentials(deviceId);
+    if (credentials === undefined) throw unknownDevice(deviceId);
+    const certificates = this.#parts.certification?.live(deviceId) ?? [];
+    if (credentials.secretSha256 === REVOKED) return { state: 'revoked', certificates };
+    return { state: certificates.length > 0 ? 'certificate' : 'secret', certificates };
   }
 
   /** Whether `secret` is that of an enrolled device. Takes the same time for a wrong one as for an unknown device. */

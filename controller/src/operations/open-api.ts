@@ -180,6 +180,7 @@ const OPERATIONS: readonly (readonly [method: string, path: string, summary: str
   ['get', '/api/v1/devices', 'Devices'],
   ['get', '/api/v1/devices/{id}', 'One device'],
   ['delete', '/api/v1/devices/{id}', 'Remove a device and cut it off'],
+  ['get', '/api/v1/devices/{id}/credentials', 'By what a device is let in'],
   ['delete', '/api/v1/devices/{id}/credentials', 'Revoke certificate and secret of a device'],
   ['get', '/api/v1/profiles', 'Board profiles'],
   ['get', '/api/v1/rollouts', 'Desired and reported state of every device'],

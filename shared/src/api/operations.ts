@@ -477,6 +477,13 @@ export interface RenewAnswer {
   readonly tls: DeviceTls;
 }
 
+/** GET /api/v1/devices/{id}/credentials: by what a device is let in; DELETE revokes it: 204. */
+export interface CredentialsView {
+  readonly state: 'secret' | 'certificate' | 'revoked';
+  /** Those in force, oldest first. */
+  readonly certificates: readonly { readonly serial: string; readonly notAfterMs: number }[];
+}
+
 /** GET /api/v1/enrolments; POST /api/v1/enrolments/{name}/approve or /deny: 204. */
 export interface WaitingDeviceView {
   readonly name: string;
