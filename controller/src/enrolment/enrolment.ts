@@ -93,6 +93,8 @@ export class Enrolment {
     const pass = isKnown ? undefined : this.#passOf(token, name, address);
     this.#checkPlace(name, board, isRepeated);
     const key = csr === undefined ? undefined : await certification?.read(name, csr);
+    // The nonce has crossed the network; the key has not.
+    if (isRepeated && certification?.has(name) === true && !certification.isOf(name, key)) throw nameTaken(name);
     const caller = { name, board, nonceSha256, keySha256: key?.keySha256, address };
     if (!isRepeated && (await admission.enter(caller, pass)) === 'waits') return { kind: 'waiting', deviceId: name };
     const secret = this.#parts.random.token(SECRET_CHARACTERS);
@@ -253,7 +255,7 @@ export class Enrolment {
   ): Promise<IssuedCertificate> {
     const mayHave = secret !== undefined && this.isDevice(deviceId, secret);
     // A secret has crossed the network; once a device has a key, the key alone speaks for it.
-    if (!mayHave || certification.hasHad(deviceId)) {
+    if (!mayHave || certification.has(deviceId)) {
       throw new FleetError('enrol.certificate-refused', 'a proof by the present certificate is missing', {
         hint: 'only a device that never had a certificate shows its secret instead',
       });

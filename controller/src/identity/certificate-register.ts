@@ -36,9 +36,10 @@ export class CertificateRegister {
     });
   }
 
-  /** Whether it has a certificate, good or not, that has not been forgotten. */
+  /** Whether it has a certificate that was not revoked, though it may have run out. */
   has(deviceId: DeviceId): boolean {
-    return this.#serialsOfDevice.has(deviceId);
+    const serials = [...(this.#serialsOfDevice.get(deviceId) ?? [])];
+    return serials.some((serial) => this.#records.get(serial)?.revokedAt === undefined);
   }
 
   find(serial: string): CertificateRecord | undefined {

@@ -89,9 +89,14 @@ export class Certification {
     return issued;
   }
 
-  /** Whether the device has, or lately had, a certificate. */
-  hasHad(device: DeviceId): boolean {
+  /** Whether the device has a certificate, though it may have run out. */
+  has(device: DeviceId): boolean {
     return this.#parts.register.has(device);
+  }
+
+  /** Whether `request` is for a key of which the device has a certificate. */
+  isOf(device: DeviceId, request: CertificateRequest | undefined): boolean {
+    return request !== undefined && this.#parts.register.ownerOfKey(request.keySha256) === device;
   }
 
   /** The certificates by which the device is let in. */
