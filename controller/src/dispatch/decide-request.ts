@@ -1,11 +1,14 @@
 import type { FleetError } from '@fleetgate/shared/errors';
 
+import type { Device } from '../fleet/device.js';
 import type { DispatchFacts } from './candidates.js';
-import { forEvaluation, withoutAdmission } from './control/request-control.js';
+import { forEvaluation, type RequestControl, withoutAdmission } from './control/request-control.js';
 import { decide, type Decision, fetchProgress } from './decide.js';
 import type { DispatcherParts } from './dispatcher-parts.js';
 import type { JobRuns } from './job-runs.js';
+import type { DeviceLoad } from './device-load.js';
 import type { DispatchPolicy } from './dispatch-policy.js';
+import type { ModelTarget } from './model-target.js';
 import { isOnlyRead, neededAbilities } from './prompt.js';
 import { noPlanError } from './refusal.js';
 import type { Request } from './request.js';
@@ -19,44 +22,62 @@ export function decideRequest(parts: DispatcherParts, runs: Runs, request: Reque
   const { prompt, said, target } = request;
   const policy = parts.policy();
   if (policy === undefined || target === undefined) return noPlanError(prompt.model, fetchProgress(parts.fleet.view));
-  const facts = factsOf(parts, runs, request, policy);
+  const factsOf = factsFor(parts, runs, request, policy);
   const { variantId } = said;
-  if (variantId === undefined) return decide({ ...facts, target }, prompt.model);
+  if (variantId === undefined) return decide(factsOf(target), prompt.model);
   // An answer goes on as it began where somebody else serves the same.
-  const same = decide({ ...facts, target: { kind: 'variant', variantId, mode: target.mode } }, prompt.model);
-  return same.kind === 'chosen' ? same : decide({ ...facts, target }, prompt.model);
+  const same = decide(factsOf({ kind: 'variant', variantId, mode: target.mode }), prompt.model);
+  return same.kind === 'chosen' ? same : decide(factsOf(target), prompt.model);
 }
 
-function factsOf(
+/** What a request is decided by, whatever it is taken to ask for. Facts are read for every device: they are of one shape. */
+function factsFor(
   parts: DispatcherParts,
   runs: Runs,
   request: Request,
   policy: DispatchPolicy,
-): Omit<DispatchFacts, 'target'> {
-  const { catalogue, config, costs, fleet, workloads } = parts;
-  const { prompt, said, score } = request;
+): (target: ModelTarget) => DispatchFacts {
+  const { config, costs, fleet, workloads, worth } = parts;
+  const { counted, prompt, said, score, tried } = request;
   const turn = turnOf(parts, request);
   const own = request.run?.phase === 'held' ? request.run.jobId : undefined;
-  const priced = parts.control?.forRequest(score?.classId, prompt.tenant);
-  const control = prompt.input.kind === 'score' ? forEvaluation(priced) : priced;
-  return {
+  const loadOf = (device: Device): DeviceLoad => runs.loadOf(device, turn, own);
+  const control = controlOf(parts, request);
+  const catalogue = parts.catalogue();
+  const unresponsive = runs.unresponsive();
+  const abilities = [...neededAbilities(prompt), ...(said.isEmpty ? [] : (['resume'] as const))];
+  const promptTokens = request.promptTokens + said.tokens;
+  const maxOutputTokens = isOnlyRead(prompt.input) ? 0 : Math.max(1, prompt.sampling.maxTokens - said.tokens);
+  const answerFactor = score === undefined ? 1 : workloads.answerFactor(score.classId);
+  // What was taken up goes before what is new, and there is no more of it than `maxInFlight`.
+  const maxQueuedPerDevice = counted ? Infinity : config.maxQueuedPerDevice;
+  const { biasOf, onTrial } = leaningOf(parts.steering, request);
+  return (target) => ({
+    target,
     limits: prompt.limits,
     score,
-    promptTokens: request.promptTokens + said.tokens,
-    maxOutputTokens: isOnlyRead(prompt.input) ? 0 : Math.max(1, prompt.sampling.maxTokens - said.tokens),
-    abilities: [...neededAbilities(prompt), ...(said.isEmpty ? [] : (['resume'] as const))],
-    answerFactor: score === undefined ? 1 : workloads.answerFactor(score.classId),
-    catalogue: catalogue(),
+    promptTokens,
+    maxOutputTokens,
+    abilities,
+    answerFactor,
+    catalogue,
     fleet: fleet.view,
     policy,
     costs,
-    loadOf: (device) => runs.loadOf(device, turn, own),
-    // What was taken up goes before what is new, and there is no more of it than `maxInFlight`.
-    maxQueuedPerDevice: request.counted ? Infinity : config.maxQueuedPerDevice,
-    tried: request.tried,
-    unresponsive: runs.unresponsive(),
-    control: request.counted ? withoutAdmission(control) : control,
-    worth: parts.worth,
-    ...leaningOf(parts.steering, request),
-  };
+    loadOf,
+    maxQueuedPerDevice,
+    tried,
+    unresponsive,
+    onTrial,
+    biasOf,
+    control,
+    worth,
+  });
+}
+
+/** What budgets say of it: evaluations are no demand, and what was taken up is not turned away. */
+function controlOf({ control }: DispatcherParts, { counted, prompt, score }: Request): RequestControl | undefined {
+  const priced = control?.forRequest(score?.classId, prompt.tenant);
+  const own = prompt.input.kind === 'score' ? forEvaluation(priced) : priced;
+  return counted ? withoutAdmission(own) : own;
 }

@@ -12,11 +12,21 @@ export class FigureProfile implements CostProfile {
   readonly baseJ = 0;
   readonly promptJ: number;
   readonly outputJ: number;
-  readonly #figures: CostFigures;
+  /** Relative standard deviations, of energy those of time and power together. */
+  readonly #sd: { readonly base: number; readonly prompt: number; readonly output: number };
+  readonly #energySd: { readonly prompt: number; readonly output: number };
   readonly #basis: CostEstimate['basis'];
 
   constructor(figures: CostFigures, basis: CostEstimate['basis']) {
-    this.#figures = figures;
+    this.#sd = {
+      base: relativeSdOf(figures.overheadMs),
+      prompt: relativeSdOf(figures.prefillMs),
+      output: relativeSdOf(figures.decodeMs),
+    };
+    this.#energySd = {
+      prompt: norm(this.#sd.prompt, relativeSdOf(figures.prefillW)),
+      output: norm(this.#sd.output, relativeSdOf(figures.decodeW)),
+    };
     this.#basis = basis;
     this.baseMs = valueOf(figures.overheadMs);
     this.promptMs = valueOf(figures.prefillMs);
@@ -28,18 +38,18 @@ export class FigureProfile implements CostProfile {
   estimate(workload: Workload): CostEstimate {
     const promptTokens = Math.max(0, workload.promptTokens);
     const outputTokens = Math.max(0, workload.outputTokens);
-    const [prefillMs, decodeMs] = [this.promptMs * promptTokens, this.outputMs * outputTokens];
-    const [prefillJ, decodeJ] = [this.promptJ * promptTokens, this.outputJ * outputTokens];
-    const base = relativeSdOf(this.#figures.overheadMs);
-    const [prefill, decode] = [relativeSdOf(this.#figures.prefillMs), relativeSdOf(this.#figures.decodeMs)];
-    const prefillSdJ = prefillJ * norm(prefill, relativeSdOf(this.#figures.prefillW));
-    const decodeSdJ = decodeJ * norm(decode, relativeSdOf(this.#figures.decodeW));
+    const promptMs = this.promptMs * promptTokens;
+    const outputMs = this.outputMs * outputTokens;
+    const promptJ = this.promptJ * promptTokens;
+    const outputJ = this.outputJ * outputTokens;
     return {
-      latency: milliseconds(this.baseMs + prefillMs + decodeMs),
-      latencySd: milliseconds(norm(this.baseMs * base, prefillMs * prefill, decodeMs * decode)),
-      firstToken: milliseconds(this.baseMs + prefillMs + (outputTokens > 0 ? this.outputMs : 0)),
-      energy: joules(prefillJ + decodeJ),
-      energySd: joules(norm(prefillSdJ, decodeSdJ)),
+      latency: milliseconds(this.baseMs + promptMs + outputMs),
+      latencySd: milliseconds(
+        norm(this.baseMs * this.#sd.base, promptMs * this.#sd.prompt, outputMs * this.#sd.output),
+      ),
+      firstToken: milliseconds(this.baseMs + promptMs + (outputTokens > 0 ? this.outputMs : 0)),
+      energy: joules(promptJ + outputJ),
+      energySd: joules(norm(promptJ * this.#energySd.prompt, outputJ * this.#energySd.output)),
       basis: this.#basis,
     };
   }

@@ -26,7 +26,8 @@ export function budgetsByDevice(budgets: Bounds): BudgetsByDevice {
     usage,
     common: usage.filter(({ device }) => device === undefined),
     usageOf,
-    batteryOf: new Map(batteries.map((battery) => [battery.device, battery])),
+    // Of several of one device the first counts.
+    batteryOf: new Map(batteries.toReversed().map((battery) => [battery.device, battery])),
   };
   known.set(budgets, ordered);
   return ordered;

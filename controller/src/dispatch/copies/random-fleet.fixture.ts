@@ -65,6 +65,8 @@ export class RandomFleet {
       ...{ clock: this.#clock, facts: () => facts, budgets: () => budgets, chargeOf: () => charge },
       concurrencyOf: (id) => this.#devices.get(id)?.reported?.concurrency ?? 1,
     });
+    const jobs = this.#pick([0, 1, 3]) * size.devices;
+    for (let at = 0; at < jobs; at++) this.#book(this.#deviceId());
   }
 
   /** Something happens: a device says something else, its costs are learned, a job is sent or ends, a variant or the plan changes. */

@@ -1,5 +1,7 @@
 import type { CopyTable } from './copy-table.js';
 
+const NONE = -1;
+
 /** Which copies are worth looking at one by one. */
 export interface Shortlist {
   /** Rows of the best of all, best first; then, in the same order, the best of each expert that has none among them. */
@@ -32,8 +34,6 @@ export function shortlist(table: CopyTable, experts: number, most: number): Shor
   const others = [...open, ...onTrial].filter((row) => row !== NONE && table.precedes(last, row));
   return { rows: [...best.rows, ...others.sort((a, b) => (table.precedes(a, b) ? -1 : 1))], eligible };
 }
-
-const NONE = -1;
 
 /** The best rows of those that are offered, best first. */
 class Best {

@@ -2,12 +2,14 @@ import { joules, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { variantQuality } from '../../catalogue/variant-quality.js';
 import type { Candidate, DispatchFacts, Exclusion } from '../candidates.js';
-import type { RequestControl } from '../control/request-control.js';
-import type { Prices } from '../select.js';
+import type { Prices, Rates } from '../select.js';
 import type { Host } from './host.js';
 import { type PlacedCopies, placedCopies } from './placed-copies.js';
 import { Pricing } from './pricing.js';
 import { Prospects } from './prospects.js';
+
+/** The count of prompt tokens is an estimate: only what is surely too long is kept from the agent. */
+const CONTEXT_MARGIN = 1.25;
 
 /**
  * Every placed copy as one request sees it: quality, cost, wait, what it is worth at the request's prices, and the first
@@ -25,8 +27,7 @@ export class Weighing {
     this.#prospects = new Prospects(facts, this.placed);
     const pricing = new Pricing(prices, facts.control);
     for (const host of this.placed.hosts) host.look(facts, pricing);
-    this.#price();
-    this.#exclude();
+    this.#weigh();
   }
 
   /** Lets copies be chosen whose experts are on trial; whether there are any. */
@@ -59,17 +60,25 @@ export class Weighing {
     };
   }
 
-  /** Quality, cost, wait and value of every copy. */
-  #price(): void {
-    const { promptTokens } = this.#facts;
-    const { bias, hasSlabLosses, outputTokens } = this.#prospects;
+  /**
+   * What costs more, at the present prices, than answering is worth is not done: drift-plus-penalty's rule of admission
+   * (docs/formulation.md). Whatever the mode, for budgets hold for all.
+   */
+  #weigh(): void {
+    const { control, promptTokens } = this.#facts;
+    const { bias, fault: ofVariant, hasSlabLosses, isOnTrial, outputTokens } = this.#prospects;
     const { hosts, table } = this.placed;
-    const { baseJ, baseMs, outputJ, outputMs, promptJ, promptMs, variantAt } = table;
-    const { energy, latency, quality, value, wait } = table;
-    for (const { concurrency, end, first, load, rates } of hosts) {
-      const { perJoule, perMs, perWaitMs } = rates.compared;
+    const { baseJ, baseMs, contextTokens, fault, outputJ, outputMs, promptJ, promptMs, variantAt } = table;
+    const { energy, excluded, latency, quality, value, wait } = table;
+    const isBounded = this.#isBounded();
+    const served = control?.served ?? Infinity;
+    for (const host of hosts) {
+      const { concurrency, end, first, load } = host;
+      const { admission, compared } = host.rates;
+      const { perJoule, perMs, perWaitMs } = compared;
       // Behind what is there: none while fewer jobs run than may at once.
       const isFree = load === undefined || load.occupied < concurrency;
+      const unfit = host.isLow ? 'battery-low' : host.isFull ? 'queue-full' : undefined;
       for (let row = first; row < end; row++) {
         const at = variantAt[row] ?? 0;
         const output = outputTokens[at] ?? 0;
@@ -77,38 +86,22 @@ export class Weighing {
         const ms = (baseMs[row] ?? 0) + (promptMs[row] ?? 0) * promptTokens + (outputMs[row] ?? 0) * output;
         const joule = (baseJ[row] ?? 0) + (promptJ[row] ?? 0) * promptTokens + (outputJ[row] ?? 0) * output;
         const before = isFree ? 0 : load.freeIn + (load.foreign * ms) / concurrency;
-        const net = good + (bias[at] ?? 0) - perJoule * joule - perMs * ms - perWaitMs * before;
+        const benefit = good + (bias[at] ?? 0);
+        const net = benefit - perJoule * joule - perMs * ms - perWaitMs * before;
         const hasCost = !Number.isNaN(ms);
         quality[row] = good;
         latency[row] = hasCost ? ms : 0;
         energy[row] = hasCost ? joule : 0;
         wait[row] = hasCost ? before : 0;
         value[row] = hasCost ? net : -Infinity;
-      }
-    }
-  }
-
-  /** Why each copy may not be chosen. */
-  #exclude(): void {
-    const { control, promptTokens } = this.#facts;
-    const { fault: ofVariant, isOnTrial } = this.#prospects;
-    const { hosts, table } = this.placed;
-    const { contextTokens, excluded, fault, variantAt } = table;
-    const isBounded = this.#isBounded();
-    const isJudged = control !== undefined && control.served < Infinity;
-    for (const host of hosts) {
-      const late = host.isLow ? 'battery-low' : host.isFull ? 'queue-full' : undefined;
-      for (let row = host.first; row < host.end; row++) {
-        const at = variantAt[row] ?? 0;
-        // The count of prompt tokens is an estimate: only what is surely too long is kept from the agent.
-        const isTooLong = promptTokens > 1.25 * (contextTokens[row] ?? 0);
+        const isTooLong = promptTokens > CONTEXT_MARGIN * (contextTokens[row] ?? 0);
+        const admitted = admission === compared ? net : this.#admissionValue(row, benefit, admission);
         excluded[row] =
           ofVariant[at] ??
           host.fault ??
           (isTooLong ? 'context-too-small' : fault[row]) ??
-          (isBounded ? this.#costFault(row, host) : late) ??
-          (isOnTrial[at] === true ? 'on-trial' : undefined) ??
-          (isJudged && this.#isPricedOut(row, host, control) ? 'priced-out' : undefined);
+          (isBounded ? this.#costFault(row, host) : unfit) ??
+          (isOnTrial[at] === true ? 'on-trial' : admitted + served < 0 ? 'priced-out' : undefined);
       }
     }
   }
@@ -140,16 +133,8 @@ export class Weighing {
     return latency + (table.wait[row] ?? 0) > mostLatency ? 'wait-too-long' : undefined;
   }
 
-  /**
-   * What costs more, at the present prices, than answering is worth is not done: drift-plus-penalty's rule of admission
-   * (docs/formulation.md). Whatever the mode, for budgets hold for all.
-   */
-  #isPricedOut(row: number, { rates: { admission, compared } }: Host, { served }: RequestControl): boolean {
-    const { energy, latency, quality, value, variantAt, wait } = this.placed.table;
-    if (admission === compared) return (value[row] ?? 0) + served < 0;
-    const { perJoule, perMs, perWaitMs } = admission;
-    const benefit = (quality[row] ?? 0) + (this.#prospects.bias[variantAt[row] ?? 0] ?? 0);
-    const work = benefit - perJoule * (energy[row] ?? 0) - perMs * (latency[row] ?? 0);
-    return work - perWaitMs * (wait[row] ?? 0) + served < 0;
+  #admissionValue(row: number, benefit: number, { perJoule, perMs, perWaitMs }: Rates): number {
+    const { energy, latency, wait } = this.placed.table;
+    return benefit - perJoule * (energy[row] ?? 0) - perMs * (latency[row] ?? 0) - perWaitMs * (wait[row] ?? 0);
   }
 }
