@@ -46,9 +46,9 @@ export async function runBenchLoad(
   const forMs = Math.min(MOST_CAPACITY_MS, phaseMs / 2);
   try {
     const listening = await Promise.race([fleet.start(), fleet.failed]);
-    await Promise.race([untilReady(listening, DEVICES, () => {}, signal), fleet.failed]);
+    const key = fleet.apiKey;
+    await Promise.race([untilReady(listening, DEVICES, () => {}, signal, key), fleet.failed]);
     signal.throwIfAborted();
-    const key = process.env['FLEETGATE_API_KEY'];
     const load = loadBench(
       {
         fleet: {

@@ -12,12 +12,14 @@ export async function untilReady(
   expected: number,
   say: (text: string) => void,
   over: AbortSignal,
+  apiKey: string | undefined,
 ): Promise<PlanView | undefined> {
+  const read = <T>(path: string): Promise<T | undefined> => readJson<T>(`${listening.httpUrl}/api/v1/${path}`, apiKey);
   const deadline = Date.now() + READY_DEADLINE_MS;
   const told = new Map<string, string>();
   while (Date.now() < deadline && !over.aborted) {
-    const status = await read<StatusView>(`${listening.httpUrl}/api/v1/status`);
-    const devices = (await read<ListBody<DeviceView>>(`${listening.httpUrl}/api/v1/devices`))?.items ?? [];
+    const status = await read<StatusView>('status');
+    const devices = (await read<ListBody<DeviceView>>('devices'))?.items ?? [];
     for (const device of devices) {
       const text = progressOf(device);
       if (told.get(device.id) !== text) say(`${device.id}: ${text}`);
@@ -25,7 +27,7 @@ export async function untilReady(
     }
     if (status !== undefined && expected === 0) return undefined;
     if (status?.activePlanId != null && status.ready && devices.length >= expected) {
-      const plan = await read<PlanView>(`${listening.httpUrl}/api/v1/plans/${status.activePlanId}`);
+      const plan = await read<PlanView>(`plans/${status.activePlanId}`);
       if (plan !== undefined && isHeld(plan, devices)) return plan;
     }
     await new Promise((done) => setTimeout(done, POLL_MS));
@@ -58,9 +60,8 @@ function isHeld(plan: PlanView, devices: readonly DeviceView[]): boolean {
   );
 }
 
-async function read<T>(url: string): Promise<T | undefined> {
+async function readJson<T>(url: string, key: string | undefined): Promise<T | undefined> {
   try {
-    const key = process.env['FLEETGATE_API_KEY'];
     const response = await fetch(url, {
       signal: AbortSignal.timeout(5000),
       headers: key === undefined ? {} : { authorization: `Bearer ${key}` },

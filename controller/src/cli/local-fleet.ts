@@ -1,5 +1,13 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { createWriteStream, mkdirSync, readFileSync, statSync, truncateSync, type WriteStream } from 'node:fs';
+import {
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  type WriteStream,
+} from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -62,6 +70,12 @@ export class LocalFleet {
       this.#fail = reject;
     });
     this.failed.catch(() => {});
+  }
+
+  /** The controller's own key, once it listens; undefined where it has made none. */
+  get apiKey(): string | undefined {
+    const made = join(this.#options.dataDir, 'controller', 'api-key');
+    return process.env['FLEETGATE_API_KEY'] ?? (existsSync(made) ? readFileSync(made, 'utf8').trim() : undefined);
   }
 
   /** Starts the controller, waits until it listens, then starts the agents. */

@@ -63,7 +63,8 @@ async function up(options: UpOptions): Promise<void> {
     if (listening === 'interrupted') return;
     say(`controller listens on ${listening.httpUrl}`);
     const expected = options.fleet === 'none' ? 0 : options.fleet;
-    const ready = await Promise.race([untilReady(listening, expected, say, over.signal), fleet.failed, interrupted]);
+    const becoming = untilReady(listening, expected, say, over.signal, fleet.apiKey);
+    const ready = await Promise.race([becoming, fleet.failed, interrupted]);
     if (ready === 'interrupted') return;
     announce(listening, ready, Date.now() - started, options.json === true);
     await Promise.race([interrupted, fleet.failed]);
