@@ -92,7 +92,7 @@ const NOTES = ({ rounds }: GatewayBenchOptions): readonly string[] => [
   `medians of ${rounds} rounds of ${CELL_MS / 1000} s each, in which the targets take turns, every other round in the opposite order`,
   'direct: a server that answers at once, which the proxies pass requests on to; CPU: of the process itself (all of its threads), from /proc',
   `fleetgate: a controller as it is shipped: gate, decision, budgets, ledger with its journal, learning, metrics; its ${DEVICES} instant devices are MQTT clients of one process behind a broker in another, a bare Aedes: ours limits what a device may say a second`,
-  'bare controller: the same HTTP framework, MQTT client, broker and devices, and nothing between: no decision, deadline, ledger or metric',
+  "bare controller: Node's HTTP server, the same MQTT client, broker and devices, and nothing between: no check, decision, deadline, ledger or metric",
   `an answer has ${ANSWER_FRAMES} tokens; fleetgate joins those that arrive together into one frame`,
 ];
 
