@@ -8,7 +8,7 @@ import { type Clock, systemClock } from '@fleetgate/shared/clock';
 import { claimDataDir } from '@fleetgate/shared/disk-data-dir';
 import { FleetError } from '@fleetgate/shared/errors';
 import { createLogger, type Logger } from '@fleetgate/shared/logger';
-import { type Random, systemRandom } from '@fleetgate/shared/random';
+import { type Random, SECRET_CHARACTERS, systemRandom } from '@fleetgate/shared/random';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { BehaviorSubject, config as rxjs, merge } from 'rxjs';
@@ -31,7 +31,6 @@ import { Metrics } from './platform/metrics.js';
 
 /** For each part of the controller: none may keep the others from stopping. */
 const STOP_DEADLINE = milliseconds(5000);
-const KEY_CHARACTERS = 43;
 const LOOPBACK_NAMES: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '::1']);
 
 export interface RunningController {
@@ -179,7 +178,7 @@ function ownerKeyOf(config: ControllerConfig, random: Random, log: Logger): stri
   if (config.apiKey !== undefined || isLoopback(config.host)) return config.apiKey;
   const path = join(config.dataDir, 'api-key');
   log.warn('api-key.kept', { path, reason: `${config.host} can be reached from other machines` });
-  return keptSecret(path, () => random.token(KEY_CHARACTERS));
+  return keptSecret(path, () => random.token(SECRET_CHARACTERS));
 }
 
 async function listen(app: NestFastifyApplication, config: ControllerConfig): Promise<string> {

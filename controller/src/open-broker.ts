@@ -3,6 +3,7 @@ import { join } from 'node:path';
 
 import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
 import type { BoardId } from '@fleetgate/shared/ids';
+import { SECRET_CHARACTERS } from '@fleetgate/shared/random';
 import { milliseconds, unixMs } from '@fleetgate/shared/units/quantity';
 
 import type { TlsEndpoint } from './broker/aedes-broker.js';
@@ -26,7 +27,6 @@ import { type BrokerLogin, connectBrokerLink } from './platform/mqtt-broker-link
 import { ownNames } from './platform/process-own-names.js';
 import type { Surroundings } from './surroundings.js';
 
-const TOKEN_CHARACTERS = 43;
 const CONTROLLER_USER = 'controller';
 /** The broker's certificate is made anew this often: addresses change, and it must not run out. */
 const MATERIAL_PERIOD = milliseconds(86_400_000);
@@ -72,7 +72,7 @@ export async function openBroker(
   const approvals = await Approvals.open(store, clock);
   const tokens = await JoinTokens.open({
     store,
-    kept: keptSecret(join(config.dataDir, 'join-token'), () => random.token(TOKEN_CHARACTERS)),
+    kept: keptSecret(join(config.dataDir, 'join-token'), () => random.token(SECRET_CHARACTERS)),
     authoritySha256: identity?.authoritySha256,
     random,
     clock,
@@ -133,7 +133,7 @@ async function controllerUser(
   identity: OpenIdentity | undefined,
 ): Promise<EnrolmentParts['controller'] & { readonly login: BrokerLogin }> {
   const { brokerUrl, brokerUsername = CONTROLLER_USER, brokerPassword, dataDir } = config;
-  const make = (): string => random.token(TOKEN_CHARACTERS);
+  const make = (): string => random.token(SECRET_CHARACTERS);
   const username = brokerUrl === undefined ? CONTROLLER_USER : brokerUsername;
   const password =
     brokerUrl === undefined ? make() : (brokerPassword ?? keptSecret(join(dataDir, 'broker-password'), make));

@@ -9,6 +9,7 @@ import { accountRecordSchema, type UsageRecord, usageRecordSchema } from './disp
 import { openLedgerJournal } from './dispatch/disk-ledger-journal.js';
 import type { DispatchPolicy } from './dispatch/dispatch-policy.js';
 import type { LedgerJournal } from './dispatch/ledger-journal.js';
+import { concurrencyOf } from './fleet/device.js';
 import type { Fleet } from './fleet/fleet.js';
 import type { Planner } from './planning/planner.js';
 import { readJsonFile, writeJsonFile } from './platform/disk-json-file.js';
@@ -42,7 +43,7 @@ export async function openControl(
     facts: () => policy()?.control,
     budgets: () => planner.budgets(),
     chargeOf: (device) => fleet.view.get(device)?.last.batteryRatio,
-    concurrencyOf: (device) => fleet.view.get(device)?.reported?.concurrency ?? 1,
+    concurrencyOf: (device) => concurrencyOf(fleet.view.get(device)),
     onUse: (account) => journal.append(JSON.stringify(account)),
   });
   const stored = await readJsonFile(path);

@@ -8,6 +8,9 @@ export interface Random {
   token(length: number): string;
 }
 
+/** 43 characters of 64 are 258 bits: as good as 32 random bytes. */
+export const SECRET_CHARACTERS = 43;
+
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
 
 export const systemRandom: Random = {

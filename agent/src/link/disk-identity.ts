@@ -5,15 +5,13 @@ import { z } from 'zod';
 
 import type { Clock } from '@fleetgate/shared/clock';
 import { readJsonFile, writeJsonFile } from '@fleetgate/shared/disk-json';
-import type { Random } from '@fleetgate/shared/random';
+import { type Random, SECRET_CHARACTERS } from '@fleetgate/shared/random';
 
 import { type DeviceCertificate, deviceCertificateSchema, makeKey } from './device-certificate.js';
 import { type Identity, identitySchema } from './identity.js';
 
 const APPLICATION_FILE = 'enrolment.json';
 const CERTIFICATE_FILE = 'certificate.json';
-/** 43 characters of 64 are 258 bits. */
-const NONCE_CHARACTERS = 43;
 
 /** The identity kept in `dataDir`; undefined before enrolment. Throws `store.corrupt`. */
 export function readIdentity(dataDir: string): Identity | undefined {
@@ -51,7 +49,7 @@ export function enrolmentApplication(dataDir: string, random: Random): Applicati
   const path = join(dataDir, APPLICATION_FILE);
   const kept = readApplication(path);
   if (kept?.keyPem !== undefined) return { nonce: kept.nonce, keyPem: kept.keyPem };
-  const application = { nonce: kept?.nonce ?? random.token(NONCE_CHARACTERS), keyPem: makeKey() };
+  const application = { nonce: kept?.nonce ?? random.token(SECRET_CHARACTERS), keyPem: makeKey() };
   writeJsonFile(path, application);
   return application;
 }
@@ -60,7 +58,7 @@ function readApplication(path: string): { readonly nonce: string; readonly keyPe
   try {
     return readJsonFile(
       path,
-      z.object({ nonce: z.string().length(NONCE_CHARACTERS), keyPem: z.string().min(1).optional() }),
+      z.object({ nonce: z.string().length(SECRET_CHARACTERS), keyPem: z.string().min(1).optional() }),
     );
   } catch {
     // A damaged file costs what a lost one costs: an enrolment that was under way finds its name taken.

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { type KeyView, type Scope, SCOPES } from '@fleetgate/shared/api/access';
 import { check } from '@fleetgate/shared/check';
 import { FleetError } from '@fleetgate/shared/errors';
-import type { Random } from '@fleetgate/shared/random';
+import { type Random, SECRET_CHARACTERS } from '@fleetgate/shared/random';
 import { type UnixMs, unixMs } from '@fleetgate/shared/units/quantity';
 import { z } from 'zod';
 
@@ -13,8 +13,6 @@ import { nameField } from './access-names.js';
 export const KEY_PREFIX = 'fg_';
 const ID_CHARACTERS = 12;
 const ID_ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789';
-/** Of 64: 258 bits. */
-const SECRET_CHARACTERS = 43;
 const KEY_TEXT = /^fg_([a-z0-9]{12})_[\w-]{43}$/;
 const LONGEST_LIFE_MS = 10 * 366 * 24 * 3_600_000;
 

@@ -1,7 +1,7 @@
 import type { DeviceId, JobId } from '@fleetgate/shared/ids';
 import { elapsed, type Milliseconds, milliseconds, type UnixMs } from '@fleetgate/shared/units/quantity';
 
-import type { Device } from '../fleet/device.js';
+import { concurrencyOf, type Device } from '../fleet/device.js';
 
 /** Work that a device has before a new job would start. */
 export interface DeviceLoad {
@@ -97,7 +97,7 @@ export class DeviceLoads {
     const own = entry?.jobs.size ?? 0;
     const foreign = Math.max(0, reportedJobs(device, entry?.changedAt) - own);
     if (own + foreign === 0) return IDLE;
-    const freeIn = entry === undefined ? 0 : timeToFree(entry, device.reported?.concurrency ?? 1, now, isBehind);
+    const freeIn = entry === undefined ? 0 : timeToFree(entry, concurrencyOf(device), now, isBehind);
     return { occupied: own + foreign, freeIn: milliseconds(freeIn), foreign };
   }
 }

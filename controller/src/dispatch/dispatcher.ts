@@ -5,7 +5,7 @@ import type { JobOut, JobUsage } from '@fleetgate/shared/protocol/job';
 import { elapsed, milliseconds } from '@fleetgate/shared/units/quantity';
 import type { Subscription } from 'rxjs';
 
-import type { Device } from '../fleet/device.js';
+import { concurrencyOf, type Device } from '../fleet/device.js';
 import { countAnswer, countJob, countRefusal } from './control/count-request.js';
 import type { Chosen, Decision } from './decide.js';
 import { decideRequest } from './decide-request.js';
@@ -73,7 +73,7 @@ export class Dispatcher {
       {
         ...parts,
         stats: this.stats,
-        concurrencyOf: (id) => parts.fleet.view.get(id)?.reported?.concurrency ?? 1,
+        concurrencyOf: (id) => concurrencyOf(parts.fleet.view.get(id)),
         heartbeatOf: (id) => heartbeatOf(parts.fleet.view.get(id)),
       },
       {
@@ -116,7 +116,7 @@ export class Dispatcher {
 
   /** Jobs of each expert, as far as is known here. */
   expertLoads(): ReadonlyMap<ExpertId, ExpertJobs> {
-    return expertLoads(this.#runs.all(), (id) => this.#parts.fleet.view.get(id)?.reported?.concurrency ?? 1);
+    return expertLoads(this.#runs.all(), (id) => concurrencyOf(this.#parts.fleet.view.get(id)));
   }
 
   /** Whether a device has nothing to do, as far as is known here. */

@@ -1,11 +1,9 @@
 import { check } from '@fleetgate/shared/check';
 import { type BoardId, boardIdSchema, type DeviceId, deviceIdSchema } from '@fleetgate/shared/ids';
+import { MOST_PEM_CHARACTERS } from '@fleetgate/shared/protocol/enrolment';
 import { z } from 'zod';
 
 import type { RenewalProof } from '../identity/certification.js';
-
-/** A P-256 request or certificate has under 1,000 characters; what is far longer is neither. */
-const MOST_REQUEST_CHARACTERS = 4096;
 
 /** What a device asks with. */
 export interface EnrolmentRequest {
@@ -21,7 +19,7 @@ const requestSchema: z.ZodType<EnrolmentRequest> = z.object({
   name: deviceIdSchema,
   board: boardIdSchema,
   nonce: z.string().min(16).max(200).optional(),
-  csr: z.string().max(MOST_REQUEST_CHARACTERS).optional(),
+  csr: z.string().max(MOST_PEM_CHARACTERS).optional(),
 });
 
 /** Without a proof a device shows its secret: it never had a certificate. */
@@ -33,8 +31,8 @@ export interface RenewalRequest {
 
 const renewalSchema: z.ZodType<RenewalRequest> = z.object({
   deviceId: deviceIdSchema,
-  csr: z.string().max(MOST_REQUEST_CHARACTERS),
-  proof: z.object({ certificate: z.string().max(MOST_REQUEST_CHARACTERS), signature: z.string().max(500) }).optional(),
+  csr: z.string().max(MOST_PEM_CHARACTERS),
+  proof: z.object({ certificate: z.string().max(MOST_PEM_CHARACTERS), signature: z.string().max(500) }).optional(),
 });
 
 /** Throws `request.invalid`. */

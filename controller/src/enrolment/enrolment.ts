@@ -4,7 +4,7 @@ import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 import { type BoardId, type DeviceId, deviceIdSchema } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
-import type { Random } from '@fleetgate/shared/random';
+import { type Random, SECRET_CHARACTERS } from '@fleetgate/shared/random';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { type BrokerUser, secretDigest, type UserCertificate } from '../broker/broker-user.js';
@@ -19,8 +19,6 @@ import { isSame } from './constant-time.js';
 import { readEnrolment, readRenewal } from './enrol-request.js';
 import type { Pass } from './join-tokens.js';
 
-/** 43 characters of 64 are 258 bits: as good as 32 random bytes. */
-const SECRET_CHARACTERS = 43;
 /** A typing person needs a few tries; a guesser of 258 bits gets nowhere with them. */
 const MOST_FAILURES = 10;
 const FAILURE_PERIOD = milliseconds(60_000);

@@ -1,6 +1,6 @@
 import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError } from '@fleetgate/shared/errors';
-import type { Random } from '@fleetgate/shared/random';
+import { type Random, SECRET_CHARACTERS } from '@fleetgate/shared/random';
 import { after, type Milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { secretDigest } from '../broker/broker-user.js';
@@ -8,8 +8,6 @@ import type { EnrolmentStore, JoinToken } from './enrolment-store.js';
 import { isSame } from './constant-time.js';
 
 const ID_CHARACTERS = 12;
-/** 43 characters of 64 are 258 bits: as good as 32 random bytes. */
-const SECRET_CHARACTERS = 43;
 const MOST_TOKENS = 1000;
 
 /** What a token that was found good is spent by. */

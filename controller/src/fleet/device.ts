@@ -49,6 +49,11 @@ export interface FleetChange {
 /** All devices at one instant; immutable. */
 export type FleetSnapshot = ReadonlyMap<DeviceId, Device>;
 
+/** Jobs that a device runs at once: one where it has not said. */
+export function concurrencyOf(device: Device | undefined): number {
+  return device?.reported?.concurrency ?? 1;
+}
+
 /**
  * What a device that is online has said of itself in its present session; undefined before, and while it is offline. A
  * program that was started again holds nothing of what the one before it held.

@@ -4,10 +4,8 @@ import 'reflect-metadata';
 import { createHash, type webcrypto } from 'node:crypto';
 
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
+import { MOST_PEM_CHARACTERS } from '@fleetgate/shared/protocol/enrolment';
 import { Pkcs10CertificateRequest } from '@peculiar/x509';
-
-/** A P-256 request of a device has under 600 characters; what asks for more is not one. */
-export const MOST_REQUEST_CHARACTERS = 4096;
 
 /** What is taken from a certificate signing request. Extensions it asks for are not: the authority sets them. */
 export interface CertificateRequest {
@@ -24,8 +22,8 @@ export interface CertificateRequest {
  * that does not fit. Nothing else, whatever the text.
  */
 export async function readCertificateRequest(pem: string): Promise<CertificateRequest> {
-  if (pem.length > MOST_REQUEST_CHARACTERS) {
-    throw refused(`it has ${pem.length} characters, expected at most ${MOST_REQUEST_CHARACTERS}`);
+  if (pem.length > MOST_PEM_CHARACTERS) {
+    throw refused(`it has ${pem.length} characters, expected at most ${MOST_PEM_CHARACTERS}`);
   }
   try {
     const request = new Pkcs10CertificateRequest(pem);

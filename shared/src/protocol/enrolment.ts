@@ -1,5 +1,8 @@
 import { milliseconds } from '../units/quantity.js';
 
+/** A P-256 request or certificate in PEM has under 1,000 characters; what is far longer is neither. */
+export const MOST_PEM_CHARACTERS = 4096;
+
 /**
  * How far the clocks of a device and its controller may be apart when it enrols. Certificates are valid from this much
  * before they were made, so that they are good at once on a clock that is behind.

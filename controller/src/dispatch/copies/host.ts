@@ -1,7 +1,7 @@
 import type { DeviceId } from '@fleetgate/shared/ids';
 import type { Reported } from '@fleetgate/shared/protocol/twin';
 
-import { type Device, presentReport } from '../../fleet/device.js';
+import { concurrencyOf, type Device, presentReport } from '../../fleet/device.js';
 import type { ProfiledCosts } from '../../telemetry/cost.js';
 import type { DispatchFacts, Exclusion } from '../candidates.js';
 import type { DeviceLoad } from '../device-load.js';
@@ -64,7 +64,7 @@ export class Host {
     this.#device = device;
     this.#learned = learned;
     const reported = device && presentReport(device);
-    this.concurrency = device?.reported?.concurrency ?? 1;
+    this.concurrency = concurrencyOf(device);
     this.#isPresent = reported !== undefined;
     this.#fault = reported && faultOf(reported);
     this.#abilities = reported?.engine.abilities ?? NO_ABILITIES;

@@ -61,6 +61,8 @@ export class Weighing {
   }
 
   /**
+   * Quality, cost, wait, value and the first reason of exclusion of every copy.
+   *
    * What costs more, at the present prices, than answering is worth is not done: drift-plus-penalty's rule of admission
    * (docs/formulation.md). Whatever the mode, for budgets hold for all.
    */
