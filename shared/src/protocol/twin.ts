@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import { sha256Schema } from '../catalogue/expert.js';
+import { RELEASE_KINDS, signedReleaseSchema } from '../catalogue/release.js';
 import { servingSchema } from '../catalogue/serving.js';
 import { boardIdSchema, planIdSchema, variantIdSchema } from '../ids.js';
 import { messageErrorSchema, versionSchema } from './version.js';
@@ -27,6 +28,8 @@ export const desiredVariantSchema = z.object({
   stop: z.array(z.string()),
   /** Absent: the whole file in memory, as it is. */
   serving: servingSchema.optional(),
+  /** Of the file, where it was released with a signature; a device checks it before it fetches. */
+  release: signedReleaseSchema.optional(),
 });
 export type DesiredVariant = z.infer<typeof desiredVariantSchema>;
 
@@ -39,8 +42,20 @@ export const desiredSchema = z.object({
   state: z.enum(['active', 'standby']),
   variants: z.array(desiredVariantSchema).max(512),
   telemetry: z.object({ sampleMs: z.number().int().min(100), batchMs: z.number().int().min(100) }),
+  /** Settings of the board and the agent's program that it is to run with; absent: those that it has. */
+  releases: z.object({ boardConfig: signedReleaseSchema.optional(), agent: signedReleaseSchema.optional() }).optional(),
 });
 export type Desired = z.infer<typeof desiredSchema>;
+
+/** How far a device is with a release that it is to have. `trial`: in use, and given up again should it do badly. */
+export const releaseReportSchema = z.object({
+  kind: z.enum(RELEASE_KINDS),
+  name: z.string().max(127),
+  sequence: z.number().int().positive(),
+  state: z.enum(['fetching', 'stored', 'trial', 'active', 'failed']),
+  error: messageErrorSchema.optional(),
+});
+export type ReleaseReport = z.infer<typeof releaseReportSchema>;
 
 export const residencySchema = z.enum(['absent', 'fetching', 'stored', 'loading', 'resident', 'evicting', 'failed']);
 export type Residency = z.infer<typeof residencySchema>;
@@ -144,5 +159,13 @@ export const reportedSchema = z.object({
   /** How much the device spares itself, 0..1, and why; absent at ease. */
   governor: z.object({ strain: z.number().min(0).max(1), reason: z.string().max(200) }).optional(),
   measurements: z.array(measurementSchema),
+  releases: z.array(releaseReportSchema).max(512).optional(),
+  /** What the device is attached to now; what cannot be read is absent. */
+  conditions: z
+    .object({
+      charging: z.boolean().optional(),
+      network: z.enum(['ethernet', 'wifi', 'cellular']).optional(),
+    })
+    .optional(),
 });
 export type Reported = z.infer<typeof reportedSchema>;
