@@ -142,6 +142,44 @@ describe.skipIf(executable === null)(executable === null ? `dashboard (skipped: 
     await page.locator('[data-device="jetson"]').waitFor();
   });
 
+  for (const [name, browser] of [
+    ['desktop', DESKTOP],
+    ['phone', PHONE],
+  ] as const) {
+    it(`lets devices in, gives out keys and limits tenants, on a ${name}`, async () => {
+      const { page, fixture, complaints } = await visit(browser);
+      await page.goto(fixture.url);
+      await page.locator('[data-waiting="attic"]').getByRole('button', { name: 'Let in' }).click();
+      await page.locator('[data-waiting="attic"]').getByText('approved').waitFor();
+      await page.getByRole('button', { name: 'New token for one device' }).click();
+      expect(await page.locator('[data-secret="join token"]').innerText()).toBe('join-attic-secret');
+
+      await page.getByLabel('What the key is for').fill('garden');
+      await page.getByLabel('read: look at it').check();
+      await page.getByRole('button', { name: 'Make a key' }).click();
+      expect(await page.locator('[data-secret="API key"]').innerText()).toBe('fg_key-1_secret');
+      const key = page.locator('[data-key="key-1"]');
+      expect(await key.innerText()).toMatch(/garden\s+as asked\s+infer, read\s+valid/);
+      await key.getByRole('button', { name: 'Revoke…' }).click();
+      await key.getByRole('button', { name: 'Revoke', exact: true }).click();
+      await key.getByText('revoked').waitFor();
+
+      await page.getByLabel('Tenant', { exact: true }).fill('kitchen');
+      await page.getByLabel('Requests a minute').fill('a few');
+      await page.getByRole('button', { name: 'Set limits' }).click();
+      await page.getByText('A limit is a whole number above 0').waitFor();
+      await page.getByLabel('Requests a minute').fill('30');
+      await page.getByRole('button', { name: 'Set limits' }).click();
+      expect(await page.locator('[data-tenant="kitchen"]').innerText()).toMatch(/kitchen\s+30\s+no limit/);
+
+      await page.locator('#access').scrollIntoViewIfNeeded();
+      await page.screenshot({ path: `${pictures}/${name}-access.png`, fullPage: true });
+      expect(await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)).toBe(0);
+      expect(complaints).toEqual([]);
+      expect(fixture.unknownPaths).toEqual([]);
+    });
+  }
+
   it('has something to say before there are devices, plans and requests', async () => {
     const { page, fixture } = await visit(DESKTOP, { empty: true });
     await page.goto(fixture.url);

@@ -18,6 +18,7 @@ import type {
 import { systemClock } from '@fleetgate/shared/clock';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
+import { FixtureAccess } from './dashboard-fixture-access.js';
 import { DEVICES, deviceView, EXPERTS, expertViews, sampleOf, variantOf } from './dashboard-fixture-fleet.js';
 import { planFor, START_BUDGETS } from './dashboard-fixture-plan.js';
 import { chooseExpert, endedRequest } from './dashboard-fixture-requests.js';
@@ -66,6 +67,7 @@ class Fixture implements DashboardFixture {
   readonly unknownPaths: string[] = [];
   readonly #options: FixtureOptions;
   readonly #startedAtMs = systemClock.now();
+  readonly #access = new FixtureAccess(this.#startedAtMs);
   readonly #devices = new Map<string, DeviceView>();
   readonly #listeners = new Set<ServerResponse>();
   readonly #running = new Map<string, number>();
@@ -187,6 +189,9 @@ class Fixture implements DashboardFixture {
     }
     const found = this.#requests.find((each) => path === `/api/v1/requests/${each.id}`);
     if (found !== undefined) return send(response, found);
+    const text = await textOf(request);
+    const access = this.#access.answer(request.method ?? 'GET', path, text === '' ? undefined : JSON.parse(text));
+    if (access !== undefined) return send(response, access.body, access.status);
     this.unknownPaths.push(path);
     return sendError(response, 404, 'request.not-found', `There is nothing at ${path}.`);
   }
@@ -310,9 +315,9 @@ interface ChatBody {
 
 const frame = (body: unknown): string => `data: ${JSON.stringify(body)}\n\n`;
 
-function send(response: ServerResponse, body: unknown): void {
-  response.writeHead(200, { 'content-type': 'application/json' });
-  response.end(JSON.stringify(body));
+function send(response: ServerResponse, body: unknown, status = 200): void {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(body === undefined ? undefined : JSON.stringify(body));
 }
 
 function sendError(response: ServerResponse, status: number, code: string, message: string): void {

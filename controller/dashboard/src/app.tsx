@@ -1,3 +1,4 @@
+import { AccessSection } from './access/access-section.js';
 import { ChatSection } from './chat/chat-section.js';
 import { FleetSection } from './fleet/fleet-section.js';
 import { Header, Tabs } from './parts/header.js';
@@ -15,6 +16,7 @@ const SECTIONS = [
   { id: 'chat', title: 'Chat', View: ChatSection },
   { id: 'plan', title: 'Plan', View: PlanSection },
   { id: 'requests', title: 'Requests', View: RequestsSection },
+  { id: 'access', title: 'Access', View: AccessSection },
 ] as const;
 
 export function App() {

@@ -4,11 +4,13 @@ import { failureOf } from './failure.js';
 const ANSWER_DEADLINE_MS = 10_000;
 /** Solving a plan takes longer than reading one. */
 const CHANGE_DEADLINE_MS = 60_000;
+const NO_CONTENT = 204;
 const KEY = 'fleetgate.apiKey';
 
 export interface Client {
   get<T>(path: string): Promise<T>;
-  send<T>(method: 'POST' | 'PUT', path: string, body?: unknown): Promise<T>;
+  /** Undefined where the answer has no body. */
+  send<T>(method: 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown): Promise<T>;
   /** The open response; its body is the caller's to read. Throws ApiFailure unless the status is 2xx. */
   open(path: string, init: RequestInit): Promise<Response>;
 }
@@ -37,7 +39,7 @@ export function createClient(base: string, keys: KeyStore): Client {
 
   async function json<T>(path: string, init: RequestInit): Promise<T> {
     const response = await open(path, init);
-    return (await response.json()) as T;
+    return (response.status === NO_CONTENT ? undefined : await response.json()) as T;
   }
 
   return {

@@ -1,54 +1,21 @@
 import type { PlanView } from '@fleetgate/shared/api/operations';
-import { useState } from 'preact/hooks';
 
-import { type ApiFailure, asFailure } from '../api/failure.js';
 import { usePage } from '../page.js';
+import { AskingButton } from '../parts/asking-button.js';
 
-/** Back to the plan before, asked twice: the first press only asks. */
+/** Back to the plan before. */
 export function RollbackButton({ plans }: { readonly plans: readonly PlanView[] }) {
   const { client } = usePage();
-  const [step, setStep] = useState<'rest' | 'sure' | 'busy'>('rest');
-  const [fault, setFault] = useState<ApiFailure | null>(null);
-  const possible = plans.some((plan) => plan.state === 'superseded');
-  const rollback = async (): Promise<void> => {
-    setStep('busy');
-    setFault(null);
-    try {
-      await client.send('POST', '/api/v1/plans/rollback');
-    } catch (error) {
-      setFault(asFailure(error));
-    } finally {
-      setStep('rest');
-    }
-  };
+  const isPossible = plans.some((plan) => plan.state === 'superseded');
   return (
-    <div class="rollback">
-      {fault === null ? null : (
-        <span class="field-error" role="alert">
-          {fault.message}
-        </span>
-      )}
-      {step === 'sure' ? (
-        <>
-          <span>Back to the plan before?</span>
-          <button type="button" class="button button-small button-primary" onClick={() => void rollback()}>
-            Roll back
-          </button>
-          <button type="button" class="button button-small" onClick={() => setStep('rest')}>
-            Keep
-          </button>
-        </>
-      ) : (
-        <button
-          type="button"
-          class="button button-small"
-          disabled={!possible || step === 'busy'}
-          title={possible ? undefined : 'There is no earlier plan'}
-          onClick={() => setStep('sure')}
-        >
-          {step === 'busy' ? 'Rolling back…' : 'Roll back…'}
-        </button>
-      )}
-    </div>
+    <AskingButton
+      label="Roll back…"
+      question="Back to the plan before?"
+      yes="Roll back"
+      no="Keep"
+      busy="Rolling back…"
+      impossible={isPossible ? undefined : 'There is no earlier plan'}
+      act={() => client.send('POST', '/api/v1/plans/rollback')}
+    />
   );
 }
