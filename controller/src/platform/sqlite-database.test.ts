@@ -57,6 +57,23 @@ describe.each(driversHere)('openDatabase with %s', (driver) => {
     expect(await database.source.query('PRAGMA foreign_keys')).toEqual([{ foreign_keys: 1 }]);
   });
 
+  it('commits again after a write that SQLite rolled back by itself, as it does where the disk is full', async () => {
+    const database = await open();
+    const rolledBack = database.write(async (manager) => {
+      await manager.query('ROLLBACK');
+      throw new Error('disk full');
+    });
+    await expect(rolledBack).rejects.toThrow('disk full');
+    const failed = database.write(async (manager) => {
+      await manager.insert(noteEntity, { id: 1, text: 'not kept' });
+      throw new Error('another one');
+    });
+    await expect(failed).rejects.toThrow('another one');
+    await database.write(async (manager) => void (await manager.insert(noteEntity, { id: 2, text: 'kept' })));
+    const other = await open();
+    expect(await ids(other)).toEqual([2]);
+  });
+
   it('runs migrations once and keeps what was written', async () => {
     const first = await open();
     await first.write((manager) => manager.insert(noteEntity, { id: 1, text: 'one' }));

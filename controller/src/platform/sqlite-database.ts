@@ -89,9 +89,30 @@ class SqliteDatabase implements Database {
       }, this.#turnDeadlineMs);
       this.#tail = this.#tail.then(async () => {
         clearTimeout(deadline);
-        if (!isLate) await this.source.transaction(work).then(resolve, reject);
+        if (!isLate) await this.#transaction(work).then(resolve, reject);
       });
     });
+  }
+
+  async #transaction<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
+    try {
+      return await this.source.transaction(work);
+    } catch (error) {
+      await this.#leaveTransaction();
+      throw error;
+    }
+  }
+
+  /**
+   * Where the disk is full, SQLite has rolled back by itself and TypeORM's ROLLBACK fails: it would take every later
+   * transaction for one within the failed one, and what these write would never be committed.
+   */
+  async #leaveTransaction(): Promise<void> {
+    const runner = this.source.createQueryRunner();
+    if (!runner.isTransactionActive) return;
+    // Something to roll back; refused where there still is something.
+    await runner.query('BEGIN').catch(() => {});
+    await runner.rollbackTransaction();
   }
 
   async close(): Promise<void> {
