@@ -12,6 +12,7 @@ import { readValidationPairs, type ValidationPair } from '../bench/disk-validati
 import { gateBench } from '../bench/gate-bench.js';
 import { HttpFleetClient } from '../bench/http-fleet-client.js';
 import { scoreOffline } from '../bench/process-offline-scores.js';
+import { addBenchChaosOptions, type BenchChaosOptions, runBenchChaos } from './bench-chaos.js';
 import { addBenchGatewayOptions, type BenchGatewayOptions, runBenchGateway } from './bench-gateway.js';
 import { addBenchPredictorOptions, type BenchPredictorOptions, runBenchPredictor } from './bench-predictor.js';
 import { addBenchLoadOptions, type BenchLoadOptions, runBenchLoad } from './bench-load.js';
@@ -33,9 +34,9 @@ const BENCHES = [
 ] as const;
 /** Needs a file that is not part of the product, so `all` leaves it out. */
 const VOTE = 'vote';
-/** Starts a fleet of its own and takes half an hour, so `all` leaves it out. */
-const LOAD = 'load';
-type Bench = (typeof BENCHES)[number] | typeof VOTE | typeof LOAD;
+/** Start a fleet of their own and take half an hour, so `all` leaves them out. */
+const OWN_FLEET = ['load', 'chaos'] as const;
+type Bench = (typeof BENCHES)[number] | typeof VOTE | (typeof OWN_FLEET)[number];
 /** More than any file of pairs has. */
 const MOST_PAIRS = 100_000;
 const DEFAULT_URL = 'http://127.0.0.1:8080';
@@ -49,7 +50,8 @@ interface BenchOptions
     BenchMoe2Options,
     BenchVoteOptions,
     BenchPredictorOptions,
-    BenchLoadOptions {
+    BenchLoadOptions,
+    BenchChaosOptions {
   readonly url?: string;
   readonly key?: string;
   readonly limit: number;
@@ -73,14 +75,14 @@ export function registerBench(program: Command): void {
   const command = program
     .command('bench')
     .description(
-      'measure a running system (gateway, solve, moe2, predictor, vote and load need none); figures beside those of a peer or a limit, same run',
+      'measure a running system (gateway, solve, moe2, predictor, vote, load and chaos need none); figures beside those of a peer or a limit, same run',
     )
     .addArgument(
       new Argument(
         '[what]',
-        'agent: memory; gateway: our dispatcher beside proxies; dispatch: added latency, with `--peers` `gateway` first; gate: choice of experts; collaboration: several experts together; budget: power against quality; solve: optimiser; moe2: its baselines; predictor: the gate by itself; vote: voting on `--data`; load: open-loop load with faults on a fleet of its own (neither is part of `all`)',
+        'agent: memory; gateway: our dispatcher beside proxies; dispatch: added latency, with `--peers` `gateway` first; gate: choice of experts; collaboration: several experts together; budget: power against quality; solve: optimiser; moe2: its baselines; predictor: the gate by itself; vote: voting on `--data`; load: open-loop load with faults on a fleet of its own; chaos: fault after fault on one, until the last request is accounted for (the last three are no part of `all`)',
       )
-        .choices([...BENCHES, VOTE, LOAD, 'all'])
+        .choices([...BENCHES, VOTE, ...OWN_FLEET, 'all'])
         .default('all'),
     )
     .option('--url <url>', `controller to measure (default: FLEETGATE_URL, or ${DEFAULT_URL})`)
@@ -104,6 +106,7 @@ export function registerBench(program: Command): void {
     addBenchVoteOptions,
     addBenchPredictorOptions,
     addBenchLoadOptions,
+    addBenchChaosOptions,
   ])
     add(command);
   command.action((what: Bench | 'all', options: BenchOptions) => bench(what, options));
@@ -168,6 +171,8 @@ async function runBench(
       return runBenchVote(options, signal);
     case 'load':
       return runBenchLoad(options, await readValidationPairs(options.prompts, MOST_PAIRS), signal);
+    case 'chaos':
+      return runBenchChaos(options, await readValidationPairs(options.prompts, MOST_PAIRS), signal);
   }
 }
 

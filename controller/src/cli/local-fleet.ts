@@ -40,6 +40,14 @@ export interface LocalFleetOptions {
   readonly logLevel: string;
   /** Tells a person what happens. */
   readonly say: (text: string) => void;
+  /** Where a process is to be run, for those that are not to be run as this one. */
+  readonly surroundings?: (name: string) => Surroundings;
+}
+
+export interface Surroundings {
+  /** What its command line begins with, for example another network namespace; empty for nothing. */
+  readonly entry: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
 }
 
 export interface Listening {
@@ -192,10 +200,13 @@ export class LocalFleet {
     const deaths: number[] = [];
     const start = (): void => {
       this.#pauses.delete(name);
+      const around = this.#options.surroundings?.(name);
+      const [program, ...before] = [...(around?.entry ?? []), process.execPath];
       const child = fork(FLEETGATE, args(), {
         stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-        execArgv: [...process.execArgv, ...SERVING_ARGUMENTS],
-        env: { ...process.env, ...environment },
+        execPath: program,
+        execArgv: [...before, ...process.execArgv, ...SERVING_ARGUMENTS],
+        env: { ...process.env, ...environment, ...around?.environment },
       });
       this.#children.set(name, child);
       let lastWords = '';
@@ -215,7 +226,8 @@ export class LocalFleet {
         if (this.#stopping) return;
         const why = signal === null ? `exit code ${code}` : signal;
         const now = Date.now();
-        deaths.push(now);
+        // What was killed here has not died by itself.
+        if (!this.#pauses.has(name)) deaths.push(now);
         const recent = deaths.filter((at) => now - at < 60_000).length;
         // Exit codes 1 and 2 before it ever listened are its own verdict: bad usage, taken port, unusable directory.
         const refused = name === 'controller' && this.#listening === undefined && signal === null;

@@ -16,7 +16,8 @@ async function residentBytes(pid: number): Promise<number> {
   }
 }
 
-async function childrenOf(pid: number): Promise<readonly number[]> {
+/** Process ids right below it; none when it is gone. */
+export async function childrenOf(pid: number): Promise<readonly number[]> {
   try {
     const tasks = await readdir(`/proc/${pid}/task`);
     const lists = await Promise.all(
@@ -26,4 +27,9 @@ async function childrenOf(pid: number): Promise<readonly number[]> {
   } catch {
     return [];
   }
+}
+
+/** Command line, words apart by spaces; empty when it is gone. */
+export async function commandLineOf(pid: number): Promise<string> {
+  return (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).replaceAll('\0', ' ').trim();
 }

@@ -18,15 +18,12 @@ import { offerOpenLoop } from './open-loop.js';
 import { reconcile } from './reconcile.js';
 import { RecordSweep } from './record-sweep.js';
 import { look, Sampler } from './samples.js';
+import { traceIds } from './trace-ids.js';
+import { untilIdle } from './until-idle.js';
 
 /** Twice what the controller takes at once: more is its to refuse, not ours to hold back. */
 const MOST_AT_ONCE = 512;
 const SWEEP_EVERY_MS = 60_000;
-const LOOK_EVERY_MS = 250;
-/** Longer than the controller gives a request. */
-const LONGEST_DRAIN_MS = 330_000;
-/** From the end of the last job until devices have said so in their telemetry. */
-const SETTLE_MS = 2_000;
 const COUNTERS = ['retries', 'takeovers'] as const;
 
 export interface LoadPlan {
@@ -118,26 +115,6 @@ export async function loadBench(
     sampler.stop();
   }
   return loadReport({ capacity, plan, start, phases, missedSamples: sampler.failures });
-}
-
-/** Ids of traces that no other phase has; W3C wants neither half of one to be zero. */
-function traceIds(seed: number): (phase: number) => (at: number) => string {
-  const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0').slice(-digits);
-  return (phase) => (at) => `10ad${hex(seed, 8)}${hex(phase, 4)}${hex(at + 1, 16)}`;
-}
-
-/** Until nothing is under way, by its metrics; false when that does not come. */
-async function untilIdle(client: HttpFleetClient, signal: AbortSignal): Promise<boolean> {
-  const until = performance.now() + LONGEST_DRAIN_MS;
-  for (;;) {
-    const metrics = await client.text('/metrics');
-    const left = metricSum(metrics, 'fleetgate_requests_in_flight') + metricSum(metrics, 'fleetgate_jobs');
-    if (left === 0) break;
-    if (performance.now() > until) return false;
-    await sleep(LOOK_EVERY_MS, undefined, { signal });
-  }
-  await sleep(SETTLE_MS, undefined, { signal });
-  return true;
 }
 
 /** Returns what went wrong. */

@@ -55,18 +55,23 @@ export class RecordSweep {
   }
 
   #keep(record: RequestView): void {
-    const { id, state, error, attempts, collaboration, actual, traceParent } = record;
-    const seen = this.#kept.get(id)?.ends ?? new Set();
-    this.#kept.set(id, {
-      id,
-      traceId: traceParent?.split('-')[1],
-      state,
-      code: error?.code,
-      attempts: attempts.length,
-      hedges: attempts.filter(({ hedge }) => hedge === true).length,
-      energyJ: actual?.energyJ ?? 0,
-      joint: collaboration !== undefined,
-      ends: TERMINAL.has(state) ? new Set([...seen, state]) : seen,
-    });
+    const seen = this.#kept.get(record.id)?.ends ?? new Set();
+    this.#kept.set(record.id, keptOf(record, seen));
   }
+}
+
+/** `seen`: terminal states that it was in before. */
+export function keptOf(record: RequestView, seen: ReadonlySet<RequestView['state']> = new Set()): KeptRecord {
+  const { id, state, error, attempts, collaboration, actual, traceParent } = record;
+  return {
+    id,
+    traceId: traceParent?.split('-')[1],
+    state,
+    code: error?.code,
+    attempts: attempts.length,
+    hedges: attempts.filter(({ hedge }) => hedge === true).length,
+    energyJ: actual?.energyJ ?? 0,
+    joint: collaboration !== undefined,
+    ends: TERMINAL.has(state) ? new Set([...seen, state]) : seen,
+  };
 }
