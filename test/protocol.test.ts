@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 
-import { deviceId, fleetId, jobId, jobIdSchema } from '@fleetgate/shared/ids';
+import { deviceId, fleetId, jobId, replicaId, jobIdSchema } from '@fleetgate/shared/ids';
 import { decode, decodePart, encode } from '@fleetgate/shared/protocol/codec';
 import {
   MOST_CHOICES,
@@ -156,13 +156,15 @@ describe('messages', () => {
 });
 
 describe('topics', () => {
-  const [fleet, device, job] = [fleetId('home'), deviceId('pi-1'), jobId('j_1')];
+  const [fleet, device, job, replica] = [fleetId('home'), deviceId('pi-1'), jobId('j_1'), replicaId('one')];
 
   it('parses what it builds', () => {
     expect(parseTopic(presenceTopic(fleet, device))).toEqual({ fleet, device, channel: 'presence' });
     expect(parseTopic(desiredTopic(fleet, device))).toEqual({ fleet, device, channel: 'desired' });
     expect(parseTopic(jobsTopic(fleet, device))).toEqual({ fleet, device, channel: 'jobs' });
-    expect(parseTopic(jobOutTopic(fleet, device, job))).toEqual({ fleet, device, channel: 'job-out', job });
+    expect(parseTopic(jobOutTopic(fleet, device, { jobId: job }))).toEqual({ fleet, device, channel: 'job-out', job });
+    const ofOne = { fleet, device, channel: 'job-out', job, replica };
+    expect(parseTopic(jobOutTopic(fleet, device, { jobId: job, replica }))).toEqual(ofOne);
     expect(parseTopic(jobCancelTopic(fleet, device, job))).toEqual({ fleet, device, channel: 'job-cancel', job });
     expect(parseTopic(jobNextTopic(fleet, device, job))).toEqual({ fleet, device, channel: 'job-next', job });
   });
@@ -172,6 +174,9 @@ describe('topics', () => {
     'fleetgate/v1',
     'fleetgate/v2/home/pi/presence',
     'fleetgate/v1/home/pi/jobs/j/x',
+    'fleetgate/v1/home/pi/jobs/j/out/ONE',
+    'fleetgate/v1/home/pi/jobs/j/out/one/x',
+    'fleetgate/v1/home/pi/jobs/j/next/one',
     'fleetgate/v1/home/PI/presence',
     'fleetgate/v1/home/pi/presence/x',
     '$SYS/broker',

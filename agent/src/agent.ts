@@ -84,7 +84,7 @@ export class Agent {
     this.#events = new DeviceEvents(clock, (event) => link.send({ kind: 'event', event }));
     this.#sender = new TelemetrySender(parts.buffer, (telemetry) => link.send({ kind: 'telemetry', telemetry }), clock);
     this.#outbox = new JobOutbox({
-      send: (jobId, out) => link.send({ kind: 'job-out', jobId, out }),
+      send: (job, out) => link.send({ kind: 'job-out', job, out }),
       clock,
       onGiveUp: () => this.#runner.cancelAll(),
     });
@@ -95,7 +95,7 @@ export class Agent {
       serves: (variantId) => this.#twin.serves(variantId),
       energy: this.#meter,
       readBytesPerS: () => this.#readBytesPerS,
-      emit: (jobId, out) => this.#outbox.push(jobId, out),
+      emit: (job, out) => this.#outbox.push(job, out),
       sharing: (variantId, one, other) => engine.sharing(variantId, one, other),
       clock,
       log,
@@ -187,7 +187,7 @@ export class Agent {
         return;
       }
       case 'unread-job':
-        this.#runner.refuseUnread(message.jobId, message.error);
+        this.#runner.refuseUnread(message.job, message.error);
         this.#tellRefused('jobs', message.error);
         return;
       case 'refused':

@@ -169,7 +169,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   const dispatcher = new Dispatcher({
     ...planning,
     policy,
-    link: new MqttExpertLink(broker, config.fleet, log),
+    link: new MqttExpertLink(broker, config.fleet, log, config.replica),
     ledger,
     clock,
     random: surroundings.random,

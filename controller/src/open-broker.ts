@@ -23,6 +23,7 @@ import { brokerMaterial, controllerCertificate, openIdentity, type OpenIdentity 
 import type { BrokerLink } from './platform/broker-link.js';
 import type { Database } from './platform/database.js';
 import { keptSecret } from './platform/disk-secret-file.js';
+import { requireSharedSubscriptions } from './platform/mqtt-broker-features.js';
 import { type BrokerLogin, connectBrokerLink } from './platform/mqtt-broker-link.js';
 import { ownNames } from './platform/process-own-names.js';
 import type { Surroundings } from './surroundings.js';
@@ -52,7 +53,7 @@ export async function openBroker(
   { telemetryPath, database }: { readonly telemetryPath: string; readonly database: Database },
 ): Promise<OpenBroker> {
   const { config, clock, random, log, closers } = surroundings;
-  const { brokerUrl } = config;
+  const { brokerUrl, replica } = config;
   const identity = await openIdentity(surroundings, database);
   const controller = await controllerUser(surroundings, identity);
   const tls = await tlsEndpoint(surroundings, identity);
@@ -65,7 +66,9 @@ export async function openBroker(
     retention: milliseconds(config.retentionDays * 86_400_000),
     log,
     clock,
-    ...(brokerUrl === undefined ? {} : { external: { url: brokerUrl, ...controller.login } }),
+    ...(brokerUrl === undefined
+      ? {}
+      : { external: { url: brokerUrl, ...controller.login, ...(replica === undefined ? {} : { replica }) } }),
   });
   const files = await openBrokerFiles(surroundings, identity);
   const store = new SqliteEnrolmentStore(database);
@@ -100,12 +103,10 @@ export async function openBroker(
   }
   const tlsUrl = tlsPort === 0 ? undefined : `mqtts://${reachable(tls?.host ?? host)}:${tlsPort}`;
   const mqttUrl = brokerUrl ?? (port === 0 ? tlsUrl : undefined) ?? `mqtt://${reachable(host)}:${port}`;
-  const broker = connectBrokerLink({
-    url: mqttUrl,
-    clientId: `fleetgate-controller-${config.fleet}`,
-    log,
-    ...controller.login,
-  });
+  const clientId = `fleetgate-controller-${config.fleet}${replica === undefined ? '' : `-${replica}`}`;
+  const login = { url: mqttUrl, clientId, ...controller.login };
+  if (replica !== undefined) await requireSharedSubscriptions(login);
+  const broker = connectBrokerLink({ ...login, protocolVersion: brokerUrl === undefined ? 4 : 'newest', log });
   closers.add('broker link', () => broker.close());
   supervisor.observations$.subscribe((observations) => {
     for (const { deviceId, epoch, last, sampledAtMs, receivedAtMs } of observations) {

@@ -52,6 +52,7 @@ export const ERROR_KINDS = {
   'artefact.disk-full': 'dependency',
   'broker.unreachable': 'dependency',
   'broker.refused': 'dependency',
+  'broker.cannot-share': 'dependency',
   'controller.unreachable': 'dependency',
   'controller.crashed': 'dependency',
   'store.unavailable': 'dependency',

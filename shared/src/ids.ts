@@ -14,6 +14,8 @@ export type ClassId = Id<'class'>;
 export type PlanId = Id<'plan'>;
 export type RequestId = Id<'request'>;
 export type JobId = Id<'job'>;
+/** Name of one of several controllers that serve a fleet together; a topic level. */
+export type ReplicaId = Id<'replica'>;
 
 const NAME = /^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$/;
 const nameSchema = <Kind extends string>(what: string) =>
@@ -32,6 +34,7 @@ export const boardIdSchema = nameSchema<'board'>('board id');
 export const expertIdSchema = nameSchema<'expert'>('expert name');
 export const variantIdSchema = nameSchema<'variant'>('variant name');
 export const classIdSchema = nameSchema<'class'>('class name');
+export const replicaIdSchema = nameSchema<'replica'>('replica name');
 
 const tokenSchema = <Kind extends string>() => idSchema<Kind>(/^[A-Za-z0-9_-]{1,80}$/);
 
@@ -49,3 +52,4 @@ export const classId = (value: string): ClassId => classIdSchema.parse(value);
 export const planId = (value: string): PlanId => planIdSchema.parse(value);
 export const requestId = (value: string): RequestId => requestIdSchema.parse(value);
 export const jobId = (value: string): JobId => jobIdSchema.parse(value);
+export const replicaId = (value: string): ReplicaId => replicaIdSchema.parse(value);

@@ -118,7 +118,7 @@ describe.skipIf(!hasMosquitto)(`a fleet on an external mosquitto${hasMosquitto ?
         }
       });
     });
-    await client.subscribeAsync(jobOutTopic(home, pi, job), { qos: 1 });
+    await client.subscribeAsync(jobOutTopic(home, pi, { jobId: job }), { qos: 1 });
     const input = { kind: 'chat' as const, messages: [{ role: 'user' as const, content: 'What is 3 + 4?' }] };
     const base = { v: 1, jobId: job, variantId: variantId('math-q8_0'), timeoutMs: 30_000 } as const;
     const mix: Job = { ...base, kind: 'mix', input, topK: 256, maxTokens: 40, stop: [] };

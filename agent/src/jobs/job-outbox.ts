@@ -1,7 +1,7 @@
 import type { Clock } from '@fleetgate/shared/clock';
 import { isFleetError } from '@fleetgate/shared/errors';
 import type { JobId } from '@fleetgate/shared/ids';
-import { isJobEnd, type JobOut, type TokenChoice } from '@fleetgate/shared/protocol/job';
+import { isJobEnd, type JobName, type JobOut, type TokenChoice } from '@fleetgate/shared/protocol/job';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 /** A job whose controller has not heard of us for this long was given to another device. */
@@ -12,7 +12,7 @@ const MOST_BYTES = 2 * 1024 * 1024;
 const RETRY = milliseconds(200);
 
 interface Entry {
-  readonly jobId: JobId;
+  readonly job: JobName;
   readonly out: JobOut;
   readonly size: number;
   isSent: boolean;
@@ -20,7 +20,7 @@ interface Entry {
 
 export interface JobOutboxOptions {
   /** Resolves when the broker has the message. */
-  readonly send: (jobId: JobId, out: JobOut) => Promise<void>;
+  readonly send: (job: JobName, out: JobOut) => Promise<void>;
   readonly clock: Clock;
   /** The link stayed away too long, or too much waits: nobody reads these jobs any more. */
   readonly onGiveUp: () => void;
@@ -51,13 +51,13 @@ export class JobOutbox {
     return this.#entries.length;
   }
 
-  push(jobId: JobId, out: JobOut): void {
-    if (this.#given.has(jobId)) {
-      if (isJobEnd(out)) this.#given.delete(jobId);
+  push(job: JobName, out: JobOut): void {
+    if (this.#given.has(job.jobId)) {
+      if (isJobEnd(out)) this.#given.delete(job.jobId);
       return;
     }
     const size = sizeOf(out);
-    const entry: Entry = { jobId, out, size, isSent: false };
+    const entry: Entry = { job, out, size, isSent: false };
     this.#entries.push(entry);
     this.#bytes += size;
     if (this.#bytes > MOST_BYTES) this.#giveUp();
@@ -84,7 +84,7 @@ export class JobOutbox {
   #send(entry: Entry): void {
     if (entry.isSent) return;
     entry.isSent = true;
-    this.#options.send(entry.jobId, entry.out).then(
+    this.#options.send(entry.job, entry.out).then(
       () => this.#drop(entry),
       (error: unknown) => {
         entry.isSent = false;
@@ -110,8 +110,8 @@ export class JobOutbox {
   }
 
   #giveUp(): void {
-    const ended = new Set(this.#entries.filter(({ out }) => isJobEnd(out)).map(({ jobId }) => jobId));
-    for (const { jobId } of this.#entries) if (!ended.has(jobId)) this.#given.add(jobId);
+    const ended = new Set(this.#entries.filter(({ out }) => isJobEnd(out)).map(({ job }) => job.jobId));
+    for (const { job } of this.#entries) if (!ended.has(job.jobId)) this.#given.add(job.jobId);
     this.#entries = [];
     this.#bytes = 0;
     this.#options.onGiveUp();

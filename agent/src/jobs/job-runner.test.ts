@@ -44,7 +44,7 @@ async function aRunner(overrides: Partial<JobRunnerOptions> = {}) {
     capacity: 2,
     serves: (variant) => variant === MATH,
     energy: { start: () => {}, stop: () => ({ energy: joules(1), source: 'modelled' }) },
-    emit: (id, out) => outs.set(id, [...(outs.get(id) ?? []), jobOutSchema.parse(out)]),
+    emit: ({ jobId: id }, out) => outs.set(id, [...(outs.get(id) ?? []), jobOutSchema.parse(out)]),
     clock,
     log: silentLogger,
     ...overrides,
@@ -331,7 +331,7 @@ describe('JobRunner', () => {
     const { clock, runner, outs, last } = await aRunner();
     const unreadable = new FleetError('protocol.malformed', 'sampling: expected object');
     runner.accept(aJob('1'));
-    for (const id of ['1', '2', '2']) runner.refuseUnread(jobId(id), unreadable);
+    for (const id of ['1', '2', '2']) runner.refuseUnread({ jobId: jobId(id) }, unreadable);
     expect(outs.get('2')).toEqual([
       {
         v: 1,
@@ -477,7 +477,7 @@ describe('JobOutbox', () => {
       onGiveUp: () => (gaveUp += 1),
     });
     const say = (seq: number, text = 'x') =>
-      outbox.push(jobId('1'), { v: 1, jobId: jobId('1'), seq, kind: 'tokens', text, tokens: 1 });
+      outbox.push({ jobId: jobId('1') }, { v: 1, jobId: jobId('1'), seq, kind: 'tokens', text, tokens: 1 });
     return { clock, outbox, sent, say, gaveUp: () => gaveUp };
   }
 

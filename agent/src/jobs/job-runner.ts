@@ -1,6 +1,6 @@
 import { FleetError } from '@fleetgate/shared/errors';
 import type { ClassId, JobId, VariantId } from '@fleetgate/shared/ids';
-import type { Job, JobOut } from '@fleetgate/shared/protocol/job';
+import type { Job, JobName, JobOut } from '@fleetgate/shared/protocol/job';
 import { toMessageError } from '@fleetgate/shared/protocol/version';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
@@ -18,7 +18,7 @@ export interface JobRunnerOptions extends Omit<JobSurroundings, 'turns'> {
   readonly concurrency: number;
   /** Jobs that may wait besides. */
   readonly capacity: number;
-  readonly emit: (jobId: JobId, out: JobOut) => void;
+  readonly emit: (job: JobName, out: JobOut) => void;
   /** Of the slabs that a prompt of one class uses, the share that one of the other class has in memory; 0..1. */
   readonly sharing?: (variantId: VariantId, one: ClassId, other: ClassId) => number;
 }
@@ -60,7 +60,7 @@ export class JobRunner {
     const busy = this.#queue.length > 0 || !this.#mayStart(job);
     const admission = this.#queue.offer(job, clock.now(), busy);
     if (admission.kind === 'duplicate') return;
-    const stream = this.#stream(job.jobId);
+    const stream = this.#stream(job);
     if (admission.kind === 'full') {
       const { capacity } = admission;
       refuse(stream, new FleetError('job.queue-full', `${capacity} jobs wait, expected fewer`, { retryable: true }));
@@ -87,10 +87,10 @@ export class JobRunner {
   }
 
   /** Answers a job whose message could not be read, so that another device is asked at once. */
-  refuseUnread(jobId: JobId, { message }: FleetError): void {
-    if (!this.#queue.notice(jobId)) return;
+  refuseUnread(job: JobName, { message }: FleetError): void {
+    if (!this.#queue.notice(job.jobId)) return;
     const error = new FleetError('job.unreadable', `the job cannot be read: ${message}`, { retryable: true });
-    refuse(this.#stream(jobId), error);
+    refuse(this.#stream(job), error);
   }
 
   /** The token chosen for a step of a mixed answer; unknown ids are ignored (it may have ended just now). */
@@ -177,8 +177,9 @@ export class JobRunner {
     this.#idleWaiters.clear();
   }
 
-  #stream(jobId: JobId): JobStream {
-    return new JobStream(jobId, this.#options.clock, (out) => this.#options.emit(jobId, out));
+  #stream({ jobId, replica }: JobName): JobStream {
+    const job = { jobId, replica };
+    return new JobStream(jobId, this.#options.clock, (out) => this.#options.emit(job, out));
   }
 }
 

@@ -1,6 +1,5 @@
 import type { FleetError } from '@fleetgate/shared/errors';
-import type { JobId } from '@fleetgate/shared/ids';
-import type { Job, JobCancel, JobNext, JobOut } from '@fleetgate/shared/protocol/job';
+import type { Job, JobCancel, JobName, JobNext, JobOut } from '@fleetgate/shared/protocol/job';
 import type { DeviceEvent, Telemetry } from '@fleetgate/shared/protocol/telemetry';
 import type { Channel } from '@fleetgate/shared/protocol/topics';
 import type { Desired, Reported } from '@fleetgate/shared/protocol/twin';
@@ -14,14 +13,14 @@ export type Incoming =
   | { readonly kind: 'job'; readonly job: Job }
   | { readonly kind: 'cancel'; readonly cancel: JobCancel }
   | { readonly kind: 'next'; readonly next: JobNext }
-  | { readonly kind: 'unread-job'; readonly jobId: JobId; readonly error: FleetError }
+  | { readonly kind: 'unread-job'; readonly job: JobName; readonly error: FleetError }
   | { readonly kind: 'refused'; readonly channel: Channel; readonly error: FleetError };
 
 export type Outgoing =
   | { readonly kind: 'reported'; readonly reported: Reported }
   | { readonly kind: 'telemetry'; readonly telemetry: Telemetry }
   | { readonly kind: 'event'; readonly event: DeviceEvent }
-  | { readonly kind: 'job-out'; readonly jobId: JobId; readonly out: JobOut };
+  | { readonly kind: 'job-out'; readonly job: JobName; readonly out: JobOut };
 
 /** `epoch` numbers the newest session; it only grows, over restarts too. 0 before the first. */
 export interface LinkState {

@@ -21,8 +21,8 @@ export function decodeIncoming(topic: string, payload: Uint8Array): Incoming | u
       const result = decode(jobSchema, payload);
       if (result.ok) return { kind: 'job', job: result.message };
       const { error } = result;
-      const name = decodePart(jobNameSchema, payload);
-      return name === undefined ? { kind: 'refused', channel, error } : { kind: 'unread-job', ...name, error };
+      const job = decodePart(jobNameSchema, payload);
+      return job === undefined ? { kind: 'refused', channel, error } : { kind: 'unread-job', job, error };
     }
     case 'job-cancel': {
       const result = decode(jobCancelSchema, payload);

@@ -78,7 +78,7 @@ export class MqttControllerLink implements ControllerLink {
       case 'event':
         return this.#publish(eventsTopic(fleet, deviceId), message.event, 'pass');
       case 'job-out':
-        return this.#publish(jobOutTopic(fleet, deviceId, message.jobId), message.out, 'pass');
+        return this.#publish(jobOutTopic(fleet, deviceId, message.job), message.out, 'pass');
     }
   }
 

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import { deviceId, fleetId, jobId } from '@fleetgate/shared/ids';
+import { deviceId, fleetId, jobId, replicaId } from '@fleetgate/shared/ids';
 import {
   desiredTopic,
   eventsTopic,
@@ -32,7 +32,8 @@ describe('rights at the broker', () => {
     [reportedTopic(home, pi), 'allowed', 'foreign-topic'],
     [telemetryTopic(home, pi), 'allowed', 'foreign-topic'],
     [eventsTopic(home, pi), 'allowed', 'foreign-topic'],
-    [jobOutTopic(home, pi, job), 'allowed', 'foreign-topic'],
+    [jobOutTopic(home, pi, { jobId: job }), 'allowed', 'foreign-topic'],
+    [jobOutTopic(home, pi, { jobId: job, replica: replicaId('one') }), 'allowed', 'foreign-topic'],
     [desiredTopic(home, pi), 'foreign-topic', 'allowed'],
     [jobsTopic(home, pi), 'foreign-topic', 'allowed'],
     [jobCancelTopic(home, pi, job), 'foreign-topic', 'allowed'],
@@ -86,7 +87,7 @@ describe('rights at the broker', () => {
         .map(deviceId)
         .flatMap((id) => [
           ...channelTopics.map((topic) => ({ fleet, topic: topic(fleet, id) })),
-          { fleet, topic: jobOutTopic(fleet, id, job) },
+          { fleet, topic: jobOutTopic(fleet, id, { jobId: job }) },
           { fleet, topic: jobCancelTopic(fleet, id, job) },
           { fleet, topic: jobNextTopic(fleet, id, job) },
         ]),

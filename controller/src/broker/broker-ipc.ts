@@ -1,5 +1,5 @@
 import type { ErrorCode } from '@fleetgate/shared/errors';
-import type { FleetId } from '@fleetgate/shared/ids';
+import type { FleetId, ReplicaId } from '@fleetgate/shared/ids';
 
 import type { BrokerLogin } from '../platform/mqtt-broker-link.js';
 import type { TelemetryObservation } from '../telemetry/telemetry-event.js';
@@ -11,6 +11,8 @@ import type { BrokerUser } from './broker-user.js';
 /** A broker that somebody else runs: only its telemetry is ours to take. */
 export interface ExternalBroker extends BrokerLogin {
   readonly url: string;
+  /** One of several controllers: they store telemetry by turns, and each has its newest values. */
+  readonly replica?: ReplicaId;
 }
 
 export interface BrokerStart {

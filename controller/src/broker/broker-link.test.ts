@@ -7,8 +7,9 @@ import { firstValueFrom } from 'rxjs';
 import { afterAll, describe, expect, test, vi } from 'vitest';
 
 import { systemClock } from '@fleetgate/shared/clock';
-import { fleetId } from '@fleetgate/shared/ids';
+import { deviceId, fleetId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
+import { fleetFilter, sharedFilter, telemetryTopic } from '@fleetgate/shared/protocol/topics';
 
 import {
   NO_MOSQUITTO,
@@ -18,6 +19,7 @@ import {
   makeMosquitto,
 } from '../../../test/support/mosquitto.ts';
 import { type TestBroker, brokerLinkContract } from '../platform/broker-link-contract.js';
+import { askBrokerFeatures, requireSharedSubscriptions } from '../platform/mqtt-broker-features.js';
 import { connectBrokerLink } from '../platform/mqtt-broker-link.js';
 import { AedesBroker } from './aedes-broker.js';
 import { type BrokerUser, secretDigest } from './broker-user.js';
@@ -47,6 +49,20 @@ async function embedded(): Promise<TestBroker> {
 }
 
 brokerLinkContract('embedded broker', embedded);
+brokerLinkContract('embedded broker, by a link that asks for MQTT 5', embedded, { protocolVersion: 'newest' });
+
+test('a broker without MQTT 5 is found out: several controllers cannot share it', async () => {
+  const broker = await embedded();
+  const login = { url: broker.url, username: 'controller', password: broker.password, clientId: 'asks' };
+  await expect(requireSharedSubscriptions(login)).resolves.toBeUndefined();
+  await broker.start();
+  await expect(requireSharedSubscriptions(login)).rejects.toMatchObject({ code: 'broker.cannot-share' });
+  expect(await askBrokerFeatures({ ...login, password: 'wrong' })).toEqual({
+    protocolVersion: 4,
+    sharedSubscriptions: false,
+  });
+  await broker.stop();
+});
 
 test('a subscription that the broker refuses fails with the reason', async () => {
   const broker = await embedded();
@@ -86,7 +102,40 @@ if (!hasMosquitto) {
   test.skip(`broker link: mosquitto (${NO_MOSQUITTO})`, () => {});
 } else {
   brokerLinkContract('mosquitto', mosquitto);
-  brokerLinkContract('mosquitto, MQTT 5', mosquitto, { protocolVersion: 5 });
+  brokerLinkContract('mosquitto, MQTT 5', mosquitto, { protocolVersion: 'newest' });
+
+  test('two links that share a subscription have each message at one of them, and all at the one that is left', async () => {
+    const broker = await mosquitto();
+    await broker.start();
+    const { url, password } = broker;
+    const login = { url, password, username: 'controller' };
+    await requireSharedSubscriptions({ ...login, clientId: 'asks' });
+    const linkOf = (clientId: string) =>
+      connectBrokerLink({ ...login, clientId, protocolVersion: 'newest', log: silentLogger });
+    const device = await connectAsync(url, { username: 'pi', password: 'pi-secret', clientId: 'pi' });
+    const links = [linkOf('one'), linkOf('two')] as const;
+    const heard: [string[], string[]] = [[], []];
+    const topics = fleetFilter(home, 'telemetry');
+    for (const [at, link] of links.entries()) {
+      link.messages(sharedFilter(topics)).subscribe(({ payload }) => heard[at]?.push(Buffer.from(payload).toString()));
+    }
+    const say = (text: string) => device.publishAsync(telemetryTopic(home, deviceId('pi')), text, { qos: 1 });
+    await vi.waitFor(async () => {
+      await say('probe');
+      expect(heard.every((texts) => texts.length > 0)).toBe(true);
+    });
+    const sent = Array.from({ length: 40 }, (_, n) => String(n));
+    for (const text of sent) await say(text);
+    const numbers = () => heard.flat().filter((text) => text !== 'probe');
+    await vi.waitFor(() => expect(numbers().sort()).toEqual(sent.toSorted()));
+    expect(heard.every((texts) => texts.some((text) => text !== 'probe'))).toBe(true);
+    await links[0].close();
+    await say('left');
+    await vi.waitFor(() => expect(heard[1].at(-1)).toBe('left'));
+    await links[1].close();
+    await device.endAsync();
+    await broker.stop();
+  });
 
   describe('the files we write for mosquitto', () => {
     test('are whole, and readable for its group alone', async () => {

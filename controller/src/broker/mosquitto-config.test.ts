@@ -10,7 +10,7 @@ import {
   reportedTopic,
   telemetryTopic,
 } from '@fleetgate/shared/protocol/topics';
-import { jobId } from '@fleetgate/shared/ids';
+import { jobId, replicaId } from '@fleetgate/shared/ids';
 import { describe, expect, it } from 'vitest';
 
 import { topicMatcher } from '../platform/topic-filter.js';
@@ -31,7 +31,8 @@ const topics = [fleetId('home'), fleetId('away')].flatMap((fleet) =>
     ...[presenceTopic, reportedTopic, telemetryTopic, eventsTopic, desiredTopic, jobsTopic].map((of) =>
       of(fleet, device),
     ),
-    ...[jobOutTopic, jobCancelTopic, jobNextTopic].map((of) => of(fleet, device, job)),
+    ...[jobCancelTopic, jobNextTopic].map((of) => of(fleet, device, job)),
+    ...[undefined, replicaId('one')].map((replica) => jobOutTopic(fleet, device, { jobId: job, replica })),
   ]),
 );
 

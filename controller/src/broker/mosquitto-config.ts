@@ -7,7 +7,7 @@ import type { BrokerUser } from './broker-user.js';
 
 const PASSWORD_ITERATIONS = 101;
 /** What a device writes and reads below its name. */
-const WRITTEN = ['presence', 'reported', 'telemetry', 'events', 'jobs/+/out'];
+const WRITTEN = ['presence', 'reported', 'telemetry', 'events', 'jobs/+/out', 'jobs/+/out/+'];
 const READ = ['desired', 'jobs', 'jobs/+/cancel', 'jobs/+/next'];
 
 /**

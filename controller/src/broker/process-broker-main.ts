@@ -1,7 +1,8 @@
 import { systemClock } from '@fleetgate/shared/clock';
 import { isFleetError, messageOf } from '@fleetgate/shared/errors';
-import type { DeviceId } from '@fleetgate/shared/ids';
+import type { DeviceId, FleetId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
+import { fleetFilter, sharedFilter } from '@fleetgate/shared/protocol/topics';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { connectBrokerLink } from '../platform/mqtt-broker-link.js';
@@ -13,7 +14,7 @@ import { TelemetryIngestion } from '../telemetry/telemetry-ingestion.js';
 import type { TelemetrySource } from '../telemetry/telemetry-source.js';
 import { AedesBroker } from './aedes-broker.js';
 import { EventTally } from './broker-event.js';
-import type { BrokerStart, FromBroker, ToBroker } from './broker-ipc.js';
+import type { BrokerStart, ExternalBroker, FromBroker, ToBroker } from './broker-ipc.js';
 import type { BrokerUser } from './broker-user.js';
 
 // The broker process: serves MQTT and takes in telemetry, away from the controller's event loop. Started and told what
@@ -34,22 +35,9 @@ function tell(message: FromBroker): void {
 }
 
 async function start(options: BrokerStart, users: readonly BrokerUser[], version: number): Promise<void> {
-  const { host, port, tls, fleet, external } = options;
-  if (external === undefined) {
-    broker = await AedesBroker.start(
-      {
-        host,
-        port,
-        ...(tls === undefined ? {} : { tls }),
-        fleet,
-        clock: systemClock,
-        onEvent: (event) => tally.add(event),
-      },
-      users,
-    );
-  }
+  const { host } = options;
   ingestion = new TelemetryIngestion({
-    source: broker === undefined ? externalSource(options) : aedesTelemetrySource(broker.engine, fleet),
+    ...(await openSources(options, users)),
     openStore: () =>
       openSqliteTelemetryStore(options.telemetryPath, 'write', {
         onReplaced: (movedTo) =>
@@ -81,6 +69,24 @@ async function start(options: BrokerStart, users: readonly BrokerUser[], version
   });
 }
 
+/** Where telemetry comes from: the broker of this process, or connections to another. */
+async function openSources(options: BrokerStart, users: readonly BrokerUser[]): Promise<Sources> {
+  const { host, port, tls, fleet, external } = options;
+  if (external !== undefined) return externalSources(external, fleet);
+  broker = await AedesBroker.start(
+    {
+      host,
+      port,
+      ...(tls === undefined ? {} : { tls }),
+      fleet,
+      clock: systemClock,
+      onEvent: (event) => tally.add(event),
+    },
+    users,
+  );
+  return { source: aedesTelemetrySource(broker.engine, fleet) };
+}
+
 /** One message at a time: while the controller does not read, newer values take the place of older ones. */
 function tellObservations(): void {
   if (telling || untold.size === 0 || !process.connected) return;
@@ -98,15 +104,24 @@ function merge(newer: TelemetryObservation): TelemetryObservation {
   return older?.epoch === newer.epoch ? { ...newer, last: { ...older.last, ...newer.last } } : newer;
 }
 
-function externalSource({ external, fleet }: BrokerStart): TelemetrySource {
-  const link = connectBrokerLink({
-    url: '',
-    ...external,
-    clientId: `fleetgate-telemetry-${fleet}`,
-    log: silentLogger,
-  });
-  return mqttTelemetrySource(link, fleet, () =>
-    tally.add({ kind: 'subscribe-denied', username: external?.username ?? '', filter: 'telemetry', count: 1 }),
+type Sources = Pick<ConstructorParameters<typeof TelemetryIngestion>[0], 'source' | 'live'>;
+
+function externalSources(external: ExternalBroker, fleet: FleetId): Sources {
+  const { replica } = external;
+  const topics = fleetFilter(fleet, 'telemetry');
+  const name = `fleetgate-telemetry-${fleet}`;
+  if (replica === undefined) return { source: externalSource(external, name, topics) };
+  // Over a connection each: what comes by both subscriptions of one could not be told apart.
+  return {
+    source: externalSource(external, `${name}-${replica}`, sharedFilter(topics)),
+    live: externalSource(external, `${name}-${replica}-live`, topics),
+  };
+}
+
+function externalSource(external: ExternalBroker, clientId: string, topics: string): TelemetrySource {
+  const link = connectBrokerLink({ ...external, protocolVersion: 'newest', clientId, log: silentLogger });
+  return mqttTelemetrySource(link, topics, () =>
+    tally.add({ kind: 'subscribe-denied', username: external.username ?? '', filter: 'telemetry', count: 1 }),
   );
 }
 

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
-import { fleetIdSchema } from '@fleetgate/shared/ids';
+import { fleetIdSchema, replicaIdSchema } from '@fleetgate/shared/ids';
 import { parse } from 'yaml';
 import { z } from 'zod';
 
@@ -49,6 +49,8 @@ const configSchema = z.strictObject({
   brokerAuth: z.enum(['password', 'certificate']).default('password'),
   /** Where the external broker finds who may connect; by default `mosquitto` in the data directory. */
   brokerFilesDir: z.string().min(1).optional(),
+  /** Name of this controller among several of one fleet, which share a database server and an external broker. */
+  replica: replicaIdSchema.optional(),
   /** Control database; by default `control.sqlite` in the data directory. */
   databaseUrl: z.string().min(1).optional(),
   expertsDir: z.string().min(1).default(EXPERTS_DIR),
@@ -103,6 +105,7 @@ export function loadConfig(sources: {
     apiKey: environment['FLEETGATE_API_KEY'],
     brokerPassword: environment['FLEETGATE_BROKER_PASSWORD'],
     brokerUsername: environment['FLEETGATE_BROKER_USERNAME'],
+    replica: environment['FLEETGATE_REPLICA'],
   };
   const settings = {
     ...defaults,
@@ -114,7 +117,9 @@ export function loadConfig(sources: {
   const faults = [
     ...(result.success ? [] : result.error.issues.flatMap((issue) => faultsOf(issue, settings))),
     ...databaseFaults(settings['databaseUrl']),
-    ...(result.success ? [...leaseFaults(result.data), ...brokerFaults(result.data)] : []),
+    ...(result.success
+      ? [...leaseFaults(result.data), ...brokerFaults(result.data), ...replicaFaults(result.data)]
+      : []),
   ];
   if (!result.success || faults.length > 0) {
     throw new FleetError('config.invalid', ['the configuration cannot be used:', ...faults].join('\n  '), {
@@ -213,6 +218,15 @@ function brokerFaults({ brokerUrl, brokerAuth }: z.infer<typeof configSchema>): 
   if (brokerAuth === 'password' || brokerUrl?.startsWith('mqtts:') === true) return [];
   const got = brokerUrl === undefined ? 'nothing' : JSON.stringify(brokerUrl);
   return [`brokerUrl: expected an mqtts:// address with brokerAuth certificate, got ${got}`];
+}
+
+function replicaFaults({ replica, brokerUrl, databaseUrl }: z.infer<typeof configSchema>): readonly string[] {
+  if (replica === undefined) return [];
+  const isShared = databaseUrl !== undefined && /^postgres(?:ql)?:/.test(databaseUrl);
+  return [
+    ...(brokerUrl === undefined ? ['brokerUrl: expected the broker that all replicas share, got nothing'] : []),
+    ...(isShared ? [] : ['databaseUrl: expected the postgres: address that all replicas share']),
+  ];
 }
 
 function databaseFaults(url: unknown): readonly string[] {

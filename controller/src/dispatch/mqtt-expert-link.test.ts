@@ -1,4 +1,4 @@
-import { deviceId, fleetId, jobId, variantId } from '@fleetgate/shared/ids';
+import { deviceId, fleetId, jobId, replicaId, type ReplicaId, variantId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { encode } from '@fleetgate/shared/protocol/codec';
 import type { Job, JobOut } from '@fleetgate/shared/protocol/job';
@@ -44,9 +44,9 @@ const job: Job = {
 };
 const out: JobOut = { v: 1, jobId: job.jobId, seq: 0, kind: 'tokens', text: 'é', tokens: 1 };
 
-function linked() {
+function linked(replica?: ReplicaId) {
   const broker = new LoopBroker();
-  const link = new MqttExpertLink(broker, fleetId('f'), silentLogger);
+  const link = new MqttExpertLink(broker, fleetId('f'), silentLogger, replica);
   const heard: unknown[] = [];
   link.out$.subscribe((message) => heard.push(message));
   return { broker, link, heard };
@@ -67,6 +67,13 @@ describe('MqttExpertLink', () => {
     expect(JSON.parse(broker.published[0]?.text ?? '')).toEqual(job);
     expect(JSON.parse(broker.published[1]?.text ?? '')).toEqual({ v: 1, jobId: 'j1', step: 3, token: 17 });
     expect(JSON.parse(broker.published[2]?.text ?? '')).toMatchObject({ jobId: 'j1', reason: 'r'.repeat(200) });
+  });
+
+  it('names one of several controllers in its jobs, and hears of these', async () => {
+    const { broker, link } = linked(replicaId('one'));
+    await link.send(pi, job);
+    expect(broker.filters).toEqual(['fleetgate/v1/f/+/jobs/+/out', 'fleetgate/v1/f/+/jobs/+/out/one']);
+    expect(JSON.parse(broker.published[0]?.text ?? '')).toEqual({ ...job, replica: 'one' });
   });
 
   it('refuses a job that is larger than a message may be', async () => {

@@ -1,11 +1,18 @@
-import type { DeviceId, FleetId, JobId } from '@fleetgate/shared/ids';
+import type { DeviceId, FleetId, JobId, ReplicaId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import { messageOf } from '@fleetgate/shared/errors';
 import { decode, encode } from '@fleetgate/shared/protocol/codec';
 import { type Job, type JobOut, jobOutSchema } from '@fleetgate/shared/protocol/job';
-import { fleetFilter, jobCancelTopic, jobNextTopic, jobsTopic, parseTopic } from '@fleetgate/shared/protocol/topics';
+import {
+  fleetFilter,
+  jobCancelTopic,
+  jobNextTopic,
+  jobsTopic,
+  parseTopic,
+  replicaJobsFilter,
+} from '@fleetgate/shared/protocol/topics';
 import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
-import { filter, map, type Observable, share } from 'rxjs';
+import { filter, map, merge, type Observable, share } from 'rxjs';
 
 import type { BrokerLink, BrokerMessage } from '../platform/broker-link.js';
 import type { ExpertLink } from './expert-link.js';
@@ -19,19 +26,28 @@ interface DeviceOut {
   readonly out: JobOut;
 }
 
-/** Jobs over the fleet's broker. */
+/**
+ * Jobs over the fleet's broker. One of several controllers names itself in its jobs and hears of these alone; agents that do
+ * not know of such names are heard by all, for whom jobs of others are unknown ones.
+ */
 export class MqttExpertLink implements ExpertLink {
   readonly out$: Observable<DeviceOut>;
   readonly #broker: BrokerLink;
   readonly #fleet: FleetId;
   readonly #log: Logger;
+  readonly #replica: ReplicaId | undefined;
   #refused = 0;
 
-  constructor(broker: BrokerLink, fleet: FleetId, log: Logger) {
+  constructor(broker: BrokerLink, fleet: FleetId, log: Logger, replica?: ReplicaId) {
     this.#broker = broker;
     this.#fleet = fleet;
     this.#log = log;
-    this.out$ = broker.messages(fleetFilter(fleet, 'job-out')).pipe(
+    this.#replica = replica;
+    const filters = [
+      fleetFilter(fleet, 'job-out'),
+      ...(replica === undefined ? [] : [replicaJobsFilter(fleet, replica)]),
+    ];
+    this.out$ = merge(...filters.map((each) => broker.messages(each))).pipe(
       map((message) => this.#read(message)),
       filter((out) => out !== undefined),
       share(),
@@ -44,7 +60,7 @@ export class MqttExpertLink implements ExpertLink {
   }
 
   async send(device: DeviceId, job: Job): Promise<void> {
-    await this.#broker.publish(jobsTopic(this.#fleet, device), encode(job));
+    await this.#broker.publish(jobsTopic(this.#fleet, device), encode({ ...job, replica: this.#replica }));
   }
 
   cancel(device: DeviceId, job: JobId, reason: string): void {

@@ -7,6 +7,7 @@ import { FleetError, messageOf } from '@fleetgate/shared/errors';
 import type { Logger } from '@fleetgate/shared/logger';
 
 import type { BrokerLink, BrokerMessage } from './broker-link.js';
+import { isWithoutMqtt5 } from './mqtt-broker-features.js';
 import { topicMatcher } from './topic-filter.js';
 
 /** Who the controller is at its broker. */
@@ -22,8 +23,8 @@ export interface BrokerLinkOptions extends BrokerLogin {
   readonly url: string;
   readonly clientId: string;
   readonly log: Logger;
-  /** 4 is MQTT 3.1.1, which every broker speaks; 5 for external brokers that have it. */
-  readonly protocolVersion?: 4 | 5;
+  /** 4 is MQTT 3.1.1, which every broker speaks; `newest` is 5, or 4 from when a broker says that it has no 5. */
+  readonly protocolVersion?: 4 | 5 | 'newest';
   readonly publishDeadlineMs?: number;
   readonly longestReconnectMs?: number;
 }
@@ -83,7 +84,7 @@ class MqttBrokerLink implements BrokerLink {
       ...(options.username === undefined ? {} : { username: options.username }),
       ...(options.password === undefined ? {} : { password: options.password }),
       ...(options.url.startsWith('mqtts:') ? options.tls : {}),
-      protocolVersion: options.protocolVersion ?? 4,
+      protocolVersion: options.protocolVersion === 'newest' ? 5 : (options.protocolVersion ?? 4),
       clean: true,
       keepalive: 20,
       connectTimeout: 10_000,
@@ -117,9 +118,10 @@ class MqttBrokerLink implements BrokerLink {
         this.#waiting.add(publication);
       }
     });
-    client.on('error', (error) =>
-      options.log.warn('broker-link.failed', { clientId: options.clientId, reason: messageOf(error) }),
-    );
+    client.on('error', (error) => {
+      if (options.protocolVersion === 'newest' && isWithoutMqtt5(error)) client.options.protocolVersion = 4;
+      options.log.warn('broker-link.failed', { clientId: options.clientId, reason: messageOf(error) });
+    });
     client.on('message', (topic, payload, packet) => {
       const message: BrokerMessage = { topic, payload, retained: packet.retain };
       for (const { matches, messages } of this.#filters.values()) if (matches(topic)) messages.next(message);

@@ -20,6 +20,8 @@ test.each([
   ['$SYS/#', '$SYS/x', true],
   ['a/+/c/#', 'a/b/c/d/e', true],
   ['a/+/c', 'a//c', true],
+  ['$share/group/a/+', 'a/b', true],
+  ['$share/group/a/+', '$share/group/a/b', false],
 ])('%s against %s: %s', (filter, topic, matches) => {
   expect(topicMatches(filter, topic)).toBe(matches);
 });

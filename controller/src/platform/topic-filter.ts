@@ -3,9 +3,9 @@ export function topicMatches(filter: string, topic: string): boolean {
   return topicMatcher(filter)(topic);
 }
 
-/** As `topicMatches`, with the filter read once. */
+/** As `topicMatches`, with the filter read once. What a shared subscription is called by is no part of its filter. */
 export function topicMatcher(filter: string): (topic: string) => boolean {
-  const levels = filter.split('/');
+  const levels = filter.replace(/^\$share\/[^/]+\//, '').split('/');
   const isAnywhere = levels[0] === '+' || levels[0] === '#';
   return (topic) => {
     if (isAnywhere && topic.startsWith('$')) return false;

@@ -11,6 +11,8 @@ export interface IngestOptions {
   /** Samples older than this are refused. */
   readonly retention: Milliseconds;
   readonly onRefused: (deviceId: DeviceId, reason: TelemetryRefusal) => void;
+  /** `newest` makes no rollups: somebody else stores what comes here. */
+  readonly wanted?: 'all' | 'newest';
   /** Devices followed at once. One more takes the place of the one unheard for longest, if that is 10 minutes. */
   readonly mostDevices?: number;
   /** Rollups that may wait to be stored. */
@@ -140,6 +142,10 @@ export class TelemetryIngest {
           values[index] = null;
           absurd = true;
         }
+      }
+      if (this.#options.wanted === 'newest') {
+        counted += values.reduce<number>((sum, value) => sum + (value === null ? 0 : 1), 0);
+        continue;
       }
       for (const rollup of rollUp({
         deviceId,

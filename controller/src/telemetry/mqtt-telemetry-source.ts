@@ -1,16 +1,15 @@
 import { filter, map, retry, tap, timer } from 'rxjs';
 
-import type { FleetId } from '@fleetgate/shared/ids';
-import { fleetFilter, parseTopic } from '@fleetgate/shared/protocol/topics';
+import { parseTopic } from '@fleetgate/shared/protocol/topics';
 
 import type { BrokerLink } from '../platform/broker-link.js';
 import type { TelemetryMessage, TelemetrySource } from './telemetry-source.js';
 
 const RETRY_MS = 30_000;
 
-/** Telemetry of a broker that runs elsewhere, over a link of its own (which it closes). */
-export function mqttTelemetrySource(link: BrokerLink, fleet: FleetId, onRefused: () => void): TelemetrySource {
-  const messages = link.messages(fleetFilter(fleet, 'telemetry'));
+/** Telemetry on `topics` of a broker that runs elsewhere, over a link of its own (which it closes). */
+export function mqttTelemetrySource(link: BrokerLink, topics: string, onRefused: () => void): TelemetrySource {
+  const messages = link.messages(topics);
   return {
     messages$: messages.pipe(
       // Refused by the broker's rights: told, and tried again, because an operator may set them right.

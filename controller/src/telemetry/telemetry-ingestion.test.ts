@@ -1,4 +1,4 @@
-import { Subject } from 'rxjs';
+import { type Observable, Subject } from 'rxjs';
 import { describe, expect, test, vi } from 'vitest';
 
 import { ManualClock } from '@fleetgate/shared/clock';
@@ -24,7 +24,7 @@ class FillingStore extends MemoryTelemetryStore {
   }
 }
 
-function running(options: { openFails?: number } = {}) {
+function running(options: { openFails?: number; live?: Observable<TelemetryMessage> } = {}) {
   const clock = new ManualClock();
   const messages = new Subject<TelemetryMessage>();
   const store = new FillingStore();
@@ -33,6 +33,7 @@ function running(options: { openFails?: number } = {}) {
   let failures = options.openFails ?? 0;
   const ingestion = new TelemetryIngestion({
     source: { messages$: messages, close: () => Promise.resolve() },
+    ...(options.live === undefined ? {} : { live: { messages$: options.live, close: () => Promise.resolve() } }),
     openStore: () =>
       failures-- > 0 ? Promise.reject(new FleetError('data-dir.not-writable', 'read-only')) : Promise.resolve(store),
     retention: milliseconds(86_400_000),
@@ -73,6 +74,20 @@ describe('telemetry ingestion', () => {
     expect(observed.map((batch) => batch.map(({ last }) => last))).toEqual([[{ powerW: 3 }, { powerW: 9 }]]);
     clock.advance(10_000);
     expect(observed).toHaveLength(1);
+  });
+
+  test('of several controllers, each has all newest values and stores its share', async () => {
+    const live = new Subject<TelemetryMessage>();
+    const { clock, send, observed, ingestion, stored } = running({ live });
+    send(1);
+    const columns = { powerW: [5] };
+    const now = clock.now();
+    const batch = { v: 1, epoch: 1, seq: 7, t0Ms: now, dtMs: 1, n: 1, sentAtMs: now, columns };
+    live.next({ deviceId: pi, payload: encode(batch) });
+    clock.advance(250);
+    expect(observed.flat().map(({ last }) => last)).toEqual([{ powerW: 5 }]);
+    await ingestion.stop();
+    expect(await stored()).toBe(1);
   });
 
   test('stores every 10 s, and the rest at the stop', async () => {

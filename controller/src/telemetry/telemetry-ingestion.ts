@@ -10,7 +10,10 @@ import type { TelemetrySource } from './telemetry-source.js';
 import type { TelemetryStore } from './telemetry-store.js';
 
 export interface TelemetryIngestionOptions {
+  /** What is stored. */
   readonly source: TelemetrySource;
+  /** Where newest values come from, if not from there: several controllers share out what they store. */
+  readonly live?: TelemetrySource;
   /** Called until it succeeds: a full or unwritable disk must not stop the broker. */
   readonly openStore: () => Promise<TelemetryStore>;
   readonly retention: Milliseconds;
@@ -32,6 +35,8 @@ export class TelemetryIngestion {
   readonly observations$: Observable<readonly TelemetryObservation[]>;
   readonly #options: TelemetryIngestionOptions;
   readonly #ingest: TelemetryIngest;
+  /** Of the newest values. */
+  readonly #newest: TelemetryIngest;
   readonly #stopped = new Subject<void>();
   readonly #subscriptions: readonly Subscription[];
   #store: TelemetryStore | undefined;
@@ -39,20 +44,26 @@ export class TelemetryIngestion {
   #storing: Promise<void> = Promise.resolve();
 
   constructor(options: TelemetryIngestionOptions) {
-    const { source, clock, retention, onEvent } = options;
+    const { source, live, clock, retention, onEvent } = options;
     this.#options = options;
     this.#ingest = new TelemetryIngest({
       retention,
       onRefused: (deviceId, reason) => onEvent({ kind: 'telemetry-refused', deviceId, reason, count: 1 }),
     });
+    // What is wrong with a message is told once, by whoever stores it.
+    this.#newest =
+      live === undefined ? this.#ingest : new TelemetryIngest({ retention, onRefused: () => {}, wanted: 'newest' });
     const every = (period: Milliseconds) => ticks(clock, period).pipe(takeUntil(this.#stopped));
     this.observations$ = every(OBSERVE_EVERY).pipe(
-      map(() => this.#ingest.takeObservations()),
+      map(() => this.#newest.takeObservations()),
       filter((observations) => observations.length > 0),
       share(),
     );
     this.#subscriptions = [
       source.messages$.subscribe(({ deviceId, payload }) => this.#ingest.accept(deviceId, payload, clock.now())),
+      ...(live === undefined
+        ? []
+        : [live.messages$.subscribe(({ deviceId, payload }) => this.#newest.accept(deviceId, payload, clock.now()))]),
       every(STORE_EVERY)
         .pipe(exhaustMap(() => this.storeNow()))
         .subscribe(),
@@ -78,11 +89,11 @@ export class TelemetryIngestion {
     });
   }
 
-  /** Takes in nothing more, stores the rest and closes source and store. */
+  /** Takes in nothing more, stores the rest and closes sources and store. */
   async stop(): Promise<void> {
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
     this.#stopped.next();
-    await this.#options.source.close();
+    await Promise.all([this.#options.source.close(), this.#options.live?.close()]);
     await this.storeNow();
     await this.#store?.close();
     this.#store = undefined;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { classIdSchema, jobIdSchema, variantIdSchema } from '../ids.js';
+import { classIdSchema, jobIdSchema, replicaIdSchema, variantIdSchema } from '../ids.js';
 import { grammarSchema } from './grammar.js';
 import { powerSourceSchema } from './twin.js';
 import { messageErrorSchema, versionSchema } from './version.js';
@@ -58,6 +58,8 @@ const jobBase = {
   timeoutMs: z.number().int().positive(),
   /** Class of the prompt, where the gate knows it: jobs of one class share slabs of a mixture of experts. */
   classId: classIdSchema.optional(),
+  /** Which of several controllers asks: what is said of the job goes to a topic of its own. */
+  replica: replicaIdSchema.optional(),
 };
 
 /** Tokens of one answer: `sampling.maxTokens` at most. */
@@ -135,8 +137,9 @@ export const jobSchema = z.discriminatedUnion('kind', [
 ]);
 export type Job = z.infer<typeof jobSchema>;
 
-/** What an agent needs of a job that it cannot read, to refuse it. */
-export const jobNameSchema = z.object({ jobId: jobIdSchema });
+/** A job, and who hears of it: what an agent needs of one that it cannot read, to refuse it. */
+export const jobNameSchema = z.object({ jobId: jobIdSchema, replica: replicaIdSchema.optional() });
+export type JobName = z.infer<typeof jobNameSchema>;
 
 /** What keeping slabs of a mixture of experts on storage meant for a job. */
 export const slabUsageSchema = z.object({

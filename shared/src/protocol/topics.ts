@@ -1,5 +1,6 @@
-import type { DeviceId, FleetId, JobId } from '../ids.js';
-import { deviceIdSchema, fleetIdSchema, jobIdSchema } from '../ids.js';
+import type { DeviceId, FleetId, JobId, ReplicaId } from '../ids.js';
+import { deviceIdSchema, fleetIdSchema, jobIdSchema, replicaIdSchema } from '../ids.js';
+import type { JobName } from './job.js';
 
 /** Every MQTT topic is built and parsed here; nothing else spells one. */
 const ROOT = 'fleetgate/v1';
@@ -14,8 +15,9 @@ export const desiredTopic = (fleet: FleetId, device: DeviceId): string => `${ROO
 export const telemetryTopic = (fleet: FleetId, device: DeviceId): string => `${ROOT}/${fleet}/${device}/telemetry`;
 export const eventsTopic = (fleet: FleetId, device: DeviceId): string => `${ROOT}/${fleet}/${device}/events`;
 export const jobsTopic = (fleet: FleetId, device: DeviceId): string => `${ROOT}/${fleet}/${device}/jobs`;
-export const jobOutTopic = (fleet: FleetId, device: DeviceId, job: JobId): string =>
-  `${ROOT}/${fleet}/${device}/jobs/${job}/out`;
+/** Where a controller is one of several, the topic names it: each hears of its own jobs alone. */
+export const jobOutTopic = (fleet: FleetId, device: DeviceId, { jobId, replica }: JobName): string =>
+  `${ROOT}/${fleet}/${device}/jobs/${jobId}/out${replica === undefined ? '' : `/${replica}`}`;
 export const jobCancelTopic = (fleet: FleetId, device: DeviceId, job: JobId): string =>
   `${ROOT}/${fleet}/${device}/jobs/${job}/cancel`;
 export const jobNextTopic = (fleet: FleetId, device: DeviceId, job: JobId): string =>
@@ -26,6 +28,11 @@ export const fleetFilter = (
   fleet: FleetId,
   channel: 'presence' | 'reported' | 'telemetry' | 'events' | 'job-out',
 ): string => (channel === 'job-out' ? `${ROOT}/${fleet}/+/jobs/+/out` : `${ROOT}/${fleet}/+/${channel}`);
+/** Of the jobs of one of several controllers. */
+export const replicaJobsFilter = (fleet: FleetId, replica: ReplicaId): string =>
+  `${fleetFilter(fleet, 'job-out')}/${replica}`;
+/** `filter`, each message to one of those alone who subscribe in this way (MQTT 5, 4.8.2). */
+export const sharedFilter = (filter: string): string => `$share/fleetgate/${filter}`;
 export const jobCancelFilter = (fleet: FleetId, device: DeviceId): string => `${ROOT}/${fleet}/${device}/jobs/+/cancel`;
 export const jobNextFilter = (fleet: FleetId, device: DeviceId): string => `${ROOT}/${fleet}/${device}/jobs/+/next`;
 
@@ -34,6 +41,7 @@ export interface ParsedTopic {
   readonly device: DeviceId;
   readonly channel: Channel;
   readonly job?: JobId;
+  readonly replica?: ReplicaId;
 }
 
 const JOB_LEAVES: ReadonlyMap<string, Channel> = new Map([
@@ -45,7 +53,7 @@ const PLAIN: ReadonlySet<string> = new Set(['presence', 'reported', 'desired', '
 
 /** Parts of one of our topics, or undefined when it is not one. */
 export function parseTopic(topic: string): ParsedTopic | undefined {
-  const [root, version, fleetName, deviceName, channel, jobName, leaf, ...rest] = topic.split('/');
+  const [root, version, fleetName, deviceName, channel, jobName, leaf, replicaName, ...rest] = topic.split('/');
   if (`${root}/${version}` !== ROOT || rest.length > 0) return undefined;
   const fleet = fleetIdSchema.safeParse(fleetName);
   const device = deviceIdSchema.safeParse(deviceName);
@@ -56,5 +64,8 @@ export function parseTopic(topic: string): ParsedTopic | undefined {
   const job = jobIdSchema.safeParse(jobName);
   const jobChannel = JOB_LEAVES.get(leaf ?? '');
   if (channel !== 'jobs' || !job.success || jobChannel === undefined) return undefined;
-  return { fleet: fleet.data, device: device.data, channel: jobChannel, job: job.data };
+  const parsed = { fleet: fleet.data, device: device.data, channel: jobChannel, job: job.data };
+  if (replicaName === undefined) return parsed;
+  const replica = replicaIdSchema.safeParse(replicaName);
+  return jobChannel === 'job-out' && replica.success ? { ...parsed, replica: replica.data } : undefined;
 }

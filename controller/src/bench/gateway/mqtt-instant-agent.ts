@@ -143,7 +143,7 @@ export class InstantAgent {
 
   async #answer(job: Job): Promise<void> {
     const { fleet, device } = this.#identity;
-    const topic = jobOutTopic(fleet, device, job.jobId);
+    const topic = jobOutTopic(fleet, device, job);
     let seq = 0;
     const say = (saying: Saying): void => {
       const out = { v, jobId: job.jobId, seq: seq++, ...saying };
