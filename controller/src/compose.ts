@@ -16,6 +16,7 @@ import { type OpenCatalogue, openCatalogue } from './catalogue/disk-catalogue.js
 import { expertSchemaOfDatabase, SqliteExpertStore } from './catalogue/sqlite-expert-store.js';
 import { databasePath } from './config/config.js';
 import type { Batches } from './dispatch/batches/batches.js';
+import type { BatchRunner } from './dispatch/batches/batch-runner.js';
 import { openBatches } from './dispatch/batches/open-batches.js';
 import { batchSchema } from './dispatch/batches/sqlite-batch-store.js';
 import { COLLABORATION_DEFAULTS, Collaborator } from './dispatch/collaboration/collaborator.js';
@@ -91,6 +92,7 @@ export interface ControllerParts extends OpenCatalogue, OpenBroker, OpenAccess {
   readonly dispatcher: Dispatcher;
   readonly collaborator: Collaborator;
   readonly batches: Batches;
+  readonly runner: BatchRunner;
   readonly ledger: SqliteLedger;
   readonly telemetry: TelemetryStore;
 }
@@ -240,6 +242,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     dispatcher,
     collaborator,
     batches,
+    runner,
     ledger,
     telemetry,
   };

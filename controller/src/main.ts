@@ -17,6 +17,7 @@ import { digestOf } from './access/access-key.js';
 import { type AppParts, createApp } from './app.module.js';
 import { compose } from './compose.js';
 import { type ControllerConfig, isLoopback, redacted } from './config/config.js';
+import { drained } from './dispatch/drain.js';
 import { TERMINAL_STATES } from './dispatch/ledger.js';
 import { learningFigures, learningView } from './operations/learning-view.js';
 import { LiveFeed } from './operations/live-feed.js';
@@ -40,7 +41,7 @@ export interface RunningController {
   readonly mqttTlsUrl: string | undefined;
   /** Lines that an external broker's configuration needs; undefined with the embedded one. */
   readonly mosquittoConfig: string | undefined;
-  /** Graceful; idempotent; never rejects. */
+  /** Graceful: takes nothing new, and waits a while for what is under way. Idempotent; never rejects. */
   stop(): Promise<void>;
 }
 
@@ -74,7 +75,9 @@ export async function startController(
     const { mqttUrl, mosquittoConfig } = parts;
     const { tlsUrl: mqttTlsUrl } = parts.address.urls;
     log.info('controller.listening', { httpUrl, mqttUrl, mqttTlsUrl });
-    return { httpUrl, mqttUrl, mqttTlsUrl, mosquittoConfig, stop: () => closers.close() };
+    let stopping: Promise<void> | undefined;
+    const stop = (): Promise<void> => (stopping ??= drain(parts, config).then(() => closers.close()));
+    return { httpUrl, mqttUrl, mqttTlsUrl, mosquittoConfig, stop };
   } catch (error) {
     await closers.close();
     throw error;
@@ -130,6 +133,7 @@ async function composeApp(
       fleet: config.fleet,
       version,
       startedAtMs,
+      draining: composed.dispatcher.isDraining,
       brokerConnected: connected.value,
       gate: {
         state: gate.state,
@@ -171,6 +175,17 @@ async function composeApp(
     log,
   };
   return parts;
+}
+
+/** Lets requests under way come to their end, while new ones are refused and told to go elsewhere. */
+async function drain(parts: AppParts, { drainMs }: ControllerConfig): Promise<void> {
+  const { dispatcher, collaborator, runner, clock, log } = parts;
+  dispatcher.drain();
+  await runner.close();
+  const inFlight = (): number => dispatcher.inFlight + collaborator.inFlight;
+  if (inFlight() > 0) log.info('controller.draining', { requests: inFlight(), longestMs: drainMs });
+  const left = await drained(inFlight, milliseconds(drainMs), clock);
+  if (left > 0) log.warn('controller.not-drained', { requests: left });
 }
 
 /** Whoever can reach the port could otherwise do everything: only loopback goes without a key. */

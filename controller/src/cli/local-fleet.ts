@@ -18,7 +18,8 @@ import { SERVING_ARGUMENTS } from '@fleetgate/shared/process-entry';
 
 const FLEETGATE = fileURLToPath(new URL('../../bin/fleetgate.mjs', import.meta.url));
 const START_DEADLINE_MS = 60_000;
-const STOP_DEADLINE_MS = 10_000;
+/** Requests under way are given a while. */
+const STOP_DEADLINE_MS = 15_000;
 const LOG_LIMIT_BYTES = 8 * 1024 * 1024;
 /** A process that dies more often than this within a minute is not started again. */
 const MAX_RESTARTS_PER_MINUTE = 5;

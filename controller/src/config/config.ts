@@ -63,6 +63,8 @@ const configSchema = z.strictObject({
     .optional(),
   apiKey: z.string().min(16, 'expected at least 16 characters').optional(),
   logLevel: z.enum(['error', 'warn', 'info', 'debug', 'silent']).default('info'),
+  /** How long requests under way are waited for when the controller is told to stop. */
+  drainMs: z.number().int().min(0).max(600_000).default(8_000),
   /** Keep prompt texts in the decision records. */
   storePrompts: z.boolean().default(false),
   /** A device that gives no sign of life for this long is offline. */

@@ -670,6 +670,25 @@ describe('Dispatcher', () => {
     expect(await left.ledger.get(requestId(running?.id ?? ''))).toMatchObject({ state: 'failed', endedAtMs: 5 });
   });
 
+  it('ends what is under way while it is drained, and takes nothing new', async () => {
+    const { dispatcher, link } = world();
+    const under = reading(dispatcher.accept(aPrompt()));
+    const job = await nth(link, 0);
+    job.accepted();
+    dispatcher.drain();
+    const refused = reading(dispatcher.accept(aPrompt()));
+    await settle();
+    expect(refused).toMatchObject([{ kind: 'failed', error: { code: 'dispatch.no-capacity', retryable: true } }]);
+    const call = dispatcher.accept({ ...aPrompt(), callOf: requestId('req-1') });
+    expect(call.record().state).not.toBe('refused');
+    expect(dispatcher.inFlight).toBe(2);
+    job.tokens('four');
+    job.done();
+    await settle();
+    expect(under.at(-1)).toMatchObject({ kind: 'done' });
+    await dispatcher.close();
+  });
+
   it('keeps no prompt text unless it is told to', async () => {
     const quiet = world();
     const one = quiet.dispatcher.accept(aPrompt());

@@ -65,7 +65,7 @@ export class Dispatcher {
   readonly #runs: JobRuns;
   readonly #hedges: Hedges;
   readonly #subscriptions: readonly Subscription[];
-  #closed = false;
+  #state: 'open' | 'draining' | 'closed' = 'open';
 
   constructor(parts: DispatcherParts) {
     this.#parts = parts;
@@ -102,6 +102,10 @@ export class Dispatcher {
       parts.link.out$.subscribe(({ deviceId, out }) => this.#runs.onOut(deviceId, out)),
       parts.fleet.changes$.subscribe((change) => this.#runs.onFleetChange(change)),
     ];
+  }
+
+  get isDraining(): boolean {
+    return this.#state !== 'open';
   }
 
   /** Requests that have not ended. */
@@ -142,7 +146,7 @@ export class Dispatcher {
     this.stats.accepted += 1;
     const full = this.#requests.size >= config.maxInFlight;
     this.#requests.set(request.id, request);
-    if (this.#closed) this.#fail(request, shuttingDownError());
+    if (this.#isShutFor(request.prompt)) this.#fail(request, shuttingDownError());
     else if (request.target === undefined) this.#fail(request, unknownModelError(request.prompt));
     else if (full) this.#fail(request, fullError(config.maxInFlight));
     else if (signal?.aborted === true) this.#fail(request, cancelledError(), 'cancelled');
@@ -165,17 +169,26 @@ export class Dispatcher {
   consider(prompt: Prompt): Consideration {
     const request = openRequest(this.#parts, prompt);
     const unknown = request.target === undefined ? unknownModelError(prompt) : undefined;
-    const refused = this.#closed ? shuttingDownError() : unknown;
+    const refused = this.#isShutFor(prompt) ? shuttingDownError() : unknown;
     return { request, decision: refused ?? this.#decide(request) };
+  }
+
+  /** Takes nothing new from now on; what is under way goes on, calls that it still makes included. */
+  drain(): void {
+    if (this.#state === 'open') this.#state = 'draining';
   }
 
   /** Fails what is under way, tells the devices, and waits for the ledger. Idempotent. */
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#state = 'closed';
     for (const request of this.#requests.values()) this.#fail(request, shuttingDownError());
     this.#runs.close();
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
     await this.#parts.ledger.flush();
+  }
+
+  #isShutFor({ callOf }: Prompt): boolean {
+    return this.#state === 'closed' || (this.#state === 'draining' && callOf === undefined);
   }
 
   #endOnAbort(request: Request, signal: AbortSignal): void {

@@ -8,6 +8,7 @@ describe('readiness', () => {
     fleet: 'home',
     version: '1',
     startedAtMs: 0,
+    draining: false,
     brokerConnected: true,
     gate: { state: 'ready' as const, why: null, experts: 1, trainedOn: 1 },
     devices: [aDevice('a', [])],
@@ -20,11 +21,12 @@ describe('readiness', () => {
     expect(statusView({ ...facts, gate })).toMatchObject({ ready: true, gate });
   });
 
-  it('waits for the first training, a plan, the broker and a device', () => {
+  it('waits for the first training, a plan, the broker and a device, and ends with the stop', () => {
     expect(statusView(facts).ready).toBe(true);
     expect(statusView({ ...facts, gate: { ...facts.gate, state: 'training' } }).ready).toBe(false);
     expect(statusView({ ...facts, activePlanId: null }).ready).toBe(false);
     expect(statusView({ ...facts, brokerConnected: false }).ready).toBe(false);
     expect(statusView({ ...facts, devices: [] }).ready).toBe(false);
+    expect(statusView({ ...facts, draining: true }).ready).toBe(false);
   });
 });

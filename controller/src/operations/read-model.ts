@@ -71,6 +71,8 @@ export interface StatusFacts {
   readonly fleet: string;
   readonly version: string;
   readonly startedAtMs: number;
+  /** It stops, and takes no more requests. */
+  readonly draining: boolean;
   readonly brokerConnected: boolean;
   readonly gate: StatusView['gate'];
   readonly devices: Iterable<Device>;
@@ -83,7 +85,8 @@ export interface StatusFacts {
 export function statusView(facts: StatusFacts): StatusView {
   const devices = [...facts.devices];
   const online = devices.filter((device) => device.presence === 'online').length;
-  const ready = facts.brokerConnected && facts.gate.state !== 'training' && facts.activePlanId !== null && online > 0;
+  const { draining, brokerConnected, gate, activePlanId } = facts;
+  const ready = !draining && brokerConnected && gate.state !== 'training' && activePlanId !== null && online > 0;
   return {
     fleet: facts.fleet,
     version: facts.version,

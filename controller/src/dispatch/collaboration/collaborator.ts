@@ -83,6 +83,11 @@ export class Collaborator {
     return { id: request.id, events: request.events, record: () => request.record, proceed: () => {} };
   }
 
+  /** Requests that several experts answer now. */
+  get inFlight(): number {
+    return this.#open.size;
+  }
+
   /** Ends what is under way and waits for it. */
   async close(): Promise<void> {
     for (const abort of this.#open.keys()) abort.abort();
