@@ -4,7 +4,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import type { Serving } from '@fleetgate/shared/catalogue/serving';
+import { heatShares, type SlabHeat } from '@fleetgate/shared/catalogue/slab-heat';
+import { slabMaskOf } from '@fleetgate/shared/catalogue/slab-mask';
 import { systemClock } from '@fleetgate/shared/clock';
+import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 import { variantId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
@@ -124,6 +127,39 @@ describe('a model that knows the patterns of its tasks', () => {
     expect(same).toBeGreaterThanOrEqual(4);
   });
 
+  it('answers with a fixed mask as the file pruned to its slabs, and tells how often slabs are chosen', async () => {
+    const out = join(root, 'kept.gguf');
+    await gguf('prune', MOE, '--profile', embedded, '--task', 'math', '--keep', '4', '--out', out);
+    const { metadata } = await readGguf(out);
+    const keep = Array.from({ length: 4 }, (_, layer) => {
+      const kept = metadata.get(`fleetgate.prune.kept.${layer}`)?.value;
+      return typeof kept === 'object' ? (kept.elements ?? []).map(Number) : [];
+    });
+    const slabBudgetBytes = 16 * SLAB_BYTES;
+    const masked = await load(engine, MOE, { slabMask: slabMaskOf(keep, 16), slabBudgetBytes });
+    expect(masked.residency?.reason).toContain('answers use 4 to 4 slabs of each layer');
+    const pruned = await load(engine, out);
+    const bitsOf = async ({ variantId: id }: EngineModel, prompt: string): Promise<number> =>
+      (await engine.score(id, prompt, ' The answer is 7.', never)).bits;
+    const whole = await load(engine, MOE);
+    for (const prompt of await prompts('math', 3)) {
+      const expected = await bitsOf(pruned, prompt);
+      // But for rounding.
+      expect((await bitsOf(masked, prompt)) / expected).toBeCloseTo(1, 2);
+      expect((await bitsOf(whole, prompt)) / expected).not.toBeCloseTo(1, 2);
+    }
+
+    let heat: SlabHeat | undefined;
+    for (const prompt of await prompts('math', 40)) heat = (await answer(engine, masked, prompt)).result.heat ?? heat;
+    if (heat === undefined) throw new Error('expected to be told how often slabs were chosen');
+    const shares = heatShares(heat);
+    expect(shares).toHaveLength(4);
+    for (const [layer, share] of shares.entries()) {
+      const chosen = [...share.entries()].filter(([, of]) => of > 0).map(([slab]) => slab);
+      expect(keep[layer]).toEqual(expect.arrayContaining(chosen));
+    }
+  });
+
   it('answers prompts of several tasks at once as it answers each alone, with a task mask and without', async () => {
     for (const serving of [{ taskMask: { keep: 3 } }, { slabBudgetBytes: 0.3 * SLABS_BYTES }]) {
       const model = await load(engine, embedded, serving);
@@ -186,6 +222,13 @@ describe('a model that knows the patterns of its tasks', () => {
   it.each([
     ['a task mask for a file without a profile', () => MOE, { taskMask: { keep: 4 } }, 'gguf.unsupported'],
     ['a task that the profile does not know', () => embedded, { slabBudgetBytes: 2e6, task: 'law' }, 'usage.invalid'],
+    ['a mask of another model', () => MOE, { slabMask: ['ffff'] }, 'gguf.unsupported'],
+    [
+      'a fixed mask of fewer slabs than a token uses',
+      () => MOE,
+      { slabMask: Array(4).fill('8000') },
+      'gguf.unsupported',
+    ],
     ['a mask of fewer slabs than a token uses', () => embedded, { taskMask: { keep: 1 } }, 'usage.invalid'],
   ])('refuses %s', async (_, path, serving, code) => {
     await expect(load(engine, path(), serving)).rejects.toMatchObject({ code });

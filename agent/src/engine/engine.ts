@@ -1,3 +1,4 @@
+import type { SlabHeat } from '@fleetgate/shared/catalogue/slab-heat';
 import type { Serving } from '@fleetgate/shared/catalogue/serving';
 import type { Grammar } from '@fleetgate/shared/protocol/grammar';
 import type { BegunAnswer, ChatMessage, Sampling, TokenChoice } from '@fleetgate/shared/protocol/job';
@@ -65,6 +66,8 @@ export interface GenerateResult {
   readonly choices?: readonly TokenChoice[];
   /** What keeping slabs on storage meant for this answer; absent where all of them are in memory. */
   readonly slabs?: ResidencyFigures;
+  /** How often each slab was chosen of late, now and then. */
+  readonly heat?: SlabHeat;
   /** Absent where no task's pattern was looked for, or none was near. */
   readonly pattern?: TakenPattern;
 }

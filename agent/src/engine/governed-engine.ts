@@ -1,3 +1,4 @@
+import type { SlabHeat } from '@fleetgate/shared/catalogue/slab-heat';
 import type { ClassId, VariantId } from '@fleetgate/shared/ids';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 import type { SlabReport } from '@fleetgate/shared/protocol/twin';
@@ -31,6 +32,7 @@ interface Kept {
   /** Over recent answers, older ones counting less. */
   readonly recent: {
     task: string | undefined;
+    heat: SlabHeat | undefined;
     tokens: number;
     routed: number;
     hits: number;
@@ -86,7 +88,7 @@ export class GovernedEngine implements Engine {
     const kept = this.#resident.get(variant);
     const residency = kept?.loaded.residency;
     if (kept === undefined || residency === undefined) return undefined;
-    const { task, tokens, routed, hits, bytesRead, waitMs } = kept.recent;
+    const { task, heat, tokens, routed, hits, bytesRead, waitMs } = kept.recent;
     const { strategy, reason } = residency;
     return {
       strategy,
@@ -96,6 +98,7 @@ export class GovernedEngine implements Engine {
       ...(tokens === 0 || bytesRead === undefined ? {} : { readBytesPerToken: bytesRead / tokens }),
       ...(tokens === 0 ? {} : { waitMsPerToken: waitMs / tokens }),
       ...(task === undefined ? {} : { task: task.slice(0, 200) }),
+      ...(heat === undefined ? {} : { heat }),
     };
   }
 
@@ -125,7 +128,7 @@ export class GovernedEngine implements Engine {
 
   async load(model: EngineModel, signal: AbortSignal): Promise<LoadedModel> {
     const loaded = await this.#engine.load(model, signal);
-    const recent = { task: undefined, tokens: 0, routed: 0, hits: 0, bytesRead: undefined, waitMs: 0 };
+    const recent = { task: undefined, heat: undefined, tokens: 0, routed: 0, hits: 0, bytesRead: undefined, waitMs: 0 };
     const kept: Kept = { model, loaded, slabs: undefined, recent };
     this.#resident.set(model.variantId, kept);
     this.#apply(model.variantId, kept);
@@ -192,10 +195,11 @@ export class GovernedEngine implements Engine {
     return slabs;
   }
 
-  #note(variant: VariantId, { slabs, pattern, promptTokens, outputTokens }: GenerateResult): void {
+  #note(variant: VariantId, { slabs, heat, pattern, promptTokens, outputTokens }: GenerateResult): void {
     const recent = this.#resident.get(variant)?.recent;
-    if (recent === undefined || (slabs === undefined && pattern === undefined)) return;
+    if (recent === undefined || [slabs, heat, pattern].every((told) => told === undefined)) return;
     recent.task = pattern?.task;
+    recent.heat = heat ?? recent.heat;
     if (slabs !== undefined) addFigures(recent, slabs, promptTokens + outputTokens);
     this.#onChange('progress');
   }

@@ -150,6 +150,6 @@ export class ModelEngine implements Engine {
 
 /** Whether somebody has to decide at every token what is in memory, or how many slabs are used, or which. */
 function needsLookingAfter({ serving }: EngineModel): boolean {
-  const { slabBudgetBytes, leastSlabsPerToken, taskMask } = serving ?? {};
-  return slabBudgetBytes !== undefined || leastSlabsPerToken !== undefined || taskMask !== undefined;
+  const { slabBudgetBytes, leastSlabsPerToken, taskMask, slabMask } = serving ?? {};
+  return [slabBudgetBytes, leastSlabsPerToken, taskMask, slabMask].some((wish) => wish !== undefined);
 }

@@ -3,12 +3,15 @@ import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 import { evaluationBytes, memoryParts } from '@fleetgate/shared/gguf/facts';
 import type { GgufHeader } from '@fleetgate/shared/gguf/header';
 import { servedMemory } from '@fleetgate/shared/catalogue/serving';
+import { slabsKept } from '@fleetgate/shared/catalogue/slab-mask';
 
 import { type SlabLayout, slabLayout } from '../gguf/slab-layout.js';
 import type { LlamaLibrary } from '../native/llama-library.js';
 import { prepareSlabs, type PreparedSlabs } from '../residency/linux-residency.js';
 import { readResidencyFacts, type ServedSlabs } from '../residency/linux-residency-facts.js';
 import { chooseResidency, OFFLOADED_BATCH_TOKENS, type ResidencyChoice } from '../residency/residency-choice.js';
+import type { KeepSets } from '../slabs/routing.js';
+import { RoutingHeat } from '../slabs/routing-heat.js';
 import type { ServedTasks } from '../slabs/task-patterns.js';
 import type { ChildOptions } from './child-message.js';
 import type { EngineModel } from './engine.js';
@@ -67,6 +70,7 @@ export async function openSlabHost(
     batchTokens: choice.batchTokens,
     mostOutputs: Math.min(choice.batchTokens, outputs),
     slabsPerToken: model.serving?.slabsPerToken,
+    kept: keptSlabs(model, layout),
   });
   try {
     slabModel.onLayer = slowly;
@@ -75,6 +79,8 @@ export async function openSlabHost(
     const reason = await attach(slabModel, prepared, layout, choice, onProgress);
     // What the canary used is of no meaning to any task.
     if (served !== undefined) slabModel.residency?.expect?.(served.expected, choice.budgetBytes);
+    const heat = layout === undefined ? undefined : new RoutingHeat(layout.layers.length, layout.slabsPerLayer);
+    slabModel.heat = heat;
     return new SlabModelHost({
       library,
       model,
@@ -82,6 +88,7 @@ export async function openSlabHost(
       vocabulary: new SlabVocabulary(library, slabModel.vocab, header),
       sequences,
       residency: { strategy: choice.strategy, reason: `${reason}${byTask(tasks, model)}` },
+      heat,
       tasks: layout === undefined || served === undefined ? undefined : slabTasks(served, layout, model),
       accountedBytes:
         choice.strategy === 'cache' ? servedMemory(memory.total, layout?.slabsBytes ?? 0, model.serving) : memory.total,
@@ -144,8 +151,32 @@ async function prepare(
 /** For people; empty where nothing is to be said. */
 function byTask(tasks: ServedTasks | string | undefined, { serving }: EngineModel): string {
   if (typeof tasks === 'string') return `; its profile is not used: ${tasks}`;
-  const { taskMask } = serving ?? {};
-  return taskMask === undefined ? '' : `; answers use ${taskMask.keep} slabs of each layer, those of their task`;
+  const { taskMask, slabMask } = serving ?? {};
+  if (taskMask !== undefined) return `; answers use ${taskMask.keep} slabs of each layer, those of their task`;
+  if (slabMask === undefined) return '';
+  const kept = slabsKept(slabMask).map((slabs) => slabs.length);
+  return `; answers use ${Math.min(...kept)} to ${Math.max(...kept)} slabs of each layer`;
+}
+
+/** Throws `gguf.unsupported` for a mask that is none of this model. */
+function keptSlabs({ path, serving }: EngineModel, layout: SlabLayout | undefined): KeepSets | undefined {
+  if (serving?.slabMask === undefined) return undefined;
+  const kept = slabsKept(serving.slabMask);
+  const { layers = [], slabsPerLayer = 0, slabsPerToken = 0, groups = 1 } = layout ?? {};
+  const inGroup = (slabs: readonly number[], group: number) =>
+    slabs.filter((slab) => Math.floor((slab * groups) / slabsPerLayer) === group).length;
+  const isOfModel =
+    kept.length === layers.length &&
+    kept.every(
+      (slabs) =>
+        slabs.length >= (serving.slabsPerToken ?? slabsPerToken) &&
+        (slabs.at(-1) ?? 0) < slabsPerLayer &&
+        Array.from({ length: groups }, (_, group) => inGroup(slabs, group)).every((n) => n === slabs.length / groups),
+    );
+  if (isOfModel) return kept;
+  throw new FleetError('gguf.unsupported', `${path}: the mask of slabs is of another model`, {
+    hint: `expected ${layers.length} layers with ${slabsPerToken} to ${slabsPerLayer} slabs, as many in each of ${groups} groups`,
+  });
 }
 
 function slabTasks(served: ServedTasks, layout: SlabLayout, { contextTokens, serving }: EngineModel): SlabTasks {

@@ -4,6 +4,7 @@ import { SeededRandom } from '@fleetgate/shared/random';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { LlamaLibrary } from '../native/llama-library.js';
+import type { RoutingHeat } from '../slabs/routing-heat.js';
 import { AnswerText } from './answer-text.js';
 import {
   type Continuation,
@@ -53,6 +54,8 @@ export interface SlabModelHostParts {
   readonly residency: LoadedModel['residency'];
   /** Where the model is served by task. */
   readonly tasks: SlabTasks | undefined;
+  /** Counted by the model; undefined where nobody looks at its choices. */
+  readonly heat: RoutingHeat | undefined;
   readonly accountedBytes: number;
   readonly onProgress: () => void;
 }
@@ -193,6 +196,7 @@ export class SlabModelHost implements ModelHost {
     if (finishReason !== 'cancelled') answer.flush(text.flush());
     const endedAt = performance.now();
     const slabs = this.#figures.since(before);
+    const heat = this.#parts.heat?.tell();
     return {
       finishReason,
       promptTokens: prompt.length,
@@ -202,6 +206,7 @@ export class SlabModelHost implements ModelHost {
       ...picker.told(outputTokens, textOf, answer.untold),
       ...(reusedTokens === 0 ? {} : { reusedTokens }),
       ...(slabs === undefined ? {} : { slabs }),
+      ...(heat === undefined ? {} : { heat }),
       ...(pattern === undefined ? {} : { pattern }),
     };
   }

@@ -4,6 +4,7 @@ import type { SlabLayout } from '../gguf/slab-layout.js';
 import type { Address, LlamaLibrary } from '../native/llama-library.js';
 import type { SlabResidency } from '../residency/residency.js';
 import type { KeepSets } from '../slabs/routing.js';
+import type { RoutingHeat } from '../slabs/routing-heat.js';
 import { type RoutingListener, SlabRouter } from './slab-router.js';
 import { type BatchToken, TokenBatch } from './token-batch.js';
 
@@ -22,6 +23,8 @@ export interface SlabModelOptions {
   readonly mostOutputs?: number;
   /** Active slabs per token in place of the file's; saves their computation as well. */
   readonly slabsPerToken?: number | undefined;
+  /** Slabs that every evaluation is limited to which has no limits of its own; absent: all. */
+  readonly kept?: KeepSets | undefined;
 }
 
 /** `GGML_LOAD_MODE`: pages of the file, mapped. */
@@ -38,6 +41,7 @@ export class SlabModel {
   readonly #library: LlamaLibrary;
   readonly #router: SlabRouter;
   readonly #batch: TokenBatch;
+  readonly #kept: KeepSets | undefined;
   readonly batchTokens: number;
   readonly vocabulary: number;
   readonly vocab: Address;
@@ -54,6 +58,8 @@ export class SlabModel {
     this.#model = model;
     this.batchTokens = batchTokens;
     this.#router = new SlabRouter(library, layout);
+    this.#kept = options.kept;
+    this.keep = undefined;
     const params = library.contextDefaultParams();
     params.n_ctx = contextTokens * sequences;
     // llama.cpp wants room for one output of each sequence, whatever is ever evaluated at once.
@@ -116,9 +122,9 @@ export class SlabModel {
     );
   }
 
-  /** Slabs that stay in play by layer; undefined: all. Fewer than a token uses in a layer are refused. */
+  /** Slabs that stay in play by layer; undefined: `kept`. Fewer than a token uses in a layer are refused. */
   set keep(keep: KeepSets | undefined) {
-    this.#router.keep = keep;
+    this.#router.keep = keep ?? this.#kept;
   }
 
   /**
@@ -140,6 +146,11 @@ export class SlabModel {
   /** Closed with the model. */
   set residency(residency: SlabResidency | undefined) {
     this.#router.residency = residency;
+  }
+
+  /** Counts every choice that is looked at anyway. */
+  set heat(heat: RoutingHeat | undefined) {
+    this.#router.heat = heat;
   }
 
   set listener(listener: RoutingListener | undefined) {

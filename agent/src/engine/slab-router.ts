@@ -5,6 +5,7 @@ import { GgmlTensors } from '../native/ggml-tensors.js';
 import type { Address, LlamaLibrary } from '../native/llama-library.js';
 import type { Buffers, SlabResidency } from '../residency/residency.js';
 import type { KeepSets, RoutedLayer } from '../slabs/routing.js';
+import type { RoutingHeat } from '../slabs/routing-heat.js';
 import { LateSlabs } from './late-slabs.js';
 import { RouterForesight } from './router-foresight.js';
 import {
@@ -50,6 +51,8 @@ export class SlabRouter {
   slabsPerToken: number | undefined;
   residency: SlabResidency | undefined;
   listener: RoutingListener | undefined;
+  /** Counts every choice that is looked at anyway. */
+  heat: RoutingHeat | undefined;
   /** Called before each layer's slabs are computed with. */
   onLayer: (() => void) | undefined;
 
@@ -193,6 +196,7 @@ export class SlabRouter {
       this.residency.await === undefined ? undefined : this.#late.enter(index),
     );
     this.onLayer?.();
+    this.heat?.routed(this.#routed);
     this.listener?.onRouted(this.#routed);
   }
 

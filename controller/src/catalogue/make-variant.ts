@@ -6,6 +6,7 @@ import {
   type Serving,
   servedMemory,
 } from '@fleetgate/shared/catalogue/serving';
+import { type SlabMask, slabsKept } from '@fleetgate/shared/catalogue/slab-mask';
 import { FleetError } from '@fleetgate/shared/errors';
 import type { VariantId } from '@fleetgate/shared/ids';
 
@@ -39,6 +40,7 @@ export function makeVariant(from: Variant, plan: VariantPlan): Variant {
     plan.file !== undefined ||
     plan.adapters !== undefined ||
     serving?.taskMask !== undefined ||
+    serving?.slabMask !== undefined ||
     (serving?.slabsPerToken ?? Infinity) < facts.slabsPerToken;
   if (isOther && Object.keys(plan.loss).length === 0) {
     throw invalid('loss: it says nothing, expected the bits per byte that the variant costs, by domain', {
@@ -138,7 +140,7 @@ function checkSameModel(from: Variant, facts: Variant['facts']): void {
 }
 
 function checkServing(serving: Serving, facts: Variant['facts']): void {
-  const { slabBudgetBytes, slabsPerToken, leastSlabsPerToken, taskMask } = serving;
+  const { slabBudgetBytes, slabsPerToken, leastSlabsPerToken, taskMask, slabMask } = serving;
   if (facts.slabsPerLayer === 0) {
     throw invalid('serving: the model is dense, expected a mixture of experts', {
       hint: 'only slabs of a mixture can be offloaded or left out',
@@ -156,10 +158,21 @@ function checkServing(serving: Serving, facts: Variant['facts']): void {
       `serving.taskMask.keep: expected ${facts.slabsPerToken} to ${facts.slabsPerLayer}, got ${taskMask.keep}`,
     );
   }
+  if (slabMask !== undefined) checkMask(slabMask, facts, taskMask !== undefined);
   const least = leastSlabBudget(facts);
   if (slabBudgetBytes !== undefined && slabBudgetBytes < least) {
     throw invalid(
       `serving.slabBudgetBytes: expected ${least} or more (a token's slabs of one layer), got ${slabBudgetBytes}`,
+    );
+  }
+}
+
+function checkMask(mask: SlabMask, facts: Variant['facts'], isByTask: boolean): void {
+  if (isByTask) throw invalid('serving: expected taskMask or slabMask, got both');
+  for (const [at, kept] of slabsKept(mask).entries()) {
+    if (kept.length >= facts.slabsPerToken && (kept.at(-1) ?? 0) < facts.slabsPerLayer) continue;
+    throw invalid(
+      `serving.slabMask[${at}]: expected ${facts.slabsPerToken} or more of ${facts.slabsPerLayer} slabs, got ${kept.length} up to number ${kept.at(-1) ?? 'none'}`,
     );
   }
 }

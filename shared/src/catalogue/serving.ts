@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import { sha256Schema } from './sha256.js';
+import { slabMaskSchema } from './slab-mask.js';
 
 /** Adapters of one variant, at most. */
 export const MOST_ADAPTERS = 8;
@@ -34,6 +35,8 @@ export const servingSchema = z.object({
    * quality, as `gguf mask-eval` measures. Absent: with all.
    */
   taskMask: z.object({ keep: z.number().int().positive() }).optional(),
+  /** Answers are computed with these slabs alone, whatever the prompt (pruned, without a file of its own). Absent: with all. */
+  slabMask: slabMaskSchema.optional(),
   /** Task of the file's profile, several joined by +, whose slabs are in memory first. Absent: those of all tasks. */
   task: z.string().min(1).max(200).optional(),
   /** Laid over the weights, in this order. Absent: the weights as they are. */
@@ -70,11 +73,12 @@ export interface Build {
  * (`leastSlabsPerToken`), and what is in memory first (`task`), makes no other build. For a file served as it is, its sha256.
  */
 export function buildKey({ sha256, serving }: Build): string {
-  const { slabBudgetBytes, slabsPerToken, taskMask, adapters = [] } = serving ?? {};
+  const { slabBudgetBytes, slabsPerToken, taskMask, slabMask, adapters = [] } = serving ?? {};
   const parts = [
     ...(slabBudgetBytes === undefined ? [] : [`slabs ${slabBudgetBytes} B`]),
     ...(slabsPerToken === undefined ? [] : [`k ${slabsPerToken}`]),
     ...(taskMask === undefined ? [] : [`task mask ${taskMask.keep}`]),
+    ...(slabMask === undefined ? [] : [`slab mask ${slabMask.join(' ')}`]),
     ...adapters.map((adapter) => `adapter ${adapter.sha256} x ${adapter.scale}`),
   ];
   return [sha256, ...parts].join(' ');

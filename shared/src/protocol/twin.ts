@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { sha256Schema } from '../catalogue/expert.js';
 import { RELEASE_KINDS, signedReleaseSchema } from '../catalogue/release.js';
 import { servingSchema } from '../catalogue/serving.js';
+import { slabHeatSchema } from '../catalogue/slab-heat.js';
 import { boardIdSchema, planIdSchema, variantIdSchema } from '../ids.js';
 import { messageErrorSchema, versionSchema } from './version.js';
 
@@ -75,6 +76,8 @@ export const slabReportSchema = z.object({
   waitMsPerToken: z.number().nonnegative().optional(),
   /** Task of the model's profile that the last prompt was taken to be of. */
   task: z.string().max(200).optional(),
+  /** How often each slab was chosen of late; absent until there is something to tell. */
+  heat: slabHeatSchema.optional(),
 });
 export type SlabReport = z.infer<typeof slabReportSchema>;
 

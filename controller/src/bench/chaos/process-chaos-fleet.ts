@@ -107,10 +107,13 @@ export class ProcessChaosFleet implements ChaosFleet {
     throw new FleetError('setup.missing', 'the controller has no broker process');
   }
 
+  /** Where a device holds nothing it has none: then another device's. */
   async #engineOf(device: string): Promise<number> {
-    const [engine] = await childrenOf(this.#pid(device));
-    if (engine === undefined) throw new FleetError('setup.missing', `${device} has no engine process`);
-    return engine;
+    for (const name of [device, ...this.devices]) {
+      const [engine] = await childrenOf(this.#pid(name));
+      if (engine !== undefined) return engine;
+    }
+    throw new FleetError('setup.missing', 'no device has an engine process');
   }
 }
 
