@@ -55,6 +55,30 @@ describe('Fleet', () => {
     expect(seen).toEqual(['presence', 'desired']);
   });
 
+  it('takes up who came and went at another controller, and newer documents', async () => {
+    const other = await open();
+    const desired = {
+      v: 1 as const,
+      generation: 7,
+      planId: null,
+      state: 'active' as const,
+      variants: [],
+      telemetry: { sampleMs: 100, batchMs: 100 },
+    };
+    const phone = deviceId('phone');
+    await other.enrol(phone, boardId('android-phone'), { secretSha256: 'other' });
+    other.record({ kind: 'desired', deviceId: phone, desired, at: clock.now() });
+    await other.remove(id);
+    await other.close();
+    const seen: string[] = [];
+    fleet.changes$.subscribe(({ event }) => seen.push(`${event.kind} ${event.deviceId}`));
+    await fleet.reload();
+    await fleet.reload();
+    expect(seen).toEqual(['removed pi', 'enrolled phone', 'desired phone']);
+    expect(fleet.credentials(id)).toBeUndefined();
+    expect(fleet.credentials(phone)).toEqual({ secretSha256: 'other' });
+  });
+
   it('takes a device offline when its lease runs out', () => {
     fleet.record({ kind: 'presence', deviceId: id, presence: online(1), at: clock.now() });
     clock.advance(14_000);

@@ -7,7 +7,7 @@ import { type Observable, Subject } from 'rxjs';
 
 import { applyToDevice, type FleetSettings } from './apply-event.js';
 import type { Device, FleetChange, FleetEvent, FleetSnapshot } from './device.js';
-import type { Credentials, FleetStore } from './fleet-store.js';
+import type { Credentials, FleetStore, StoredDevice } from './fleet-store.js';
 
 const LEASE_CHECK = milliseconds(500);
 const SAVE_RETRY = milliseconds(5000);
@@ -26,16 +26,20 @@ export class Fleet {
   readonly #unsaved = new Set<DeviceId>();
   readonly #store: FleetStore;
   readonly #settings: FleetSettings;
+  readonly #mayKeep: () => boolean;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #stopLeases: () => void;
   #stopRetry: () => void = () => {};
   #telling = false;
+  /** Counts who came and went here: what is read meanwhile does not know of it. */
+  #enrolments = 0;
   #saving: Promise<void> | undefined;
 
   private constructor(parts: FleetParts) {
     this.#store = parts.store;
     this.#settings = parts.settings;
+    this.#mayKeep = parts.mayKeep ?? (() => true);
     this.#clock = parts.clock;
     this.#log = parts.log;
     this.#stopLeases = parts.clock.every(LEASE_CHECK, () => this.#expireLeases());
@@ -55,6 +59,32 @@ export class Fleet {
       fleet.#credentials.set(device.id, credentials);
     }
     return fleet;
+  }
+
+  /** Takes up what another controller has kept: who is enrolled, and newer desired documents. Rejects as the store does. */
+  async reload(): Promise<void> {
+    for (let seen = -1; seen !== this.#enrolments;) {
+      seen = this.#enrolments;
+      const stored = await this.#store.load();
+      if (seen === this.#enrolments) this.#takeUp(stored);
+    }
+  }
+
+  #takeUp(stored: readonly StoredDevice[]): void {
+    const at = this.#clock.now();
+    const ids = new Set(stored.map(({ device }) => device.id));
+    for (const deviceId of [...this.#devices.keys()]) {
+      if (ids.has(deviceId)) continue;
+      this.#credentials.delete(deviceId);
+      this.#unsaved.delete(deviceId);
+      this.#apply({ kind: 'removed', deviceId, at });
+    }
+    for (const { device, credentials } of stored) {
+      const { id: deviceId, board, desired } = device;
+      this.#credentials.set(deviceId, credentials);
+      this.#apply({ kind: 'enrolled', deviceId, board, at: device.enrolledAt });
+      if (desired !== undefined) this.#apply({ kind: 'desired', deviceId, desired, at });
+    }
   }
 
   /** Devices as they are now; changes under the reader's hands at the next `record`. */
@@ -90,6 +120,7 @@ export class Fleet {
     const device = applyToDevice(undefined, event, this.#settings);
     if (device === undefined) throw new FleetError('internal.invariant', `${deviceId} could not be made`);
     await this.#store.add(device, credentials);
+    this.#enrolments += 1;
     this.#credentials.set(deviceId, credentials);
     this.#apply(event);
     return device;
@@ -105,6 +136,7 @@ export class Fleet {
   async remove(deviceId: DeviceId): Promise<boolean> {
     if (!this.#devices.has(deviceId)) return false;
     await this.#store.remove(deviceId);
+    this.#enrolments += 1;
     this.#credentials.delete(deviceId);
     this.#unsaved.delete(deviceId);
     this.#apply({ kind: 'removed', deviceId, at: this.#clock.now() });
@@ -131,7 +163,7 @@ export class Fleet {
     if (next === before) return;
     if (next === undefined) this.#devices.delete(event.deviceId);
     else this.#devices.set(event.deviceId, next);
-    if (before !== undefined && next !== undefined && isWorthSaving(before, next)) {
+    if (before !== undefined && next !== undefined && this.#mayKeep() && isWorthSaving(before, next)) {
       this.#unsaved.add(next.id);
       this.#saveSoon();
     }
@@ -197,6 +229,8 @@ export class Fleet {
 export interface FleetParts {
   readonly store: FleetStore;
   readonly settings: FleetSettings;
+  /** Whether what becomes of devices is kept here; absent: it is. Who is enrolled always is. */
+  readonly mayKeep?: () => boolean;
   readonly clock: Clock;
   readonly log: Logger;
 }

@@ -115,8 +115,10 @@ export class ExpertTrials {
     const { gate, obstacle, log } = this.#parts;
     const trained = gate();
     if (trained === undefined || this.#running !== undefined) return;
-    this.#retell(trained);
+    const leads = this.#parts.leads?.() !== false;
+    if (leads) this.#retell(trained);
     this.#survey();
+    if (!leads) return;
     const wanted = this.#parts.facts().filter((facts) => this.#isWanted(facts));
     if (wanted.length === 0) return;
     const shots = this.#shotsFor(trained);

@@ -27,6 +27,8 @@ export interface ExpertTrialParts {
   readonly prompts: () => Promise<readonly LabelledPrompt[]>;
   /** Why an expert cannot be scored now, for a person; undefined when it can: it is hosted, and its devices are idle. */
   readonly obstacle: (expert: ExpertId) => string | undefined;
+  /** Whether trials are made here; absent: they are. */
+  readonly leads?: () => boolean;
   /** Rejects when the device could not. */
   readonly score: (expert: ExpertId, shot: LabelledPrompt, signal: AbortSignal) => Promise<ShotScore>;
   readonly sink: EvidenceSink;

@@ -27,11 +27,15 @@ export class PlanBook {
     this.#parts = parts;
   }
 
-  /** Reads the kept plans back; the one that was in force stays so. */
+  /** Reads the kept plans, also such as another controller has kept meanwhile; the one that is in force is so here. */
   async load(): Promise<void> {
+    const before = new Map(this.#records.map(({ id, state }) => [id, state]));
     this.#records = await this.#parts.plans.load();
     const active = this.#records.find(({ state }) => state === 'active');
-    if (active !== undefined) this.#active.next(active);
+    const isNews = active?.id !== this.active()?.id || active?.activatedAt !== this.active()?.activatedAt;
+    if (active !== undefined && isNews) this.#active.next(active);
+    if (before.size === 0) return;
+    for (const record of this.#records) if (before.get(record.id) !== record.state) this.#changed.next(record);
   }
 
   /** The plan in force; undefined before the first. */

@@ -35,8 +35,9 @@ class World {
   solved = 0;
   planner = this.make();
 
-  make(): Planner {
+  make(leads = true): Planner {
     return new Planner({
+      leads: () => leads,
       fleet: { snapshot: () => new Map(this.devices) },
       catalogue: () => this.catalogue,
       gate: () => this.gate,
@@ -238,6 +239,24 @@ describe('planner', () => {
     for (const [id, device] of devices) world.devices.set(id, device);
     await world.pass(120);
     expect(world.planner.plans.active()?.id).toBe(before?.id);
+  });
+
+  it('leaves planning to the one that leads, and takes up its plans and budgets', async () => {
+    world = await started('jetson', 'phone', 'pi');
+    const first = world.planner;
+    const follower = world.make(false);
+    await follower.start();
+    const budgets = { ...first.budgets(), fleetPowerW: 25 };
+    await first.setBudgets(budgets);
+    await world.pass(10);
+    expect(follower.plans.active()?.id).not.toBe(first.plans.active()?.id);
+    const told: (string | undefined)[] = [];
+    follower.plans.active$.subscribe((record) => told.push(record?.id));
+    await follower.reload();
+    await follower.reload();
+    expect(follower.budgets()).toEqual(first.budgets());
+    expect(told.slice(1)).toEqual([first.plans.active()?.id]);
+    await follower.stop();
   });
 
   it('keeps the old placement, newly routed, when a new device brings too little', async () => {

@@ -2,6 +2,8 @@
  * The slow loop: looks at the fleet, decides when to plan, has it solved, verifies the answer against the newest fleet
  * and puts it in force. The only writer of plans (`PlanBook`) and budgets; nothing here talks to a device.
  */
+import { isDeepStrictEqual } from 'node:util';
+
 import type { Budgets } from '@fleetgate/shared/api/operations';
 import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError, isFleetError, messageOf } from '@fleetgate/shared/errors';
@@ -55,6 +57,8 @@ export interface PlannerParts {
   readonly plans: PlanStore;
   readonly budgets: BudgetStore;
   readonly optimiser: PlacementOptimiser;
+  /** Whether plans are made here by themselves; absent: they are. What a person asks for is done anywhere. */
+  readonly leads?: () => boolean;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -81,12 +85,25 @@ export class Planner {
 
   /** Reads plans and budgets back and begins to look; the plan that was in force stays so. */
   async start(): Promise<void> {
-    const { budgets, clock } = this.#parts;
-    await this.plans.load();
-    this.#budgetsChanged.next((await budgets.load()) ?? DEFAULT_BUDGETS);
-    this.#watch = new ReplanWatch(clock.now(), this.plans.active()?.circumstances);
+    const { clock } = this.#parts;
+    await this.#load();
     this.#stop = clock.every(LOOK, () => this.#look());
     this.#look();
+  }
+
+  /** Takes up what another controller has planned or was told. Rejects with `store.unavailable`. */
+  reload(): Promise<void> {
+    return this.#exclusively(() => this.#load());
+  }
+
+  async #load(): Promise<void> {
+    const { budgets, clock } = this.#parts;
+    const active = this.plans.active();
+    await this.plans.load();
+    const kept = (await budgets.load()) ?? DEFAULT_BUDGETS;
+    if (!isDeepStrictEqual(kept, this.budgets())) this.#budgetsChanged.next(kept);
+    const now = this.plans.active();
+    if (active === undefined || active.id !== now?.id) this.#watch = new ReplanWatch(clock.now(), now?.circumstances);
   }
 
   /**
@@ -209,7 +226,8 @@ export class Planner {
   #due(): Trigger | undefined {
     const now = this.#parts.clock.now();
     const facts = this.#facts();
-    if (this.#isStopped || facts === undefined || now < this.#notBefore) return undefined;
+    const mayPlan = !this.#isStopped && this.#parts.leads?.() !== false;
+    if (!mayPlan || facts === undefined || now < this.#notBefore) return undefined;
     if (this.plans.active() === undefined && !hasWork(buildProblem(facts))) return undefined;
     return this.#watch.due({
       now,

@@ -1,8 +1,8 @@
 import type { DeviceId, FleetId } from '@fleetgate/shared/ids';
-import { encode } from '@fleetgate/shared/protocol/codec';
-import { desiredTopic } from '@fleetgate/shared/protocol/topics';
-import type { Desired } from '@fleetgate/shared/protocol/twin';
-import type { Observable } from 'rxjs';
+import { decode, encode } from '@fleetgate/shared/protocol/codec';
+import { desiredTopic, fleetFilter, parseTopic } from '@fleetgate/shared/protocol/topics';
+import { type Desired, desiredSchema } from '@fleetgate/shared/protocol/twin';
+import { mergeMap, type Observable } from 'rxjs';
 
 import type { BrokerLink } from '../platform/broker-link.js';
 import type { DesiredStateLink } from './desired-state-link.js';
@@ -19,6 +19,16 @@ export class MqttDesiredStateLink implements DesiredStateLink {
 
   get connected$(): Observable<boolean> {
     return this.#broker.connected$;
+  }
+
+  get told$(): Observable<{ readonly deviceId: DeviceId; readonly desired: Desired }> {
+    return this.#broker.messages(fleetFilter(this.#fleetId, 'desired')).pipe(
+      mergeMap(({ topic, payload }) => {
+        const deviceId = parseTopic(topic)?.device;
+        const read = decode(desiredSchema, payload);
+        return deviceId === undefined || !read.ok ? [] : [{ deviceId, desired: read.message }];
+      }),
+    );
   }
 
   async publish(device: DeviceId, desired: Desired): Promise<void> {

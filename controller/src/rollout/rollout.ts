@@ -3,11 +3,12 @@ import { messageOf } from '@fleetgate/shared/errors';
 import type { DeviceId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
-import { distinctUntilChanged, type Observable, Subscription } from 'rxjs';
+import { combineLatest, distinctUntilChanged, filter, map, type Observable, Subscription } from 'rxjs';
 
 import type { Catalogue } from '../catalogue/catalogue.js';
 import type { FleetChange } from '../fleet/device.js';
 import type { Fleet } from '../fleet/fleet.js';
+import { ALWAYS, type Leading } from '../platform/leading.js';
 import { type DesiredSettings, measuring, nextDesired, type PlannedResidency } from './desired.js';
 import type { DesiredStateLink } from './desired-state-link.js';
 
@@ -22,6 +23,8 @@ export interface RolloutParts {
   readonly activePlan: () => PlannedResidency | undefined;
   readonly planChanges$: Observable<unknown>;
   readonly link: DesiredStateLink;
+  /** Absent: this is the only controller. */
+  readonly leading?: Leading;
   readonly settings: DesiredSettings;
   readonly clock: Clock;
   readonly log: Logger;
@@ -32,20 +35,26 @@ export interface RolloutParts {
  *
  * Level-triggered: whatever changed, it looks at everything as it is now and publishes what is not yet published. A
  * missed trigger costs a delay, never correctness. After every reconnect all documents go out again, for the embedded
- * broker keeps nothing over a restart.
+ * broker keeps nothing over a restart; so they do when this controller begins to lead.
+ *
+ * Of several controllers the one that leads makes documents; the others hear of them from the broker. Should one that led before
+ * have spoken late, its older document goes out of the broker again.
  */
 export class Rollout {
   readonly #parts: RolloutParts;
+  readonly #leading: Leading;
   readonly #subscriptions = new Subscription();
   readonly #unpublished = new Set<DeviceId>();
   #cancel: (() => void) | undefined;
   #running: Promise<void> | undefined;
   #again = false;
-  #connected = false;
+  /** Leads, and is connected. */
+  #mayPublish = false;
   #stopped = false;
 
   constructor(parts: RolloutParts) {
     this.#parts = parts;
+    this.#leading = parts.leading ?? ALWAYS;
   }
 
   start(): void {
@@ -53,15 +62,31 @@ export class Rollout {
     this.#subscriptions.add(fleet.changes$.subscribe((change) => this.#onChange(change)));
     this.#subscriptions.add(catalogue.changes$.subscribe(() => this.#soon()));
     this.#subscriptions.add(planChanges$.subscribe(() => this.#soon()));
+    const mayPublish$ = combineLatest([link.connected$, this.#leading.changes$]).pipe(
+      map((both) => both.every(Boolean)),
+    );
     this.#subscriptions.add(
-      link.connected$.pipe(distinctUntilChanged()).subscribe((connected) => {
-        this.#connected = connected;
-        if (!connected) return;
+      mayPublish$.pipe(distinctUntilChanged()).subscribe((mayPublish) => {
+        this.#mayPublish = mayPublish;
+        if (!mayPublish) return;
         for (const id of fleet.view.keys()) this.#unpublished.add(id);
         this.#soon();
       }),
     );
+    if (this.#parts.leading !== undefined) this.#subscriptions.add(this.#followOthers());
     this.#soon();
+  }
+
+  #followOthers(): Subscription {
+    const { fleet, link, clock } = this.#parts;
+    return link.told$.pipe(filter(({ deviceId }) => fleet.view.has(deviceId))).subscribe(({ deviceId, desired }) => {
+      const known = fleet.view.get(deviceId)?.desired?.generation ?? 0;
+      if (desired.generation >= known) fleet.record({ kind: 'desired', deviceId, desired, at: clock.now() });
+      else if (this.#mayPublish) {
+        this.#unpublished.add(deviceId);
+        this.#soon();
+      }
+    });
   }
 
   async stop(): Promise<void> {
@@ -74,6 +99,7 @@ export class Rollout {
   #onChange({ event, before, after }: FleetChange): void {
     if (event.kind === 'removed') {
       this.#unpublished.delete(event.deviceId);
+      if (!this.#leading.now()) return;
       this.#parts.link.clear(event.deviceId).catch((error: unknown) => {
         this.#parts.log.debug('desired.not-cleared', { deviceId: event.deviceId, reason: messageOf(error) });
       });
@@ -95,13 +121,14 @@ export class Rollout {
       this.#running = this.#round().finally(() => {
         this.#running = undefined;
         if (this.#again) this.#later(GATHER);
-        else if (this.#unpublished.size > 0 && this.#connected) this.#later(RETRY);
+        else if (this.#unpublished.size > 0 && this.#mayPublish) this.#later(RETRY);
         this.#again = false;
       });
     });
   }
 
   async #round(): Promise<void> {
+    if (!this.#leading.now()) return;
     const { fleet, catalogue, activePlan, settings, clock, log } = this.#parts;
     const plan = activePlan();
     const measured = measuring(fleet.view.values(), catalogue);
@@ -120,7 +147,7 @@ export class Rollout {
       });
     }
     // Without a connection there is nothing to try: the reconnect brings us back here.
-    if (this.#unpublished.size === 0 || !this.#connected) return;
+    if (this.#unpublished.size === 0 || !this.#mayPublish) return;
     try {
       // A generation that a device has seen must not be given to other content after a crash.
       await fleet.flush();
@@ -128,7 +155,7 @@ export class Rollout {
       log.error('desired.not-saved', { reason: messageOf(error) });
       return;
     }
-    for (const id of this.#unpublished) await this.#publish(id);
+    for (const id of this.#unpublished) if (this.#mayPublish) await this.#publish(id);
   }
 
   async #publish(id: DeviceId): Promise<void> {

@@ -5,7 +5,7 @@ import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
 import type { Desired, Reported } from '@fleetgate/shared/protocol/twin';
 import type { Random } from '@fleetgate/shared/random';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
-import { BehaviorSubject, type Observable, Subject } from 'rxjs';
+import { BehaviorSubject, NEVER, type Observable, Subject } from 'rxjs';
 
 import type { ExpertLink } from '../dispatch/expert-link.js';
 import type { Fleet } from '../fleet/fleet.js';
@@ -23,6 +23,8 @@ export interface NetworkFaults {
 /** Messages between the controller and simulated devices: late by half a round trip, and lost, doubled or passed as told. */
 export class SimulatedNetwork implements ExpertLink, DesiredStateLink {
   readonly connected$: Observable<boolean> = new BehaviorSubject(true);
+  /** Nobody else makes documents here. */
+  readonly told$ = NEVER;
   /** When each device was last sent a job. */
   readonly lastSent = new Map<DeviceId, number>();
   readonly #out = new Subject<{ readonly deviceId: DeviceId; readonly out: JobOut }>();

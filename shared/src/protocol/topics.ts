@@ -26,7 +26,7 @@ export const jobNextTopic = (fleet: FleetId, device: DeviceId, job: JobId): stri
 /** Subscription filters: of the controller (all devices of a fleet) and of one device. */
 export const fleetFilter = (
   fleet: FleetId,
-  channel: 'presence' | 'reported' | 'telemetry' | 'events' | 'job-out',
+  channel: 'presence' | 'reported' | 'desired' | 'telemetry' | 'events' | 'job-out',
 ): string => (channel === 'job-out' ? `${ROOT}/${fleet}/+/jobs/+/out` : `${ROOT}/${fleet}/+/${channel}`);
 /** Of the jobs of one of several controllers. */
 export const replicaJobsFilter = (fleet: FleetId, replica: ReplicaId): string =>
