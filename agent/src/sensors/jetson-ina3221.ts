@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 
-import { listMatching, readNumber, readText } from './linux-files.js';
+import { listMatching, readNumber, readText } from '@fleetgate/shared/linux-files';
 import { chooseRails } from './power-rails.js';
 import type { SensorAdapter, SensorReader } from './sensors.js';
 

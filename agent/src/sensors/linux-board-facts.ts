@@ -1,7 +1,10 @@
 import { arch, totalmem } from 'node:os';
 
-import type { BoardFacts } from './detect-board.js';
-import { readText } from './linux-files.js';
+import { loadBoard, loadBoards } from '@fleetgate/firmware-configs/load-board';
+import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
+import { FleetError } from '@fleetgate/shared/errors';
+import { type BoardFacts, detectBoard } from './detect-board.js';
+import { readText } from '@fleetgate/shared/linux-files';
 import { parseMemory } from './linux-proc.js';
 
 /** Facts by which this machine is recognised. `prefix` is the environment's PREFIX, which Termux sets. */
@@ -13,4 +16,18 @@ export async function readBoardFacts(root: string, prefix: string | undefined): 
     arch: arch(),
     memoryBytes: parseMemory((await readText(root, 'proc/meminfo')) ?? '')?.total ?? totalmem(),
   };
+}
+
+/**
+ * The profile of this id, or with `auto` of the machine whose files are below `root`; `prefix` as in `readBoardFacts`.
+ * Throws `board.unknown`.
+ */
+export async function chooseBoard(id: string, root: string, prefix: string | undefined): Promise<BoardProfile> {
+  if (id !== 'auto') return loadBoard(id);
+  const facts = await readBoardFacts(root, prefix);
+  const board = detectBoard((await loadBoards()).values(), facts);
+  if (board !== undefined) return board;
+  throw new FleetError('board.unknown', `no board profile fits this machine (${facts.arch})`, {
+    hint: 'choose the nearest one with --board, or add a profile (firmware-configs/README.md)',
+  });
 }

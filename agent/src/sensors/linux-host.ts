@@ -3,7 +3,7 @@ import { arch, availableParallelism, cpus, hostname, release, totalmem, type as 
 
 import type { Reported } from '@fleetgate/shared/protocol/twin';
 
-import { readText } from './linux-files.js';
+import { readText } from '@fleetgate/shared/linux-files';
 import { parseMemory } from './linux-proc.js';
 
 /**

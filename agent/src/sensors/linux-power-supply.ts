@@ -1,4 +1,4 @@
-import { listMatching, readNumber, readText } from './linux-files.js';
+import { listMatching, readNumber, readText } from '@fleetgate/shared/linux-files';
 import type { Reading, SensorAdapter } from './sensors.js';
 
 /** Charge of the machine's batteries, and the power it draws from them while it runs on them. */

@@ -1,4 +1,4 @@
-import { readText } from './linux-files.js';
+import { readText } from '@fleetgate/shared/linux-files';
 import type { SensorAdapter } from './sensors.js';
 
 /** Memory in use and busy share of the cores, by /proc. */

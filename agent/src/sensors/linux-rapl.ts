@@ -1,6 +1,6 @@
 import type { Clock } from '@fleetgate/shared/clock';
 
-import { listMatching, readNumber, readText } from './linux-files.js';
+import { listMatching, readNumber, readText } from '@fleetgate/shared/linux-files';
 import type { SensorAdapter } from './sensors.js';
 
 interface Domain {

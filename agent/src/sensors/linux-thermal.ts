@@ -1,4 +1,4 @@
-import { listMatching, readNumber, readText } from './linux-files.js';
+import { listMatching, readNumber, readText } from '@fleetgate/shared/linux-files';
 import type { SensorAdapter } from './sensors.js';
 
 /** Zones that mean the processor; without any of them the hottest zone speaks for the machine. */
