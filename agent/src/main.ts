@@ -1,7 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { loadBoard, loadBoards } from '@fleetgate/firmware-configs/load-board';
 import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
 import { type Clock, systemClock } from '@fleetgate/shared/clock';
 import { claimDataDir } from '@fleetgate/shared/disk-data-dir';
@@ -35,8 +34,7 @@ import { enrol, lookUpBroker, renewCertificate } from './link/http-enrolment.js'
 import type { Identity } from './link/identity.js';
 import { MqttControllerLink } from './link/mqtt-controller-link.js';
 import { boardSensors } from './sensors/board-sensors.js';
-import { detectBoard } from './sensors/detect-board.js';
-import { readBoardFacts } from './sensors/linux-board-facts.js';
+import { chooseBoard } from './sensors/linux-board-facts.js';
 import { describeHost } from './sensors/linux-host.js';
 import { runCommand } from './sensors/process-command.js';
 import type { Sensors } from './sensors/sensors.js';
@@ -91,7 +89,7 @@ export async function runAgent(config: AgentConfig, surroundings: AgentSurroundi
 async function start(config: AgentConfig, around: AgentSurroundings, release: () => void): Promise<RunningAgent> {
   const { log, clock = systemClock, random = systemRandom } = around;
   const signal = around.signal ?? new AbortController().signal;
-  const board = await chooseBoard(config.board);
+  const board = await chooseBoard(config.board, '/', environmentPrefix());
   const identity = await identify(config, board, { clock, random, log, signal });
   const host = await describeHost('/');
   const threads = threadsOf(config, board, host.cores);
@@ -172,16 +170,6 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
     ready,
     stop: () => (stopping ??= agent.stop().finally(() => (renewal.stop(), release()))),
   };
-}
-
-async function chooseBoard(id: string): Promise<BoardProfile> {
-  if (id !== 'auto') return loadBoard(id);
-  const facts = await readBoardFacts('/', environmentPrefix());
-  const board = detectBoard((await loadBoards()).values(), facts);
-  if (board !== undefined) return board;
-  throw new FleetError('board.unknown', `no board profile fits this machine (${facts.arch})`, {
-    hint: 'choose the nearest one with --board, or add a profile (firmware-configs/README.md)',
-  });
 }
 
 async function identify(

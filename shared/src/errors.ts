@@ -32,6 +32,8 @@ export const ERROR_KINDS = {
   'expert.exists': 'input',
   'board.unknown': 'input',
   'board.invalid': 'input',
+  'board.unsupported': 'input',
+  'board-config.invalid': 'input',
   'plan.unknown': 'input',
   'plan.infeasible': 'input',
   'plan.stale': 'input',
@@ -79,6 +81,8 @@ export const ERROR_KINDS = {
   'dispatch.deadline': 'dependency',
   'solver.failed': 'dependency',
   'solver.timeout': 'dependency',
+  'board.not-permitted': 'dependency',
+  'board.not-applied': 'dependency',
   'setup.missing': 'dependency',
   'internal.invariant': 'invariant',
 } as const satisfies Record<string, 'input' | 'dependency' | 'invariant'>;

@@ -12,11 +12,12 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   outcomes: async () => (await import('./outcomes.js')).registerOutcomes,
   gguf: async () => (await import('./gguf.js')).registerGguf,
   bench: async () => (await import('./bench.js')).registerBench,
+  board: async () => (await import('./board.js')).registerBoard,
   doctor: async () => (await import('./doctor.js')).registerDoctor,
 };
 
 /**
- * Runs a command of the agent (`agent`, `outcomes`, `gguf`, `doctor`); `argv` is what follows the program's name.
+ * Runs a command of the agent (`agent`, `outcomes`, `gguf`, `board`, `doctor`); `argv` is what follows the program's name.
  *
  * Resolves with the exit code: 0 done, 1 failed, 2 bad input or usage. Prints what went wrong, never a stack trace.
  */

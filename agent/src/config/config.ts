@@ -62,6 +62,14 @@ export function secretsFromEnvironment(): { readonly token?: string; readonly ap
 /** Termux sets PREFIX. */
 export const environmentPrefix = (): string | undefined => process.env['PREFIX'];
 
+/**
+ * Folder in which a process that may not set power modes itself asks for one: systemd's RuntimeDirectory of the agent's
+ * unit. Undefined: it may (root), or there is no such unit.
+ */
+export function powerModeRequestFolder(): string | undefined {
+  return process.getuid?.() === 0 ? undefined : process.env['RUNTIME_DIRECTORY'];
+}
+
 /** Version of this package. */
 export function agentVersion(): string {
   const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');

@@ -31,6 +31,7 @@ const COMMANDS: readonly { readonly name: string; readonly load: () => Promise<R
 const AGENT_COMMANDS = [
   ['agent', 'run the agent of one device'],
   ['outcomes', "measure every expert's bits per byte on reference answers"],
+  ['board', 'power modes, governors and caps of this board: show, plan and apply settings'],
   ['gguf', 'look into model files; trace, profile, prune, quantise and make mixtures of experts'],
   ['doctor', 'check this machine: sensors, engine, disk, memory, broker, clock'],
 ] as const;
