@@ -15,7 +15,8 @@ import { silentLogger } from '@fleetgate/shared/logger';
 
 import { openLedgerJournal } from '../../controller/src/dispatch/disk-ledger-journal.ts';
 import { TERMINAL_STATES } from '../../controller/src/dispatch/ledger.ts';
-import { dispatchSchema, SqliteLedger } from '../../controller/src/dispatch/sqlite-ledger.ts';
+import { SqliteLedger } from '../../controller/src/dispatch/sqlite-ledger.ts';
+import { dispatchSchema } from '../../controller/src/dispatch/sqlite-request-row.ts';
 import { openDatabase } from '../../controller/src/platform/sqlite-database.ts';
 import { type RunningFleet, descendants, getJson, startFleet, until } from '../support/running-fleet.ts';
 

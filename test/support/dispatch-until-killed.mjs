@@ -11,7 +11,8 @@ import { DISPATCH_DEFAULTS } from '../../controller/dist/dispatch/dispatch-confi
 import * as fixtures from '../../controller/dist/dispatch/dispatch-fixtures.js';
 import { Dispatcher } from '../../controller/dist/dispatch/dispatcher.js';
 import { openLedgerJournal } from '../../controller/dist/dispatch/disk-ledger-journal.js';
-import { dispatchSchema, SqliteLedger } from '../../controller/dist/dispatch/sqlite-ledger.js';
+import { SqliteLedger } from '../../controller/dist/dispatch/sqlite-ledger.js';
+import { dispatchSchema } from '../../controller/dist/dispatch/sqlite-request-row.js';
 import { ScriptedExpertLink } from '../../controller/dist/dispatch/scripted-expert-link.js';
 import { openDatabase } from '../../controller/dist/platform/sqlite-database.js';
 import { WorkloadModel } from '../../controller/dist/telemetry/workload-model.js';

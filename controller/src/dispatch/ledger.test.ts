@@ -17,7 +17,9 @@ import { aPrompt } from './dispatch-fixtures.js';
 import type { Ledger } from './ledger.js';
 import { MemoryLedger } from './memory-ledger.js';
 import { newRequestId, openRecord, recordEnd } from './request-record.js';
-import { dispatchSchema, LEDGER_DEFAULTS, type LedgerSettings, SqliteLedger } from './sqlite-ledger.js';
+import { LEDGER_DEFAULTS, type LedgerSettings, SqliteLedger } from './sqlite-ledger.js';
+import { closeOrphans } from './sqlite-orphans.js';
+import { dispatchSchema } from './sqlite-request-row.js';
 
 const random = new SeededRandom(3);
 const cleanups: (() => Promise<void> | void)[] = [];
@@ -30,7 +32,7 @@ function aRecord(at: number): RequestView {
   return openRecord(newRequestId(now, random), aPrompt(), 'auto', now, false);
 }
 
-async function sqlite(clock = new ManualClock(), settings: Partial<LedgerSettings> = {}) {
+async function sqlite(clock = new ManualClock(), settings: Partial<LedgerSettings> = {}, owner = '') {
   const directory = mkdtempSync(join(tmpdir(), 'fleetgate-ledger-'));
   cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
   const path = join(directory, 'control.sqlite');
@@ -42,6 +44,7 @@ async function sqlite(clock = new ManualClock(), settings: Partial<LedgerSetting
       log: silentLogger,
       journal: openLedgerJournal(join(directory, 'requests.journal'), silentLogger),
       settings: { ...LEDGER_DEFAULTS, ...settings },
+      owner: () => owner,
     });
     cleanups.push(() => database.close());
     return { ledger, database };
@@ -120,6 +123,36 @@ describe.each<[string, () => Promise<Ledger>]>([
 });
 
 describe('SqliteLedger', () => {
+  it('ends what a controller that is gone has left, and leaves others alone', async () => {
+    const { ledger, database } = await sqlite(undefined, {}, 'two/1');
+    const journal = openLedgerJournal('/dev/null', silentLogger);
+    const gone = new SqliteLedger({
+      database,
+      clock: new ManualClock(),
+      log: silentLogger,
+      journal,
+      owner: () => 'one/1',
+    });
+    const [left, ended, own] = [aRecord(0), aRecord(1), aRecord(2)];
+    gone.put({ ...left, state: 'running' });
+    gone.put(recordEnd(ended, 'succeeded', unixMs(1)));
+    ledger.put({ ...own, state: 'running' });
+    await Promise.all([gone.flush(), ledger.flush()]);
+    const error = { code: 'controller.crashed', message: 'gone' };
+    const orphans = await closeOrphans(['two/1'], unixMs(7), error, (work) => database.write(work));
+    expect(orphans.map(({ id }) => id)).toEqual([left.id]);
+    expect(await ledger.get(requestId(left.id))).toMatchObject({ state: 'failed', endedAtMs: 7, error });
+    expect(await ledger.get(requestId(ended.id))).toMatchObject({ state: 'succeeded' });
+    expect(await ledger.get(requestId(own.id))).toMatchObject({ state: 'running' });
+    // It only stood still, and goes on.
+    gone.put(recordEnd(left, 'succeeded', unixMs(9)));
+    await gone.flush();
+    expect(await ledger.get(requestId(left.id))).toMatchObject({ state: 'failed', endedAtMs: 7 });
+    expect(await closeOrphans(['two/1'], unixMs(8), error, (work) => database.write(work))).toEqual([]);
+    await gone.close();
+    await ledger.close();
+  });
+
   it('reads back after a restart', async () => {
     const { ledger, database, open } = await sqlite();
     const record = aRecord(0);

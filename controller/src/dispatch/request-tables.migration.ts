@@ -1,4 +1,4 @@
-import { type MigrationInterface, type QueryRunner, Table, TableIndex } from 'typeorm';
+import { type MigrationInterface, type QueryRunner, Table, TableColumn, TableIndex } from 'typeorm';
 
 /** The ledger's table: what is searched by in columns, the record itself as JSON. */
 export class RequestTables1764000005000 implements MigrationInterface {
@@ -22,5 +22,18 @@ export class RequestTables1764000005000 implements MigrationInterface {
 
   async down(runner: QueryRunner): Promise<void> {
     await runner.dropTable('request');
+  }
+}
+
+/** Which of several controllers answers for a request. */
+export class RequestOwner1764500000000 implements MigrationInterface {
+  readonly name = 'RequestOwner1764500000000';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.addColumn('request', new TableColumn({ name: 'owner', type: 'text', default: "''" }));
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.dropColumn('request', 'owner');
   }
 }

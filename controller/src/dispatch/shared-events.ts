@@ -23,6 +23,11 @@ export class SharedEvents implements AsyncIterable<RequestEvent> {
     this.#tell();
   }
 
+  /** Of a request that has ended, all of them. */
+  get all(): readonly RequestEvent[] {
+    return this.#events;
+  }
+
   /** Roughly what it takes in memory. */
   get bytes(): number {
     return this.#events.reduce((sum, event) => sum + JSON.stringify(event).length, 0);

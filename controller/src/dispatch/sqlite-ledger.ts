@@ -5,38 +5,14 @@ import type { RequestId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import { type Milliseconds, milliseconds, type UnixMs } from '@fleetgate/shared/units/quantity';
 import { type Observable, Subject } from 'rxjs';
-import { And, EntitySchema, LessThan, MoreThanOrEqual } from 'typeorm';
+import { And, LessThan, MoreThanOrEqual } from 'typeorm';
 
-import type { Database, DatabaseSchema } from '../platform/database.js';
+import type { Database } from '../platform/database.js';
 import { MOST_UPSERTED, upsertRows } from '../platform/sqlite-upsert.js';
-import { endedByCrash, type Ledger, TERMINAL_STATES } from './ledger.js';
+import { endedByCrash, type Ledger } from './ledger.js';
 import { type LedgerJournal, NO_JOURNAL } from './ledger-journal.js';
-import { decodeRecord, encodeRecord } from './record-codec.js';
-import { RequestTables1764000005000 } from './request-tables.migration.js';
-
-/** What waits is kept as this text, too: objects that live for a while cost the collector of garbage more. */
-interface RequestRow {
-  id: string;
-  receivedAtMs: number;
-  open: boolean;
-  record: string;
-}
-
-const requestEntity = new EntitySchema<RequestRow>({
-  name: 'Request',
-  tableName: 'request',
-  columns: {
-    id: { type: 'text', primary: true },
-    receivedAtMs: { type: 'bigint' },
-    open: { type: 'boolean' },
-    record: { type: 'text' },
-  },
-});
-
-export const dispatchSchema: DatabaseSchema = {
-  entities: [requestEntity],
-  migrations: [RequestTables1764000005000],
-};
+import { encodeRecord } from './record-codec.js';
+import { recordOf, requestEntity, type RequestRow, rowOf } from './sqlite-request-row.js';
 
 export interface LedgerSettings {
   /** How long a record may wait to be written into the database; until then the journal has it. */
@@ -64,6 +40,9 @@ const RETRY_DELAY = milliseconds(2000);
 /**
  * The ledger in the control database. A record that changes twice within one batch is written once; the journal has every
  * state as soon as it is put.
+ *
+ * Of several controllers each writes the records that it owns. Those of one that is gone are ended by the one that leads, which
+ * takes them from their owner: should that one only have stood still, what it still writes of them changes nothing.
  */
 export class SqliteLedger implements Ledger {
   readonly #database: Database;
@@ -71,6 +50,7 @@ export class SqliteLedger implements Ledger {
   readonly #log: Logger;
   readonly #settings: LedgerSettings;
   readonly #journal: LedgerJournal;
+  readonly #owner: () => string;
   readonly #changes = new Subject<RequestView>();
   /** Not yet written, newest state of each. */
   readonly #waiting = new Map<string, RequestRow>();
@@ -91,13 +71,19 @@ export class SqliteLedger implements Ledger {
     readonly settings?: LedgerSettings;
     /** Its left records are taken up by `closeUnfinished`. */
     readonly journal?: LedgerJournal;
+    /** This controller, of several; it is another one after every start. */
+    readonly owner?: () => string;
+    /** Whether old records are removed here; absent: they are. */
+    readonly leads?: () => boolean;
   }) {
     this.#database = parts.database;
     this.#clock = parts.clock;
     this.#log = parts.log;
     this.#settings = parts.settings ?? LEDGER_DEFAULTS;
     this.#journal = parts.journal ?? NO_JOURNAL;
+    this.#owner = parts.owner ?? (() => '');
     this.#stopExpiry = this.#clock.every(this.#settings.expireEvery, () => {
+      if (parts.leads?.() === false) return;
       this.expire().catch((error: unknown) => this.#log.warn('ledger.not-expired', { reason: messageOf(error) }));
     });
   }
@@ -117,7 +103,7 @@ export class SqliteLedger implements Ledger {
   }
 
   put(record: RequestView): void {
-    const row = rowOf(record, encodeRecord(record));
+    const row = rowOf(record, encodeRecord(record), this.#owner());
     this.#journal.append(row.record);
     if (!this.#waiting.has(record.id) && this.#waiting.size >= MAX_WAITING) {
       this.#dropped += 1;
@@ -152,7 +138,7 @@ export class SqliteLedger implements Ledger {
 
   async closeUnfinished(at: UnixMs, error: { readonly code: string; readonly message: string }): Promise<number> {
     await this.#takeUpLeft();
-    const rows = await this.#database.source.getRepository(requestEntity).findBy({ open: true });
+    const rows = await this.#database.source.getRepository(requestEntity).findBy({ open: true, owner: this.#owner() });
     for (const row of rows) this.put(endedByCrash(recordOf(row), at, error));
     await this.flush();
     return rows.length;
@@ -201,7 +187,7 @@ export class SqliteLedger implements Ledger {
   async #takeUpLeft(): Promise<void> {
     const left = new Map<string, RequestRow>();
     for (const json of this.#journal.left) {
-      const row = rowOf(JSON.parse(json) as RequestView, json);
+      const row = rowOf(JSON.parse(json) as RequestView, json, this.#owner());
       left.set(row.id, row);
     }
     if (left.size === 0) return;
@@ -240,14 +226,8 @@ export class SqliteLedger implements Ledger {
   }
 
   async #insert(rows: readonly RequestRow[]): Promise<void> {
-    const columns = ['id', 'receivedAtMs', 'open', 'record'];
-    const values = rows.map(({ id, receivedAtMs, open, record }) => [id, receivedAtMs, open, record]);
-    await this.#database.write((manager) => upsertRows(manager, 'request', columns, 'id', values));
+    const columns = ['id', 'owner', 'receivedAtMs', 'open', 'record'];
+    const values = rows.map(({ id, owner, receivedAtMs, open, record }) => [id, owner, receivedAtMs, open, record]);
+    await this.#database.write((manager) => upsertRows(manager, 'request', columns, 'id', values, 'owner'));
   }
 }
-
-function rowOf({ id, receivedAtMs, state }: RequestView, record: string): RequestRow {
-  return { id, receivedAtMs, open: !TERMINAL_STATES.has(state), record };
-}
-
-const recordOf = (row: RequestRow): RequestView => decodeRecord(row.record);

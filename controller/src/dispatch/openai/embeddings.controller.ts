@@ -21,7 +21,7 @@ export class EmbeddingsController {
   @HttpCode(200)
   async embed(@Body() body: unknown, @Req() http: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const asked = parseEmbeddings(body);
-    const [dispatched] = takeFor(this.requests, asked, [asked.prompt], http, reply, clientGone(reply));
+    const [dispatched] = await takeFor(this.requests, asked, [asked.prompt], http, reply, clientGone(reply));
     const { choice, body: vectors } = await embeddingsAnswer(asked, dispatched);
     const why = whyHeader(dispatched.record());
     await reply.headers({ ...choiceHeaders(choice), ...why, ...processingTime(this.clock, dispatched) }).send(vectors);

@@ -6,7 +6,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { callerOf } from '../../access/caller.js';
 import { admitPrompts, followAdmitted, ofCaller } from '../admit-prompts.js';
 import type { DispatchedRequest } from '../dispatcher.js';
-import type { IdempotentRequests, TakenRequest } from '../idempotent-requests.js';
+import type { IdempotencyKey, IdempotentRequests, TakenRequest } from '../idempotent-requests.js';
 import type { Prompt } from '../prompt.js';
 import type { Choice } from '../request-events.js';
 import { type AnswerPart, answerParts, type GivenAnswer, wholeAnswer } from './answer-parts.js';
@@ -39,7 +39,7 @@ export async function respond(
   const gone = clientGone(reply);
   const prompts = promptsOf(request);
   const signal = prompts.length === 1 ? gone : AbortSignal.any([gone, stopped.signal]);
-  const dispatched = takeFor(parts.requests, request, prompts, http, reply, signal);
+  const dispatched = await takeFor(parts.requests, request, prompts, http, reply, signal);
   const [first] = dispatched;
   // Of a replayed answer, as it was told the first time.
   const form = openForm({ id: first.id, at: unixMs(first.record().receivedAtMs), request });
@@ -56,24 +56,42 @@ export async function respond(
  * Takes what a client asks, `prompts` of it, within the limits of its tenant; the headers of `reply` name the first. Throws
  * what `IdempotentRequests.accept` does, and `request.rate-limited`.
  */
-export function takeFor(
+export async function takeFor(
   requests: IdempotentRequests,
   asked: unknown,
   prompts: readonly Prompt[],
   { headers }: Pick<FastifyRequest, 'headers'>,
   reply: FastifyReply,
   signal: AbortSignal,
+): Promise<readonly [TakenRequest, ...TakenRequest[]]> {
+  const named = idempotencyKeyOf(headers, callerOf(reply.request).actor);
+  if (named === undefined) return take(requests, asked, prompts, [], reply, signal);
+  const keys = prompts.map((_, at) => (at === 0 ? named : { ...named, key: `${named.key} ${at}` }));
+  try {
+    for (const key of keys) await requests.prepare(asked, key, signal);
+    return take(requests, asked, prompts, keys, reply, signal);
+  } finally {
+    for (const key of keys) requests.abandon(key);
+  }
+}
+
+/** `keys`: of each prompt, or none. */
+function take(
+  requests: IdempotentRequests,
+  asked: unknown,
+  prompts: readonly Prompt[],
+  keys: readonly IdempotencyKey[],
+  reply: FastifyReply,
+  signal: AbortSignal,
 ): readonly [TakenRequest, ...TakenRequest[]] {
   const caller = callerOf(reply.request);
-  const named = idempotencyKeyOf(headers, caller.actor);
   const own = prompts.map((prompt) => ofCaller(traced(prompt, reply), caller));
   void reply.headers(caller.rates?.headersFor(own[0]?.tenant) ?? {});
   const admission = admitPrompts(caller, own);
   void reply.headers(admission?.headers ?? {});
   const [first, ...rest] = own.map((prompt, at) => {
-    const ofAnswer = named === undefined || at === 0 ? named : { ...named, key: `${named.key} ${at}` };
     try {
-      const taken = requests.accept(prompt, asked, ofAnswer, signal);
+      const taken = requests.accept(prompt, asked, keys[at], signal);
       followAdmitted(caller, admission, taken);
       return taken;
     } catch (error) {

@@ -1,0 +1,27 @@
+import type { ReplicaId } from '@fleetgate/shared/ids';
+
+/** One of several controllers, as it stands in the register. */
+export interface ReplicaRow {
+  readonly name: ReplicaId;
+  /** Counts the starts of controllers of this name, and those after they were taken for gone. */
+  readonly incarnation: number;
+  /** Counts its signs of life. */
+  readonly beats: number;
+}
+
+/** The controllers that serve a fleet together. Every one writes its own row; the one that leads takes rows away. */
+export interface ReplicaRegister {
+  /** Enters a controller of this name as the next of its incarnations; one before is none of the fleet's any more. */
+  enter(name: ReplicaId): Promise<ReplicaRow>;
+  /** A sign of life. False when the row is not there any more: it was taken for gone, or another of its name has entered. */
+  beat(row: ReplicaRow): Promise<boolean>;
+  all(): Promise<readonly ReplicaRow[]>;
+  /** Takes a row away, if it is still as it was seen: false where it has given a sign of life meanwhile. */
+  strike(seen: ReplicaRow): Promise<boolean>;
+  /** Leaves in order. */
+  leave(row: ReplicaRow): Promise<void>;
+}
+
+/** What the work of a controller is known by: another one after every start. */
+export const ownerOf = ({ name, incarnation }: Pick<ReplicaRow, 'name' | 'incarnation'>): string =>
+  `${name}/${incarnation}`;

@@ -1,0 +1,24 @@
+import { type MigrationInterface, type QueryRunner, Table } from 'typeorm';
+
+/** The controllers that serve a fleet together. */
+export class ReplicaTable1764500001000 implements MigrationInterface {
+  readonly name = 'ReplicaTable1764500001000';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.createTable(
+      new Table({
+        name: 'replica',
+        columns: [
+          { name: 'name', type: 'text', isPrimary: true },
+          { name: 'incarnation', type: 'bigint' },
+          { name: 'beats', type: 'bigint' },
+          { name: 'present', type: 'boolean' },
+        ],
+      }),
+    );
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.dropTable('replica');
+  }
+}
