@@ -10,8 +10,8 @@ export class ReplicaTable1764500001000 implements MigrationInterface {
         name: 'replica',
         columns: [
           { name: 'name', type: 'text', isPrimary: true },
-          { name: 'incarnation', type: 'bigint' },
-          { name: 'beats', type: 'bigint' },
+          { name: 'incarnation', type: 'integer' },
+          { name: 'beats', type: 'integer' },
           { name: 'present', type: 'boolean' },
         ],
       }),

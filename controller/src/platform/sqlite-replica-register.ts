@@ -18,8 +18,8 @@ const replicaEntity = new EntitySchema<StoredReplica>({
   tableName: 'replica',
   columns: {
     name: { type: 'text', primary: true },
-    incarnation: { type: 'bigint' },
-    beats: { type: 'bigint' },
+    incarnation: { type: 'integer' },
+    beats: { type: 'integer' },
     present: { type: 'boolean' },
   },
 });
@@ -37,7 +37,7 @@ export class SqliteReplicaRegister implements ReplicaRegister {
   enter(name: ReplicaId): Promise<ReplicaRow> {
     return this.#database.write(async (manager) => {
       const known = await manager.findOneBy(replicaEntity, { name });
-      const row = { name, incarnation: Number(known?.incarnation ?? 0) + 1, beats: 0 };
+      const row = { name, incarnation: (known?.incarnation ?? 0) + 1, beats: 0 };
       await manager.upsert(replicaEntity, { ...row, present: true }, ['name']);
       return row;
     });
@@ -54,8 +54,8 @@ export class SqliteReplicaRegister implements ReplicaRegister {
     const rows = await this.#database.source.getRepository(replicaEntity).findBy({ present: true });
     return rows.map(({ name, incarnation, beats }) => ({
       name: replicaId(name),
-      incarnation: Number(incarnation),
-      beats: Number(beats),
+      incarnation,
+      beats,
     }));
   }
 
