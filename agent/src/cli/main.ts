@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 
+import { stopQuietlyOnClosedPipe } from '@fleetgate/shared/closed-pipe';
 import { isFleetError, messageOf } from '@fleetgate/shared/errors';
 
 import { agentVersion } from '../config/config.js';
@@ -22,6 +23,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
  * Resolves with the exit code: 0 done, 1 failed, 2 bad input or usage. Prints what went wrong, never a stack trace.
  */
 export async function runAgentCli(argv: readonly string[]): Promise<number> {
+  stopQuietlyOnClosedPipe();
   const program = new Command('fleetgate').version(agentVersion()).exitOverride().allowExcessArguments(false);
   const wanted = COMMANDS[argv[0] ?? ''];
   for (const load of wanted === undefined ? Object.values(COMMANDS) : [wanted]) await (await load())(program, argv);

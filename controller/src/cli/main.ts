@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 
+import { stopQuietlyOnClosedPipe } from '@fleetgate/shared/closed-pipe';
 import { FleetError, isFleetError } from '@fleetgate/shared/errors';
 import { Command, CommanderError } from 'commander';
 
-import { printError, printNote } from './output.js';
+import { printError } from './output.js';
 
 type Register = (program: Command) => void;
 
@@ -93,16 +94,4 @@ function inheritSettings(command: Command): void {
 function version(): string {
   const file = new URL('../../package.json', import.meta.url);
   return (JSON.parse(readFileSync(file, 'utf8')) as { readonly version: string }).version;
-}
-
-/** `fleetgate devices | head` ends when head has seen enough; that is no error. */
-function stopQuietlyOnClosedPipe(): void {
-  if (!process.stdout.listeners('error').includes(onClosedPipe)) process.stdout.on('error', onClosedPipe);
-}
-
-function onClosedPipe(error: NodeJS.ErrnoException): void {
-  if (error.code === 'EPIPE') process.exit(0);
-  // A full disk: what was printed is cut short, and whoever reads it must not take it for whole.
-  printNote(`error: the output cannot be written: ${error.message}`);
-  process.exit(1);
 }
