@@ -82,6 +82,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'agent/artefacts': [],
   'agent/link': [],
   'agent/sensors': ['firmware-configs'],
+  'agent/releases': [],
   'agent/board': ['firmware-configs', 'agent/artefacts'],
   'agent/jobs': ['agent/engine', 'agent/sensors'],
   'agent/twin': ['agent/engine', 'agent/artefacts', 'agent/jobs'],

@@ -9,6 +9,7 @@ import { type Bytes, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { ArtefactStore } from './artefacts/artefact-store.js';
 import { diskReadRate } from './artefacts/disk-read-rate.js';
+import type { BoardSettings } from './board/board-settings.js';
 import type { Engine, EngineState, LoadedModel } from './engine/engine.js';
 import { GovernedEngine } from './engine/governed-engine.js';
 import { measureVariant } from './jobs/enrolment-benchmark.js';
@@ -37,6 +38,8 @@ export interface AgentParts {
   readonly artefacts: ArtefactStore;
   readonly link: ControllerLink;
   readonly sensors: Sensors;
+  /** Tells of its changes by `onChange`. */
+  readonly openSettings: (onChange: () => void) => BoardSettings;
   readonly buffer: BatchBuffer & { close(): void };
   readonly memoryBudget: Bytes;
   readonly concurrency: number;
@@ -63,6 +66,7 @@ export class Agent {
   readonly #outbox: JobOutbox;
   readonly #twin: Twin;
   readonly #reportLine: ReportLine;
+  readonly #settings: BoardSettings;
   readonly #reporter: Reporter;
   readonly #sender: TelemetrySender;
   readonly #events: DeviceEvents;
@@ -116,6 +120,7 @@ export class Agent {
       onChange: (what) => this.#reportLine.mark(what),
     });
     this.#reportLine = new ReportLine(clock, () => this.#publishReport());
+    this.#settings = parts.openSettings(() => this.#reportLine.mark('change'));
     this.#reporter = new Reporter({
       sensors,
       meter: this.#meter,
@@ -141,6 +146,7 @@ export class Agent {
     this.#stopListening = this.#engine.onState((state) => this.#onEngine(state));
     this.#powerFrom = this.#meter.origin.from;
     this.#reporter.start();
+    this.#settings.start();
     void this.#learnVersion();
     const ready = new Promise<void>((resolve, reject) => {
       this.#settleReady = { resolve, reject };
@@ -156,7 +162,7 @@ export class Agent {
     this.#settleReady?.reject(new FleetError('controller.unreachable', 'stopped before the broker was reached'));
     this.#stopListening();
     this.#reporter.stop();
-    await Promise.all([this.#runner.stop(), this.#twin.stop()]);
+    await Promise.all([this.#runner.stop(), this.#twin.stop(), this.#settings.stop()]);
     await this.#lastWords();
     this.#reportLine.stop();
     this.#sender.stop();
@@ -172,6 +178,7 @@ export class Agent {
         const { desired } = message;
         if (!this.#twin.takeUp(desired)) return;
         this.#parts.log.info('desired.taken', { generation: desired.generation, variants: desired.variants.length });
+        this.#settings.takeUp(desired.releases?.boardConfig);
         this.#reporter.setPace(desired.telemetry.sampleMs, desired.telemetry.batchMs);
         return;
       }
@@ -256,7 +263,14 @@ export class Agent {
       storage: { freeBytes, ...(readBytesPerS === undefined ? {} : { readBytesPerS }) },
       slots: board.slots,
       concurrency: this.#parts.concurrency,
-      power: { ...this.#meter.origin, idleW: idleW.value, loadW: loadW.value, standbyW: standbyW.value },
+      power: {
+        ...this.#meter.origin,
+        idleW: idleW.value,
+        loadW: loadW.value,
+        standbyW: standbyW.value,
+        ...this.#settings.power,
+      },
+      releases: this.#settings.releases(),
       ...(strain === 0 ? {} : { governor: { strain, reason } }),
       ...this.#twin.report(),
     };
@@ -272,7 +286,8 @@ export class Agent {
   #govern({ temperatureC, throttled, batteryRatio, onBattery }: Reading): void {
     const { board, clock, log } = this.#parts;
     const before = this.#governor.strain;
-    const state = { temperatureC, throttled, batteryRatio, onBattery, throttleC: board.throttleC?.value };
+    const throttleC = lower(board.throttleC?.value, this.#settings.thermalCeilingC);
+    const state = { temperatureC, throttled, batteryRatio, onBattery, throttleC };
     this.#governor = govern(this.#governor, state, clock.now());
     const { strain } = this.#governor;
     if (strain.ratio === before.ratio) return;
@@ -299,4 +314,9 @@ export class Agent {
       await new Promise<void>((resolve) => clock.after(POLL, resolve));
     }
   }
+}
+
+/** The lower of two bounds; absent ones bind nothing. */
+function lower(one: number | undefined, other: number | undefined): number | undefined {
+  return one === undefined || other === undefined ? (one ?? other) : Math.min(one, other);
 }

@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 
+import type { Board } from '@fleetgate/firmware-configs/apply-config';
 import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
 import { type Clock, systemClock } from '@fleetgate/shared/clock';
 import { claimDataDir } from '@fleetgate/shared/disk-data-dir';
@@ -33,8 +34,9 @@ import {
 import { enrol, lookUpBroker, renewCertificate } from './link/http-enrolment.js';
 import type { Identity } from './link/identity.js';
 import { MqttControllerLink } from './link/mqtt-controller-link.js';
+import { openBoardSettings } from './open-board-settings.js';
 import { boardSensors } from './sensors/board-sensors.js';
-import { chooseBoard } from './sensors/linux-board-facts.js';
+import { chooseBoard, recogniseBoard } from './sensors/linux-board-facts.js';
 import { describeHost } from './sensors/linux-host.js';
 import { runCommand } from './sensors/process-command.js';
 import type { Sensors } from './sensors/sensors.js';
@@ -68,6 +70,8 @@ export interface AgentSurroundings {
   readonly engine?: Engine;
   /** In place of the board's own. */
   readonly sensors?: Sensors;
+  /** In place of this machine's settings. */
+  readonly board?: Board;
 }
 
 /**
@@ -92,6 +96,7 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
   const board = await chooseBoard(config.board, '/', environmentPrefix());
   const identity = await identify(config, board, { clock, random, log, signal });
   const host = await describeHost('/');
+  const recognised = await recogniseBoard('/', environmentPrefix());
   const threads = threadsOf(config, board, host.cores);
   const artefacts = await DiskArtefactStore.open({
     folder: join(config.dataDir, 'artefacts'),
@@ -143,6 +148,8 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
     artefacts,
     link,
     sensors: around.sensors ?? boardSensors(board, { root: '/', run: runCommand, clock }, log),
+    openSettings: (onChange) =>
+      openBoardSettings(config, { profile: board, recognised, board: around.board, artefacts, clock, log, onChange }),
     buffer: new DiskOfflineBuffer(telemetryFolder, log),
     memoryBudget: memoryBudget(board, host.memoryBytes),
     concurrency: sequences,

@@ -3,11 +3,12 @@
 # other systems with systemd. Nothing is fetched and nothing is compiled here; that is `npm run setup`, before:
 #
 #   sudo git clone URL /opt/fleetgate && cd /opt/fleetgate && sudo npm run setup
-#   sudo firmware-configs/install/linux.sh agent --controller http://HOST:8080 --name NAME [--token TOKEN] [-- OPTIONS]
+#   sudo firmware-configs/install/linux.sh agent --controller http://HOST:8080 --name NAME [--token TOKEN] \
+#     [--release-keys FILE.pem] [-- OPTIONS]
 #   sudo firmware-configs/install/linux.sh controller [-- OPTIONS]
 #   sudo firmware-configs/install/linux.sh remove
 #
-# OPTIONS go to `fleetgate agent` or `fleetgate controller` as they are. It may be run again: it writes the same files.
+# FILE.pem: whose signed releases of board configs the device takes; none without it. OPTIONS go to `fleetgate agent` or `fleetgate controller` as they are. It may be run again: it writes the same files.
 # --root DIR: writes below DIR and starts nothing, to see what it does.
 set -eu
 
@@ -15,6 +16,7 @@ root=
 controller=
 name=
 token=
+keys=
 options=
 PROGRAM=/opt/fleetgate
 
@@ -71,6 +73,13 @@ install_agent() {
   one_word --name "$name"
   write /usr/lib/sysusers.d/fleetgate.conf 644 <"$root$PROGRAM/firmware-configs/systemd/fleetgate.sysusers"
   do_or_say systemd-sysusers fleetgate.conf
+  if [ -n "$keys" ]; then
+    [ -f "$keys" ] || fail "--release-keys: there is no file $keys"
+    write /etc/fleetgate/release-keys.pem 644 <"$keys"
+  fi
+  if [ -f "$root/etc/fleetgate/release-keys.pem" ]; then
+    options="--release-keys /etc/fleetgate/release-keys.pem${options:+ $options}"
+  fi
   write /etc/fleetgate/agent.env 644 <<END
 FLEETGATE_CONTROLLER=$controller
 FLEETGATE_NAME=$name
@@ -118,13 +127,14 @@ what=${1:-}
 while [ $# -gt 0 ]; do
   case $1 in
     --) shift && options=$* && break ;;
-    --root | --controller | --name | --token)
+    --root | --controller | --name | --token | --release-keys)
       [ $# -gt 1 ] || fail "$1: expected a value"
       case $1 in
         --root) root=${2%/} ;;
         --controller) controller=$2 ;;
         --name) name=$2 ;;
         --token) token=$2 ;;
+        --release-keys) keys=$2 ;;
       esac
       shift 2
       ;;

@@ -13,7 +13,7 @@
 # ID is the model's name in the fleet (`fleetgate experts`): what llama-server has to answer to.
 # By hand, once: install the apps Termux:API and Termux:Boot from F-Droid and open each; exempt all three from battery
 # optimisation. It may be run again: it writes the same files, and keeps the token that is there when none is given.
-# --no-packages: installs none.
+# --release-keys FILE.pem: whose signed releases of board configs the phone takes. --no-packages: installs none.
 set -eu
 
 controller=
@@ -21,6 +21,7 @@ name=
 token=
 model=
 variant=
+keys=
 packages=yes
 program=$(cd "$(dirname "$0")/../.." && pwd)
 source=$program/firmware-configs/termux
@@ -46,7 +47,7 @@ one_word() { # one_word WHAT VALUE
 while [ $# -gt 0 ]; do
   case $1 in
     --no-packages) packages=no && shift && continue ;;
-    --controller | --name | --token | --model | --variant) [ $# -gt 1 ] || fail "$1: expected a value" ;;
+    --controller | --name | --token | --model | --variant | --release-keys) [ $# -gt 1 ] || fail "$1: expected a value" ;;
     *) fail "unknown option $1" "$0 --controller URL --name NAME --token TOKEN --model FILE.gguf --variant ID" ;;
   esac
   case $1 in
@@ -55,6 +56,7 @@ while [ $# -gt 0 ]; do
     --token) token=$2 ;;
     --model) model=$2 ;;
     --variant) variant=$2 ;;
+    --release-keys) keys=$2 ;;
   esac
   shift 2
 done
@@ -70,6 +72,14 @@ if [ "$packages" = yes ]; then pkg install -y nodejs-lts termux-services termux-
 settings=$PREFIX/etc/fleetgate.env
 if [ -z "$token" ] && [ -f "$settings" ]; then token=$(sed -n 's/^FLEETGATE_JOIN_TOKEN=//p' "$settings"); fi
 if [ -n "$token" ]; then one_word --token "$token"; fi
+options=
+if [ -n "$keys" ]; then
+  [ -f "$keys" ] || fail "--release-keys: there is no file $keys"
+  cp "$keys" "$PREFIX/etc/fleetgate-release-keys.pem"
+fi
+if [ -f "$PREFIX/etc/fleetgate-release-keys.pem" ]; then
+  options="--release-keys $PREFIX/etc/fleetgate-release-keys.pem"
+fi
 (
   umask 077
   mkdir -p "$HOME/.fleetgate-agent"
@@ -80,7 +90,7 @@ FLEETGATE_NAME=$name
 FLEETGATE_MODEL=$model
 FLEETGATE_VARIANT=$variant
 FLEETGATE_JOIN_TOKEN=$token
-FLEETGATE_AGENT_OPTIONS=
+FLEETGATE_AGENT_OPTIONS="$options"
 END
 )
 mv "$settings.new" "$settings"

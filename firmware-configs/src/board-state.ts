@@ -32,6 +32,9 @@ export interface BoardState {
   readonly firmware: readonly FirmwareSetting[];
 }
 
+/** Of a board that shows none. */
+export const NO_SETTINGS: BoardState = { powerModes: [], powerModeId: undefined, cpu: [], gpu: [], firmware: [] };
+
 /** Name of the power mode in force; undefined where the board has none or does not say. */
 export function powerModeInForce({ powerModes, powerModeId }: BoardState): string | undefined {
   return powerModes.find(({ id }) => id === powerModeId)?.name;

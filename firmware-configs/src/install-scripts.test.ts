@@ -44,8 +44,10 @@ describe('install/linux.sh', () => {
 
   it('makes a Raspberry Pi an agent, twice the same, and takes it away again', async () => {
     const tree = machine(aRaspberryPi());
+    tree.write('/keys.pem', 'KEYS\n');
     const before = filesBelow(tree.root);
-    const first = await install(tree, [...AGENT, '--token', 'fgj_abc', '--', '--engine', 'http']);
+    const keys = ['--release-keys', join(tree.root, 'keys.pem')];
+    const first = await install(tree, [...AGENT, '--token', 'fgj_abc', ...keys, '--', '--engine', 'http']);
     expect(first).toMatchObject({
       code: 0,
       output: expect.stringContaining('+ systemctl enable --now fleetgate-agent') as string,
@@ -53,12 +55,13 @@ describe('install/linux.sh', () => {
     expect(filesBelow(tree.root).filter((file) => !before.includes(file))).toEqual([
       '600 /etc/fleetgate/join-token.env',
       '644 /etc/fleetgate/agent.env',
+      '644 /etc/fleetgate/release-keys.pem',
       '644 /etc/systemd/system/fleetgate-agent.service',
       '644 /etc/systemd/system/fleetgate-agent.service.d/groups.conf',
       '644 /usr/lib/sysusers.d/fleetgate.conf',
     ]);
     expect(tree.read('/etc/fleetgate/agent.env')).toBe(
-      'FLEETGATE_CONTROLLER=http://10.0.0.1:8080\nFLEETGATE_NAME=kitchen-pi\nFLEETGATE_AGENT_OPTIONS=--engine http',
+      'FLEETGATE_CONTROLLER=http://10.0.0.1:8080\nFLEETGATE_NAME=kitchen-pi\nFLEETGATE_AGENT_OPTIONS=--release-keys /etc/fleetgate/release-keys.pem --engine http',
     );
     expect(tree.read('/etc/systemd/system/fleetgate-agent.service.d/groups.conf')).toContain(
       'SupplementaryGroups=video',

@@ -18,6 +18,7 @@ interface AgentOptions {
   readonly threads?: number;
   readonly sequences?: number;
   readonly gpu: string;
+  readonly releaseKeys?: string;
   readonly logLevel: string;
   readonly json?: boolean;
 }
@@ -38,6 +39,7 @@ export function registerAgent(program: Command): void {
     .option('--threads <n>', 'threads of the llama engine (default: by the board)', positiveInteger)
     .option('--sequences <n>', 'answers of a variant that the llama engine batches (default: 1)', positiveInteger)
     .addOption(new Option('--gpu <use>', 'GPU of the llama engine').choices(['off', 'auto']).default('off'))
+    .option('--release-keys <file>', 'ed25519 public keys (PEM) whose releases of board configs this device takes')
     .addOption(
       new Option('--log-level <level>', 'least that is logged, as JSON lines on standard error')
         .choices(['error', 'warn', 'info', 'debug', 'silent'])
@@ -57,6 +59,7 @@ function configOf(options: AgentOptions): AgentConfig {
     dataDir: options.data ?? `.fleetgate/agents/${options.name}`,
     ...(token === undefined ? {} : { token }),
     engine: engineOf(options, secrets.apiKey),
+    ...(options.releaseKeys === undefined ? {} : { releaseKeysFile: options.releaseKeys }),
     logLevel: options.logLevel,
   });
 }

@@ -6,7 +6,8 @@ import { join, resolve } from 'node:path';
 
 import type { Command } from 'commander';
 
-import { loadBoards } from '@fleetgate/firmware-configs/load-board';
+import { DiskBoard } from '@fleetgate/firmware-configs/disk-board';
+import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
 import { systemClock } from '@fleetgate/shared/clock';
 import { messageOf } from '@fleetgate/shared/errors';
 import { silentLogger } from '@fleetgate/shared/logger';
@@ -14,9 +15,9 @@ import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { createLlamaEngine } from '../engine/llama-engine.js';
 import { boardSensors } from '../sensors/board-sensors.js';
-import { detectBoard } from '../sensors/detect-board.js';
-import { readBoardFacts } from '../sensors/linux-board-facts.js';
+import { recogniseBoard } from '../sensors/linux-board-facts.js';
 import { runCommand } from '../sensors/process-command.js';
+import { settingsFinding } from './doctor-settings.js';
 
 interface DoctorOptions {
   readonly data: string;
@@ -40,7 +41,7 @@ const ENGINE_DEADLINE_MS = 30_000;
 export function registerDoctor(program: Command): void {
   program
     .command('doctor')
-    .description('check this machine: engine, sensors, disk, memory, database driver, ports, clock')
+    .description('check this machine: engine, sensors, power settings, disk, memory, database driver, ports, clock')
     .option('--data <dir>', 'folder whose disk is checked', '.fleetgate')
     .option('--url <url>', 'controller to compare the clock with', 'http://127.0.0.1:8080')
     .option('--json', 'print the findings as JSON')
@@ -57,7 +58,7 @@ async function examine(options: DoctorOptions): Promise<readonly Finding[]> {
   return [
     nodeVersion(),
     await engine(),
-    await sensors(),
+    ...(await boardFindings()),
     memory(),
     disk(resolve(options.data)),
     await databaseDriver(),
@@ -99,8 +100,12 @@ async function engine(): Promise<Finding> {
   }
 }
 
-async function sensors(): Promise<Finding> {
-  const board = detectBoard((await loadBoards()).values(), await readBoardFacts('/', process.env['PREFIX']));
+async function boardFindings(): Promise<readonly Finding[]> {
+  const board = await recogniseBoard('/', process.env['PREFIX']);
+  return [await sensors(board), settingsFinding(board?.kind, await new DiskBoard({ root: '/' }).read())];
+}
+
+async function sensors(board: BoardProfile | undefined): Promise<Finding> {
   if (board === undefined) {
     return {
       subject: 'sensors',

@@ -37,6 +37,8 @@ export const agentConfigSchema = z
     /** Needed once, for enrolment. Secret. */
     token: z.string().min(1).optional(),
     engine: engineSchema,
+    /** PEM file of the ed25519 public keys whose releases this device takes; none: it takes none. */
+    releaseKeysFile: z.string().min(1).optional(),
     logLevel: z.enum(['error', 'warn', 'info', 'debug', 'silent']).default('info'),
   })
   .strict();

@@ -24,10 +24,14 @@ export async function readBoardFacts(root: string, prefix: string | undefined): 
  */
 export async function chooseBoard(id: string, root: string, prefix: string | undefined): Promise<BoardProfile> {
   if (id !== 'auto') return loadBoard(id);
-  const facts = await readBoardFacts(root, prefix);
-  const board = detectBoard((await loadBoards()).values(), facts);
+  const board = await recogniseBoard(root, prefix);
   if (board !== undefined) return board;
-  throw new FleetError('board.unknown', `no board profile fits this machine (${facts.arch})`, {
+  throw new FleetError('board.unknown', `no board profile fits this machine (${arch()})`, {
     hint: 'choose the nearest one with --board, or add a profile (firmware-configs/README.md)',
   });
+}
+
+/** What the machine whose files are below `root` is; undefined where no profile fits. */
+export async function recogniseBoard(root: string, prefix: string | undefined): Promise<BoardProfile | undefined> {
+  return detectBoard((await loadBoards()).values(), await readBoardFacts(root, prefix));
 }

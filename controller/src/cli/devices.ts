@@ -62,6 +62,7 @@ async function show(name: string, options: DevicesOptions): Promise<void> {
       'power',
       power === null ? '-' : `${powerOf(device)}; idle ${power.idleW} W, load ${power.loadW} W (${power.from})`,
     ],
+    ...settingsOf(device),
     ['memory', memoryOf(device)],
     ...(governor === null
       ? []
@@ -125,6 +126,14 @@ async function remove(name: string, options: DevicesOptions): Promise<void> {
   await new ApiClient(options).delete(`/api/v1/devices/${encodeURIComponent(name)}`);
   if (options.json === true) printJson({ removed: name });
   else printLine(`${name} is no longer in the fleet`);
+}
+
+/** Power mode and governor, where the board says them. */
+function settingsOf({ power }: DeviceView): readonly (readonly [string, string])[] {
+  const mode = power?.mode === undefined ? [] : [`power mode ${power.mode}`];
+  const governor = power?.cpuGovernor === undefined ? [] : [`governor ${power.cpuGovernor}`];
+  const settings = [...mode, ...governor];
+  return settings.length === 0 ? [] : [['settings', settings.join(', ')]];
 }
 
 function powerOf(device: DeviceView): string {

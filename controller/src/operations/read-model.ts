@@ -63,8 +63,16 @@ function engineOf(engine: NonNullable<Device['reported']>['engine']): DeviceView
   return { kind, version, state, ...(reason === undefined ? {} : { reason }) };
 }
 
-function powerOf({ source, from, idleW, loadW }: NonNullable<Device['reported']>['power']): DeviceView['power'] {
-  return { source, from, idleW, loadW };
+function powerOf(power: NonNullable<Device['reported']>['power']): DeviceView['power'] {
+  const { source, from, idleW, loadW, mode, cpuGovernor } = power;
+  return {
+    source,
+    from,
+    idleW,
+    loadW,
+    ...(mode === undefined ? {} : { mode }),
+    ...(cpuGovernor === undefined ? {} : { cpuGovernor }),
+  };
 }
 
 export interface StatusFacts {

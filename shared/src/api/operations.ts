@@ -59,6 +59,9 @@ export interface DeviceView {
     readonly from: string;
     readonly idleW: number;
     readonly loadW: number;
+    /** Power mode in force, by the board's own name; absent where it has none. */
+    readonly mode?: string;
+    readonly cpuGovernor?: string;
   } | null;
   readonly variants: readonly {
     readonly variantId: string;

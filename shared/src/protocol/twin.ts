@@ -147,6 +147,10 @@ export const reportedSchema = z.object({
     idleW: z.number().nonnegative(),
     loadW: z.number().nonnegative(),
     standbyW: z.number().nonnegative(),
+    /** Power mode in force, by the board's own name, for example `25W`. */
+    mode: z.string().max(100).optional(),
+    /** Governor of all cores, where it is one. */
+    cpuGovernor: z.string().max(100).optional(),
   }),
   variants: z.array(
     z.object({

@@ -44,6 +44,9 @@ export function DeviceCard({ device, samples, notes }: DeviceCardProps) {
             {watts(online ? last.powerW : null)}
           </span>
           <SourceTag source={device.power?.source ?? null} />
+          {device.power?.mode === undefined ? null : (
+            <small title="Power mode of the board"> {device.power.mode}</small>
+          )}
         </div>
         <Spark samples={samples} />
       </div>
@@ -172,5 +175,6 @@ function jobs(device: DeviceView): string {
 function powerTitle(device: DeviceView): string | undefined {
   const { power } = device;
   if (power === null) return undefined;
-  return `From ${power.from}; ${watts(power.idleW)} idle, ${watts(power.loadW)} under load, ${count(device.host?.cores ?? 0, 'core')}`;
+  const governor = power.cpuGovernor === undefined ? '' : `, governor ${power.cpuGovernor}`;
+  return `From ${power.from}; ${watts(power.idleW)} idle, ${watts(power.loadW)} under load, ${count(device.host?.cores ?? 0, 'core')}${governor}`;
 }

@@ -1,0 +1,59 @@
+import type { Board } from '@fleetgate/firmware-configs/apply-config';
+import { NO_SETTINGS } from '@fleetgate/firmware-configs/board-state';
+import { DiskBoard } from '@fleetgate/firmware-configs/disk-board';
+import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
+import { checkRelease } from '@fleetgate/shared/catalogue/release';
+import type { Clock } from '@fleetgate/shared/clock';
+import { FleetError } from '@fleetgate/shared/errors';
+import type { Logger } from '@fleetgate/shared/logger';
+
+import type { ArtefactStore } from './artefacts/artefact-store.js';
+import { BoardSettings } from './board/board-settings.js';
+import { readKeptConfig, writeKeptConfig } from './board/disk-kept-config.js';
+import { readOwnSettings, writeOwnSettings } from './board/disk-own-settings.js';
+import { releaseText } from './board/disk-release-text.js';
+import { type AgentConfig, powerModeRequestFolder } from './config/config.js';
+import { diskAcceptedReleases } from './releases/disk-accepted-releases.js';
+import { readReleaseKeys } from './releases/disk-release-keys.js';
+
+export interface BoardSettingsSurroundings {
+  readonly profile: BoardProfile;
+  /** What this machine was recognised as; another board is only played. */
+  readonly recognised: BoardProfile | undefined;
+  /** In place of this machine's own. */
+  readonly board: Board | undefined;
+  readonly artefacts: ArtefactStore;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly onChange: () => void;
+}
+
+/** Settings of this machine's board, released by whoever holds the configured keys. Throws `config.invalid`, `store.corrupt`. */
+export function openBoardSettings(config: AgentConfig, around: BoardSettingsSurroundings): BoardSettings {
+  const { dataDir } = config;
+  const { profile, artefacts, clock, log, onChange } = around;
+  const trusted = readReleaseKeys(config.releaseKeysFile);
+  const accepted = diskAcceptedReleases(dataDir);
+  return new BoardSettings({
+    boardId: profile.id,
+    board: around.board ?? (around.recognised?.id === profile.id ? ownBoard() : PLAYED),
+    check: (release) => checkRelease(release, trusted, accepted.greatest(release.manifest)),
+    accept: (manifest) => accepted.accept(manifest),
+    fetch: (manifest, signal) => releaseText(artefacts, manifest, signal),
+    kept: readKeptConfig(dataDir),
+    keep: (kept) => writeKeptConfig(dataDir, kept),
+    own: () => readOwnSettings(dataDir),
+    remember: (own) => writeOwnSettings(dataDir, own),
+    clock,
+    log,
+    onChange,
+  });
+}
+
+const ownBoard = (): Board => new DiskBoard({ root: '/', requestFolder: powerModeRequestFolder() });
+
+/** A machine that plays another board has none of that board's settings, and keeps its own. */
+const PLAYED: Board = {
+  read: () => Promise.resolve(NO_SETTINGS),
+  change: () => Promise.reject(new FleetError('board.unsupported', 'this machine only plays its board')),
+};
