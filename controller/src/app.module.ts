@@ -50,9 +50,12 @@ import { describeOperations } from './operations/open-api.js';
 import { PlanController } from './operations/plan.controller.js';
 import { LEDGER, RequestController } from './operations/request.controller.js';
 import { Planner } from './planning/planner.js';
+import { RolloutController } from './operations/rollout.controller.js';
 import { ErrorFilter } from './platform/error-filter.js';
 import { guardServer } from './platform/http-guards.js';
 import { setSecurityHeaders } from './platform/http-security-headers.js';
+import { RolloutBook } from './rollout/rollout-book.js';
+import { Rollouts } from './rollout/rollouts.js';
 import { serverOptions } from './platform/http-server-options.js';
 import { Metrics } from './platform/metrics.js';
 
@@ -114,6 +117,7 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
       CatalogueController,
       FleetController,
       PlanController,
+      RolloutController,
       RequestController,
       FeedController,
       GateController,
@@ -133,6 +137,8 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
       { provide: Tenants, useValue: parts.tenants },
       { provide: SqliteAuditLog, useValue: parts.audit },
       { provide: Planner, useValue: parts.planner },
+      { provide: Rollouts, useValue: parts.rollouts },
+      { provide: RolloutBook, useValue: parts.rolloutBook },
       { provide: BudgetControl, useValue: parts.control },
       { provide: LiveFeed, useValue: parts.feed },
       { provide: Metrics, useValue: parts.metrics },

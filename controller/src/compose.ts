@@ -9,7 +9,7 @@ import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
 import { messageOf } from '@fleetgate/shared/errors';
 import type { BoardId } from '@fleetgate/shared/ids';
 import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
-import { merge } from 'rxjs';
+import { merge, Subject } from 'rxjs';
 
 import { accessSchema } from './access/sqlite-access-store.js';
 import { type OpenCatalogue, openCatalogue } from './catalogue/disk-catalogue.js';
@@ -29,6 +29,7 @@ import { MqttExpertLink } from './dispatch/mqtt-expert-link.js';
 import type { Steering } from './dispatch/steering.js';
 import { LEDGER_DEFAULTS, SqliteLedger } from './dispatch/sqlite-ledger.js';
 import { dispatchSchema } from './dispatch/sqlite-request-row.js';
+import type { AttemptFact } from './fleet/attempt-fact.js';
 import { Fleet } from './fleet/fleet.js';
 import { MqttFleetLink } from './fleet/mqtt-fleet-link.js';
 import { enrolmentSchema } from './enrolment/sqlite-enrolment-store.js';
@@ -49,6 +50,7 @@ import { openLearning } from './kept-learning.js';
 import { type OpenAccess, openAccess } from './open-access.js';
 import { type OpenBroker, openBroker } from './open-broker.js';
 import { openControl } from './open-control.js';
+import { openRollouts, plannable, withRollouts } from './open-rollouts.js';
 import { openSteering, openTrials, type TrialSets } from './open-trials.js';
 import { byPlan } from './planning/by-plan.js';
 import { Demand } from './planning/demand.js';
@@ -64,7 +66,10 @@ import { openDatabase } from './platform/sqlite-database.js';
 import type { PlannedResidency } from './rollout/desired.js';
 import { LingeringCopies, withLingering } from './rollout/lingering-copies.js';
 import { MqttDesiredStateLink } from './rollout/mqtt-desired-state-link.js';
-import { Rollout } from './rollout/rollout.js';
+import { RolloutBook } from './rollout/rollout-book.js';
+import type { Rollouts } from './rollout/rollouts.js';
+import { rolloutSchema, SqliteRolloutStore } from './rollout/sqlite-rollout-store.js';
+import { DesiredStates } from './rollout/desired-states.js';
 import type { Surroundings } from './surroundings.js';
 import type { CostEstimator } from './telemetry/cost.js';
 import { openSqliteTelemetryStore } from './telemetry/sqlite-telemetry-store.js';
@@ -89,6 +94,8 @@ export interface ControllerParts extends OpenCatalogue, OpenBroker, OpenAccess {
   readonly control: BudgetControl;
   readonly trials: ExpertTrials;
   readonly planner: Planner;
+  readonly rollouts: Rollouts;
+  readonly rolloutBook: RolloutBook;
   readonly policy: () => DispatchPolicy | undefined;
   readonly dispatcher: Dispatcher;
   readonly collaborator: Collaborator;
@@ -112,6 +119,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     accessSchema,
     identitySchemaOfDatabase,
     enrolmentSchema,
+    rolloutSchema,
   ];
   const database = await openDatabase(databasePath(config), schemas);
   closers.add('database', () => database.close());
@@ -154,14 +162,18 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   closers.add('gate learning', () => learned.close());
   const { learning, gate } = learned;
   const planning = { fleet, catalogue: () => registry, gate, costs: kept.costs, workloads: kept.workloads };
-  const { planner, demand } = openPlanner(surroundings, planning, database);
+  const rolloutBook = new RolloutBook(new SqliteRolloutStore(database), log);
+  await rolloutBook.load();
+  const placeable = { ...planning, catalogue: plannable(registry, rolloutBook) };
+  const { planner, demand } = openPlanner(surroundings, placeable, database);
   const sets: TrialSets = { trials: undefined };
   const steering = await openSteering(surroundings, learned, sets);
   const hosting = openTrialHosting(surroundings, fleet, registry, planner, sets);
-  const planned = byPlan(planner, (record) => ({
+  const asPlanned = byPlan(planner, (record) => ({
     ...planPolicy(record),
     shares: plannedShares(record, (id) => registry.variants.get(id)?.expertId),
   }));
+  const planned = withRollouts(asPlanned, rolloutBook);
   const placed = withTrials(planned, hosting);
   const lingering = new LingeringCopies({ fleet, catalogue: registry, plan: placed, clock });
   closers.add('lingering copies', () => lingering.close());
@@ -169,6 +181,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   const ledger = openLedger(surroundings, database);
   const access = await openAccess(surroundings, database, ledger);
   const control = await openControl(surroundings, { fleet, planner, policy });
+  const attempts = new Subject<AttemptFact>();
   const dispatcher = new Dispatcher({
     ...planning,
     policy,
@@ -180,6 +193,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     evidence: learning,
     steering,
     control,
+    onAttempt: (fact) => attempts.next(fact),
     onDemand: (classId, score) => {
       demand.record(classId, clock.now());
       following.observe(score);
@@ -219,9 +233,13 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   const trials = await openTrials(surroundings, learned, { live, fleet, catalogue: registry, dispatcher, policy });
   sets.trials = trials;
   closers.add('expert trials', () => trials.close());
+  const rollouts = openRollouts(surroundings, rolloutBook, {
+    ...{ fleet, catalogue: registry, dispatcher, policy, attempts$: attempts },
+    planned: () => asPlanned()?.placements,
+  });
   await planner.start();
   closers.add('planner', () => planner.stop());
-  startRollout(surroundings, fleet, catalogue, planner, broker, { hosting, lingering });
+  startDesiredStates(surroundings, fleet, catalogue, planner, broker, { hosting, lingering, rolloutBook });
   return {
     ...catalogue,
     ...access,
@@ -239,6 +257,8 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     control,
     trials,
     planner,
+    rollouts,
+    rolloutBook,
     policy,
     dispatcher,
     collaborator,
@@ -294,13 +314,13 @@ function openLedger({ config, clock, log, closers }: Surroundings, database: Dat
   return ledger;
 }
 
-function startRollout(
+function startDesiredStates(
   { config, clock, log, closers }: Surroundings,
   fleet: Fleet,
   { registry }: OpenCatalogue,
   planner: Planner,
   broker: BrokerLink,
-  { hosting, lingering }: { readonly hosting: TrialHosting; readonly lingering: LingeringCopies },
+  of: { readonly hosting: TrialHosting; readonly lingering: LingeringCopies; readonly rolloutBook: RolloutBook },
 ): void {
   const planned = byPlan(planner, (record): PlannedResidency => ({
     planId: record.id,
@@ -308,19 +328,20 @@ function startRollout(
     poweredOn: poweredOn(record),
     spare: spareCopies(record),
   }));
-  const activePlan = withLingering(withTrials(planned, hosting), lingering);
-  const rollout = new Rollout({
+  const { hosting, lingering, rolloutBook } = of;
+  const activePlan = withLingering(withTrials(withRollouts(planned, rolloutBook), hosting), lingering);
+  const desired = new DesiredStates({
     fleet,
     catalogue: registry,
     activePlan,
-    planChanges$: merge(planner.plans.active$, hosting.changes$, lingering.changes$),
+    planChanges$: merge(planner.plans.active$, hosting.changes$, lingering.changes$, rolloutBook.changes$),
     link: new MqttDesiredStateLink(broker, config.fleet),
     settings: { telemetry: { sampleMs: config.telemetrySampleMs, batchMs: config.telemetryBatchMs } },
     clock,
     log,
   });
-  rollout.start();
-  closers.add('rollout', () => rollout.stop());
+  desired.start();
+  closers.add('desired states', () => desired.stop());
 }
 
 function days(count: number): Milliseconds {

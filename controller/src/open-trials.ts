@@ -75,7 +75,7 @@ export async function openTrials(
       facts,
       prompts: () => readLabelledPrompts(join(config.expertsDir, 'data'), log),
       obstacle: (expert) =>
-        scoringObstacle(expert, {
+        scoringObstacle(({ expertId }) => expertId === expert, {
           fleet: fleet.view,
           catalogue,
           policy: policy(),

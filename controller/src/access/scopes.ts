@@ -30,12 +30,13 @@ const RESOURCES: ReadonlyMap<string, Needs> = new Map<string, Needs>([
   ['plans', { read: 'read', change: 'operate' }],
   ['profiles', { read: 'read' }],
   ['requests', { read: 'read' }],
-  ['rollouts', { read: 'read' }],
+  ['rollouts', { read: 'read', change: 'operate' }],
   // Evaluation, which changes nothing.
   ['score', { change: 'infer' }],
   ['status', { read: 'read' }],
   ['telemetry', { read: 'read' }],
   ['tenants', { read: 'read', change: 'admin' }],
+  ['twins', { read: 'read' }],
   ['variants', { read: 'read', change: 'operate' }],
 ]);
 

@@ -5,6 +5,7 @@ import type { Random } from '@fleetgate/shared/random';
 import type { Observable } from 'rxjs';
 
 import type { Catalogue } from '../catalogue/catalogue.js';
+import type { AttemptFact } from '../fleet/attempt-fact.js';
 import type { FleetChange, FleetSnapshot } from '../fleet/device.js';
 import type { EvidenceSink } from '../gating/evidence-sink.js';
 import type { Gate, GateScore } from '../gating/gate.js';
@@ -37,6 +38,8 @@ export interface DispatcherParts {
   readonly onDemand: (classId: ClassId, score: GateScore) => void;
   /** Told what can be learned from; undefined: nothing is. */
   readonly evidence?: EvidenceSink;
+  /** Told how each job ended on its device. */
+  readonly onAttempt?: (fact: AttemptFact) => void;
   /** How `auto` departs from the highest predicted value; undefined: it does not. */
   readonly steering?: Steering;
   /** Keeps budgets while requests come; undefined: the plan's prices hold as they are. */

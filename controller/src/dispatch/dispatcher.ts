@@ -314,7 +314,10 @@ export class Dispatcher {
     control?.settle(run.jobId, out.usage);
     this.#hedges.heard(run);
     const usage = asOneAnswer(out.usage);
-    if (out.kind === 'done') learnFromAnswer(this.#parts, request, choice, out, clock.now());
+    if (out.kind === 'done') {
+      learnFromAnswer(this.#parts, request, choice, out, clock.now());
+      this.#parts.onAttempt?.({ ...choice, usage: out.usage });
+    }
     const finishReason = out.kind === 'done' && out.finishReason === 'length' ? 'length' : 'stop';
     request.record = {
       ...withOutcome(request.record, 'succeeded', run.attempt),
@@ -328,6 +331,7 @@ export class Dispatcher {
 
   #onJobFailed(run: JobRun, error: FleetError, when: 'before-first-token' | 'streaming'): void {
     const { request, choice } = run;
+    this.#parts.onAttempt?.({ ...choice, failed: error.code });
     if (request.ended) return;
     request.record = withOutcome(request.record, error.code, run.attempt);
     request.tried.add(choice.deviceId);

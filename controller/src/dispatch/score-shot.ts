@@ -1,5 +1,6 @@
+import type { Variant } from '@fleetgate/shared/catalogue/expert';
 import { FleetError } from '@fleetgate/shared/errors';
-import type { ExpertId } from '@fleetgate/shared/ids';
+import type { ExpertId, VariantId } from '@fleetgate/shared/ids';
 
 import type { Catalogue } from '../catalogue/catalogue.js';
 import { type Device, type FleetSnapshot, presentReport } from '../fleet/device.js';
@@ -12,19 +13,19 @@ import type { Dispatcher } from './dispatcher.js';
 const ENDPOINT = 'enrolment';
 
 /**
- * Scores a reference answer by an expert, on a device that serves it. Rejects with the request's error, and with
+ * Scores a reference answer by an expert or one variant of it, on a device that serves it. Rejects with the request's error, and with
  * `job.cancelled` once `signal` is aborted.
  */
 export async function scoreShot(
   dispatcher: Pick<Dispatcher, 'accept'>,
-  expert: ExpertId,
+  model: ExpertId | VariantId,
   { prompt, completion }: LabelledPrompt,
   signal: AbortSignal,
 ): Promise<ShotScore> {
   const dispatched = dispatcher.accept(
     {
       endpoint: ENDPOINT,
-      model: expert,
+      model,
       mode: undefined,
       input: { kind: 'score', prompt, completion },
       sampling: { maxTokens: 1, temperature: 0, topP: 1, stop: [] },
@@ -39,9 +40,9 @@ export async function scoreShot(
   throw new FleetError('internal.invariant', 'a score job was answered with text');
 }
 
-/** Why an expert cannot be scored now, for a person; undefined when every device that serves it is idle. */
+/** Why none of some variants can be scored now, for a person; undefined when every device that serves one is idle. */
 export function scoringObstacle(
-  expert: ExpertId,
+  isWanted: (variant: Variant) => boolean,
   facts: {
     readonly fleet: FleetSnapshot;
     readonly catalogue: Catalogue;
@@ -52,7 +53,10 @@ export function scoringObstacle(
   const { fleet, catalogue, policy, isIdle } = facts;
   const hosts = [...(policy?.placements ?? [])].flatMap(([id, placed]) => {
     const device = fleet.get(id);
-    const own = [...placed].filter((variant) => catalogue.variants.get(variant)?.expertId === expert);
+    const own = [...placed].filter((id) => {
+      const variant = catalogue.variants.get(id);
+      return variant !== undefined && isWanted(variant);
+    });
     return device !== undefined && own.some((variant) => isResident(device, variant)) ? [device] : [];
   });
   if (hosts.length === 0) return 'waits for a device that hosts it';

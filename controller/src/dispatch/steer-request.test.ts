@@ -184,7 +184,7 @@ describe('a shot', () => {
   it('waits for a device that hosts the expert and has nothing else to do', () => {
     const { catalogue, dispatcher, fleet, policy } = world({ hosts: ['math-q8_0'] });
     const obstacle = (expert: ExpertId) =>
-      scoringObstacle(expert, {
+      scoringObstacle(({ expertId }) => expertId === expert, {
         fleet: fleet.view,
         catalogue,
         policy,

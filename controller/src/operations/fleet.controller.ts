@@ -36,7 +36,7 @@ const telemetryQuery = z
   });
 
 /** How one device's desired and reported state compare. */
-interface RolloutView {
+interface TwinView {
   readonly deviceId: string;
   readonly planId: string | null;
   readonly state: string;
@@ -77,9 +77,9 @@ export class FleetController {
     return { items: [...this.boards.values()] };
   }
 
-  @Get('rollouts')
-  rollouts(): ListBody<RolloutView> {
-    return { items: [...this.fleet.view.values()].map(rolloutView) };
+  @Get('twins')
+  twins(): ListBody<TwinView> {
+    return { items: [...this.fleet.view.values()].map(twinView) };
   }
 
   @Get('telemetry')
@@ -105,7 +105,7 @@ export class FleetController {
   }
 }
 
-function rolloutView({ id, desired, reported }: Device): RolloutView {
+function twinView({ id, desired, reported }: Device): TwinView {
   return {
     deviceId: id,
     planId: desired?.planId ?? null,

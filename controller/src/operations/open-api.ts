@@ -5,6 +5,7 @@ import { BATCH_ENDPOINTS } from '../dispatch/batches/batch.js';
 import { keyRequestSchema } from '../access/access-key.js';
 import { limitsSchema } from '../access/tenants.js';
 import { budgetsSchema } from '../planning/budgets.js';
+import { rolloutRequestSchema } from '../rollout/rollout-spec.js';
 import { feedbackSchema } from './feedback-request.js';
 
 interface Operation {
@@ -183,7 +184,13 @@ const OPERATIONS: readonly (readonly [method: string, path: string, summary: str
   ['get', '/api/v1/devices/{id}/credentials', 'By what a device is let in'],
   ['delete', '/api/v1/devices/{id}/credentials', 'Revoke certificate and secret of a device'],
   ['get', '/api/v1/profiles', 'Board profiles'],
-  ['get', '/api/v1/rollouts', 'Desired and reported state of every device'],
+  ['get', '/api/v1/twins', 'Desired and reported state of every device'],
+  ['get', '/api/v1/rollouts', 'Rollouts, newest first'],
+  ['post', '/api/v1/rollouts', 'Replace what devices have, wave by wave', rolloutRequestSchema],
+  ['get', '/api/v1/rollouts/{id}', 'One rollout, and what was seen of it'],
+  ['post', '/api/v1/rollouts/{id}/pause', 'Give it to no more devices'],
+  ['post', '/api/v1/rollouts/{id}/resume', 'Go on with a paused one'],
+  ['post', '/api/v1/rollouts/{id}/abort', 'Give every device back what it had'],
   ['get', '/api/v1/telemetry', 'One metric of one device over time'],
   ['get', '/api/v1/experts', 'Experts'],
   ['post', '/api/v1/experts', 'Add an expert', expertSchema],

@@ -24,7 +24,7 @@ import { poweredOn } from '../planning/plan-record.js';
 import { Planner } from '../planning/planner.js';
 import { planPolicy } from '../planning/policy.js';
 import { LingeringCopies, withLingering } from '../rollout/lingering-copies.js';
-import { Rollout } from '../rollout/rollout.js';
+import { DesiredStates } from '../rollout/desired-states.js';
 import { CostModel } from '../telemetry/cost-model.js';
 import { WorkloadModel } from '../telemetry/workload-model.js';
 import { CountingLedger } from './counting-ledger.js';
@@ -87,7 +87,7 @@ class World {
   readonly #devices: readonly SimulatedDevice[];
   readonly #planner: Planner;
   readonly #lingering: LingeringCopies;
-  readonly #rollout: Rollout;
+  readonly #rollout: DesiredStates;
   readonly #dispatcher: Dispatcher;
   readonly #optimiser: WaitedOptimiser;
   readonly #work: Map<RequestId, Asked>;
@@ -141,7 +141,7 @@ class World {
     const planned = byPlan(this.#planner, (record) => ({ ...planPolicy(record), poweredOn: poweredOn(record) }));
     this.#lingering = new LingeringCopies({ fleet, catalogue, plan: planned, clock });
     const policy = withLingering(planned, this.#lingering);
-    this.#rollout = new Rollout({
+    this.#rollout = new DesiredStates({
       fleet,
       catalogue: { ...catalogue, changes$: NEVER },
       activePlan: policy,

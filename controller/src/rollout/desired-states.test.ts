@@ -15,7 +15,7 @@ import { MemoryFleetStore } from '../fleet/fleet-store.js';
 import { MemoryBrokerLink } from '../platform/memory-broker-link.js';
 import type { PlannedResidency } from './desired.js';
 import { MqttDesiredStateLink } from './mqtt-desired-state-link.js';
-import { Rollout } from './rollout.js';
+import { DesiredStates } from './desired-states.js';
 
 const home = fleetId('home');
 const pi = deviceId('pi');
@@ -27,7 +27,7 @@ let broker: MemoryBrokerLink;
 let registry: ExpertRegistry;
 let plan: PlannedResidency | undefined;
 let planChanges: Subject<void>;
-let rollout: Rollout;
+let rollout: DesiredStates;
 
 /** Lets timers and promises run until nothing moves any more. */
 const settle = async (): Promise<void> => {
@@ -52,7 +52,7 @@ beforeEach(async () => {
   registry.add(aRegisteredExpert('math'));
   plan = undefined;
   planChanges = new Subject();
-  rollout = new Rollout({
+  rollout = new DesiredStates({
     fleet,
     catalogue: registry,
     activePlan: () => plan,
@@ -74,7 +74,7 @@ afterEach(async () => {
   await fleet.close();
 });
 
-describe('Rollout', () => {
+describe('DesiredStates', () => {
   it('publishes a retained document to a device that joins, after it is in the store', async () => {
     expect(documents()).toHaveLength(1);
     expect(documents()[0]).toMatchObject({

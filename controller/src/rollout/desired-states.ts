@@ -16,7 +16,7 @@ import type { DesiredStateLink } from './desired-state-link.js';
 const GATHER = milliseconds(20);
 const RETRY = milliseconds(2000);
 
-export interface RolloutParts {
+export interface DesiredStatesParts {
   readonly fleet: Fleet;
   readonly catalogue: Catalogue & { readonly changes$: Observable<unknown> };
   /** The active plan with what lingers, as it is now. */
@@ -40,8 +40,8 @@ export interface RolloutParts {
  * Of several controllers the one that leads makes documents; the others hear of them from the broker. Should one that led before
  * have spoken late, its older document goes out of the broker again.
  */
-export class Rollout {
-  readonly #parts: RolloutParts;
+export class DesiredStates {
+  readonly #parts: DesiredStatesParts;
   readonly #leading: Leading;
   readonly #subscriptions = new Subscription();
   readonly #unpublished = new Set<DeviceId>();
@@ -52,7 +52,7 @@ export class Rollout {
   #mayPublish = false;
   #stopped = false;
 
-  constructor(parts: RolloutParts) {
+  constructor(parts: DesiredStatesParts) {
     this.#parts = parts;
     this.#leading = parts.leading ?? ALWAYS;
   }

@@ -16,7 +16,7 @@ import { MemoryFleetStore } from '../fleet/fleet-store.js';
 import { MemoryBrokerLink } from '../platform/memory-broker-link.js';
 import type { PlannedResidency } from './desired.js';
 import { MqttDesiredStateLink } from './mqtt-desired-state-link.js';
-import { Rollout } from './rollout.js';
+import { DesiredStates } from './desired-states.js';
 
 const home = fleetId('home');
 const pi = deviceId('pi');
@@ -39,7 +39,7 @@ async function aController(plan?: PlannedResidency) {
   const fleet = await Fleet.open({ store, clock, log: silentLogger, settings, mayKeep: () => leads.value });
   const registry = new ExpertRegistry();
   registry.add(aRegisteredExpert('math'));
-  const rollout = new Rollout({
+  const rollout = new DesiredStates({
     fleet,
     catalogue: registry,
     activePlan: () => plan,
@@ -88,7 +88,7 @@ afterEach(async () => {
   for (const stop of stops.splice(0)) await stop();
 });
 
-describe('Rollout of several controllers', () => {
+describe('DesiredStates of several controllers', () => {
   it('publishes what the one that leads has made; the others know it', async () => {
     const [one, two] = [await aController(), await aController()];
     await settle();
