@@ -57,6 +57,19 @@ export function withProbe(evidence: Evidence, side: Side, probe: string, quality
   };
 }
 
+/** Probes that the incumbent is asked before anything takes its place: nobody may have it any more afterwards. */
+const BASELINE = 60;
+
+/** Whether it is known how good the incumbent is, as far as that is asked for. */
+export function hasBaseline({
+  subject,
+  gate,
+  evidence,
+}: Pick<RolloutRecord, 'subject' | 'gate' | 'evidence'>): boolean {
+  if (subject.kind !== 'variant' || gate.quality === null) return true;
+  return Object.values(evidence.probes).filter(({ incumbent }) => incumbent !== undefined).length >= BASELINE;
+}
+
 /** The next probe for a side: one that the other side has, else a new one. Undefined: it has them all. */
 export function nextProbe<P extends { readonly id: string }>(
   { probes }: Evidence,

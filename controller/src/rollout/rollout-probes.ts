@@ -16,6 +16,8 @@ export interface Probe {
 
 /** No more are needed to tell a difference of some hundredths of quality. */
 const MOST_PROBES = 200;
+/** Between two looks. */
+const AT_A_TIME = 8;
 
 export interface RolloutProbesParts {
   readonly book: RolloutBook;
@@ -68,7 +70,7 @@ export class RolloutProbes {
     );
   }
 
-  /** The candidate's turn whenever it can be asked; the incumbent's as long as it is ahead of nothing. */
+  /** Each in turn, where it can be asked. */
   async #probe(id: string, candidate: VariantId, incumbent: VariantId): Promise<void> {
     const { book, catalogue, isIdle, score } = this.#parts;
     const expert = catalogue.variants.get(incumbent)?.expertId;
@@ -79,7 +81,8 @@ export class RolloutProbes {
       ['incumbent', incumbent],
       ['candidate', candidate],
     ];
-    for (const [side, variant] of sides) {
+    for (const [side, variant] of Array.from({ length: AT_A_TIME }, () => sides).flat()) {
+      if (!this.#wants(book.record(id))) return;
       const { evidence } = book.record(id);
       const probe = nextProbe(evidence, side, prompts.slice(0, MOST_PROBES));
       if (probe === undefined || !isIdle(variant)) continue;

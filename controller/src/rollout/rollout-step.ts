@@ -1,6 +1,7 @@
 import type { DeviceId } from '@fleetgate/shared/ids';
 
 import { type HealthVerdict, healthVerdicts } from './health-verdict.js';
+import { hasBaseline } from './rollout-evidence.js';
 import type { RolloutRecord } from './rollout-record.js';
 import type { Wave } from './rollout-spec.js';
 import { devicesOfWave, heldUpBy, type RolloutDevice } from './wave-devices.js';
@@ -26,7 +27,7 @@ export function stepRollout(record: RolloutRecord, facts: StepFacts): RolloutRec
   const wave = record.waves[record.wave];
   if (wave === undefined) return ended(record, 'adopted', undefined, facts.nowMs);
   const wanted = devicesOfWave(wave, record.devices, facts.devices);
-  const next = movable(wanted, record, wave, facts);
+  const next = hasBaseline(record) ? movable(wanted, record, wave, facts) : [];
   if (next.length > 0) return { ...record, devices: [...record.devices, ...next], soakBeganAtMs: undefined };
   return whenComplete(record, wave, wanted, facts);
 }
@@ -67,7 +68,7 @@ function whenComplete(
   const missing = hasSoaked ? notShown(healthVerdicts(record.evidence, record.gate)) : undefined;
   if (hasSoaked && missing === undefined) return nextWave(record, nowMs);
   if (nowMs < record.waveBeganAtMs + 1000 * wave.deadlineS) return record;
-  const why = missing ?? (isThere ? 'its soak time was not over' : notThere(wanted, there));
+  const why = missing ?? (isThere ? 'its soak time was not over' : notThere(wanted, there, record));
   return ended(record, 'rolled-back', `wave ${record.wave + 1} was not done within ${wave.deadlineS} s: ${why}`, nowMs);
 }
 
@@ -94,7 +95,8 @@ function notShown(verdicts: readonly HealthVerdict[]): string | undefined {
   return `it was not shown that no more than ${quality.margin} of quality is lost, after ${quality.n[0]} probe prompts`;
 }
 
-function notThere(wanted: readonly DeviceId[], there: ReadonlySet<DeviceId>): string {
+function notThere(wanted: readonly DeviceId[], there: ReadonlySet<DeviceId>, record: RolloutRecord): string {
+  if (!hasBaseline(record)) return 'the incumbent could not be asked enough probe prompts';
   const missing = wanted.filter((id) => !there.has(id));
   return wanted.length === 0 ? 'no device was in it' : `${missing.join(', ')} did not report it`;
 }
