@@ -95,7 +95,7 @@ const COMPOSES = new Set(['controller/cli', 'controller/main', 'agent/cli', 'age
 const OUTSIDE =
   /^(?:node:(?:fs|fs\/promises|net|tls|http|https|child_process|worker_threads|dgram|readline|os)|mqtt|typeorm|aedes|highs|javascript-lp-solver|node-llama-cpp|koffi|fastify|openai|sqlite3|libsql)$/;
 const ADAPTER_NAME =
-  /^(?:mqtt|sqlite|http|disk|process|worker|aedes|llama|highs|javascript-lp|jetson|raspberry-pi|android|linux)-|\.(?:migration|module|controller)\.ts$|^(?:main|error-filter)\.ts$/;
+  /^(?:mqtt|sqlite|postgres|http|disk|process|worker|aedes|llama|highs|javascript-lp|jetson|raspberry-pi|android|linux)-|\.(?:migration|module|controller)\.ts$|^(?:main|error-filter)\.ts$/;
 /** Folders whose purpose is reading files and the environment. */
 const EDGE_FOLDERS = new Set(['controller/cli', 'controller/config', 'agent/cli', 'agent/config', 'firmware-configs']);
 const NEST_NAME = /\.(?:module|controller)\.ts$|^(?:main|error-filter)\.ts$/;

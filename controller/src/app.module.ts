@@ -106,7 +106,10 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
   const models = { catalogue: () => registry, policy, since: Math.floor(startedAtMs / 1000) };
   return {
     module: AppModule,
-    imports: [dispatchModule({ collaborator: parts.collaborator, models, clock }), batchModule(parts.batches)],
+    imports: [
+      dispatchModule({ collaborator: parts.collaborator, models, clock, answers: parts.replication.answers }),
+      batchModule(parts.batches),
+    ],
     controllers: [
       HealthController,
       EnrolmentController,

@@ -7,34 +7,30 @@ import { join } from 'node:path';
 import { loadBoards } from '@fleetgate/firmware-configs/load-board';
 import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
 import { messageOf } from '@fleetgate/shared/errors';
-import type { BoardId } from '@fleetgate/shared/ids';
+import { type BoardId, deviceId as toDeviceId } from '@fleetgate/shared/ids';
+import type { RequestView } from '@fleetgate/shared/api/operations';
 import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
 import { merge, Subject } from 'rxjs';
 
-import { accessSchema } from './access/sqlite-access-store.js';
 import { type OpenCatalogue, openCatalogue } from './catalogue/disk-catalogue.js';
-import { expertSchemaOfDatabase, SqliteExpertStore } from './catalogue/sqlite-expert-store.js';
-import { databasePath } from './config/config.js';
+import { SqliteExpertStore } from './catalogue/sqlite-expert-store.js';
 import type { Batches } from './dispatch/batches/batches.js';
 import type { BatchRunner } from './dispatch/batches/batch-runner.js';
 import { openBatches } from './dispatch/batches/open-batches.js';
-import { batchSchema } from './dispatch/batches/sqlite-batch-store.js';
 import { COLLABORATION_DEFAULTS, Collaborator } from './dispatch/collaboration/collaborator.js';
 import type { BudgetControl } from './dispatch/control/budget-control.js';
 import { DISPATCH_DEFAULTS } from './dispatch/dispatch-config.js';
 import type { DispatchPolicy } from './dispatch/dispatch-policy.js';
 import { openLedgerJournal } from './dispatch/disk-ledger-journal.js';
+import { jobIdOf } from './dispatch/request-record.js';
 import { Dispatcher } from './dispatch/dispatcher.js';
 import { MqttExpertLink } from './dispatch/mqtt-expert-link.js';
 import type { Steering } from './dispatch/steering.js';
 import { LEDGER_DEFAULTS, SqliteLedger } from './dispatch/sqlite-ledger.js';
-import { dispatchSchema } from './dispatch/sqlite-request-row.js';
 import type { AttemptFact } from './fleet/attempt-fact.js';
 import { Fleet } from './fleet/fleet.js';
 import { MqttFleetLink } from './fleet/mqtt-fleet-link.js';
-import { enrolmentSchema } from './enrolment/sqlite-enrolment-store.js';
-import { identitySchemaOfDatabase } from './identity/sqlite-certificate-store.js';
-import { fleetSchema, SqliteFleetStore } from './fleet/sqlite-fleet-store.js';
+import { SqliteFleetStore } from './fleet/sqlite-fleet-store.js';
 import { openGate } from './gating/disk-gate-opening.js';
 import { ConfidenceModel } from './gating/confidence.js';
 import type { ExpertTrials } from './gating/expert-trials.js';
@@ -42,7 +38,6 @@ import { withFoundClasses } from './gating/found-classes.js';
 import type { Gate } from './gating/gate.js';
 import type { GateLearning } from './gating/gate-learning.js';
 import { LiveGate } from './gating/live-gate.js';
-import { learningSchema } from './gating/sqlite-learning-store.js';
 import { withUnknownExperts } from './gating/unknown-expert.js';
 import { openClasses } from './kept-classes.js';
 import { openCosts } from './kept-costs.js';
@@ -50,6 +45,8 @@ import { openLearning } from './kept-learning.js';
 import { type OpenAccess, openAccess } from './open-access.js';
 import { type OpenBroker, openBroker } from './open-broker.js';
 import { openControl } from './open-control.js';
+import { openControlDatabase } from './open-database.js';
+import { type OpenReplica, openReplica } from './open-replica.js';
 import { openRollouts, plannable, withRollouts } from './open-rollouts.js';
 import { openSteering, openTrials, type TrialSets } from './open-trials.js';
 import { byPlan } from './planning/by-plan.js';
@@ -58,17 +55,16 @@ import { poweredOn, spareCopies } from './planning/plan-record.js';
 import { Planner } from './planning/planner.js';
 import { planPolicy } from './planning/policy.js';
 import { plannedShares } from './planning/planned-shares.js';
-import { planningSchema, SqliteBudgetStore, SqlitePlanStore } from './planning/sqlite-plan-store.js';
+import { SqliteBudgetStore, SqlitePlanStore } from './planning/sqlite-plan-store.js';
 import { ProcessOptimiser } from './planning/process-optimiser.js';
 import type { BrokerLink } from './platform/broker-link.js';
 import type { Database } from './platform/database.js';
-import { openDatabase } from './platform/sqlite-database.js';
 import type { PlannedResidency } from './rollout/desired.js';
 import { LingeringCopies, withLingering } from './rollout/lingering-copies.js';
 import { MqttDesiredStateLink } from './rollout/mqtt-desired-state-link.js';
 import { RolloutBook } from './rollout/rollout-book.js';
 import type { Rollouts } from './rollout/rollouts.js';
-import { rolloutSchema, SqliteRolloutStore } from './rollout/sqlite-rollout-store.js';
+import { SqliteRolloutStore } from './rollout/sqlite-rollout-store.js';
 import { DesiredStates } from './rollout/desired-states.js';
 import type { Surroundings } from './surroundings.js';
 import type { CostEstimator } from './telemetry/cost.js';
@@ -79,6 +75,7 @@ import { openTrialHosting, type TrialHosting, withTrials } from './trial-hosting
 
 /** Everything that the HTTP API shows and acts on. */
 export interface ControllerParts extends OpenCatalogue, OpenBroker, OpenAccess {
+  readonly replication: OpenReplica;
   readonly boards: ReadonlyMap<BoardId, BoardProfile>;
   readonly fleet: Fleet;
   readonly fleetLink: MqttFleetLink;
@@ -105,26 +102,21 @@ export interface ControllerParts extends OpenCatalogue, OpenBroker, OpenAccess {
   readonly telemetry: TelemetryStore;
 }
 
+/** A replica's records wait no longer than this, so that hardly any is unknown to the others when it is killed. */
+const SHARED_WRITE_DELAY = milliseconds(20);
+
 export async function compose(surroundings: Surroundings): Promise<ControllerParts> {
   const { config, clock, log, closers } = surroundings;
   const path = (name: string): string => join(config.dataDir, name);
   const boards = await loadBoards();
-  const schemas = [
-    fleetSchema,
-    expertSchemaOfDatabase,
-    dispatchSchema,
-    planningSchema,
-    learningSchema,
-    batchSchema,
-    accessSchema,
-    identitySchemaOfDatabase,
-    enrolmentSchema,
-    rolloutSchema,
-  ];
-  const database = await openDatabase(databasePath(config), schemas);
+  const opened = await openControlDatabase(config);
+  const { database } = opened;
   closers.add('database', () => database.close());
+  const replication = await openReplica(surroundings, opened);
+  const { leading, leadership, reloads } = replication;
   const settings = { lease: milliseconds(config.leaseMs) };
-  const fleet = await Fleet.open({ store: new SqliteFleetStore(database), settings, clock, log });
+  const store = new SqliteFleetStore(database, leadership);
+  const fleet = await Fleet.open({ store, settings, mayKeep: leading.now, clock, log });
   closers.add('fleet', () => fleet.close());
   const files = { expertsDir: config.expertsDir, artefactsDir: path('artefacts') };
   const catalogue = await openCatalogue(files, new SqliteExpertStore(database), clock, log);
@@ -144,8 +136,8 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   );
   closers.add('costs', () => kept.close());
   const telemetryPath = path('telemetry.sqlite');
-  const opened = await openBroker(surroundings, fleet, boards, { telemetryPath, database });
-  const { broker } = opened;
+  const brokerage = await openBroker(surroundings, fleet, boards, { telemetryPath, database, replication });
+  const { broker } = brokerage;
   const telemetry = await openSqliteTelemetryStore(telemetryPath, 'read');
   closers.add('telemetry store', () => telemetry.close());
   const fleetLink = new MqttFleetLink({ broker, fleet, fleetId: config.fleet, clock, log, count: surroundings.count });
@@ -164,11 +156,13 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   const planning = { fleet, catalogue: () => registry, gate, costs: kept.costs, workloads: kept.workloads };
   const rolloutBook = new RolloutBook(new SqliteRolloutStore(database), log);
   await rolloutBook.load();
-  const placeable = { ...planning, catalogue: plannable(registry, rolloutBook) };
+  const placeable = { ...planning, catalogue: plannable(registry, rolloutBook), leads: leading.now };
   const { planner, demand } = openPlanner(surroundings, placeable, database);
+  reloads(['rollout'], () => rolloutBook.load());
+  reloads(['plan', 'budget'], () => planner.reload());
   const sets: TrialSets = { trials: undefined };
   const steering = await openSteering(surroundings, learned, sets);
-  const hosting = openTrialHosting(surroundings, fleet, registry, planner, sets);
+  const hosting = openTrialHosting(surroundings, fleet, registry, planner, { sets, leads: leading.now });
   const asPlanned = byPlan(planner, (record) => ({
     ...planPolicy(record),
     shares: plannedShares(record, (id) => registry.variants.get(id)?.expertId),
@@ -178,14 +172,15 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   const lingering = new LingeringCopies({ fleet, catalogue: registry, plan: placed, clock });
   closers.add('lingering copies', () => lingering.close());
   const policy = withLingering(placed, lingering);
-  const ledger = openLedger(surroundings, database);
-  const access = await openAccess(surroundings, database, ledger);
+  const ledger = openLedger(surroundings, database, replication);
+  const access = await openAccess(surroundings, database, ledger, reloads);
   const control = await openControl(surroundings, { fleet, planner, policy });
   const attempts = new Subject<AttemptFact>();
+  const link = new MqttExpertLink(broker, config.fleet, log, config.replica);
   const dispatcher = new Dispatcher({
     ...planning,
     policy,
-    link: new MqttExpertLink(broker, config.fleet, log, config.replica),
+    link,
     ledger,
     clock,
     random: surroundings.random,
@@ -227,26 +222,36 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     load,
     rates: access.rates,
     ...surroundings,
+    ...(config.replica === undefined ? {} : { leading }),
   });
   await runner.start();
   closers.add('batches', () => runner.close());
-  const trials = await openTrials(surroundings, learned, { live, fleet, catalogue: registry, dispatcher, policy });
+  const trials = await openTrials(surroundings, learned, {
+    ...{ live, fleet, catalogue: registry, dispatcher, policy },
+    leads: leading.now,
+  });
   sets.trials = trials;
   closers.add('expert trials', () => trials.close());
   const rollouts = openRollouts(surroundings, rolloutBook, {
     ...{ fleet, catalogue: registry, dispatcher, policy, attempts$: attempts },
     planned: () => asPlanned()?.placements,
+    leading,
   });
   await planner.start();
   closers.add('planner', () => planner.stop());
-  startDesiredStates(surroundings, fleet, catalogue, planner, broker, { hosting, lingering, rolloutBook });
+  startDesiredStates(surroundings, fleet, catalogue, planner, broker, { hosting, lingering, rolloutBook, replication });
+  replication.start({
+    onStruck: (error) => dispatcher.failAll(error),
+    onOrphan: (record) => cancelJobs(record, link),
+  });
   return {
     ...catalogue,
     ...access,
     boards,
     fleet,
     fleetLink,
-    ...opened,
+    ...brokerage,
+    replication,
     gate: live,
     trainedGate,
     gateInUse: gate,
@@ -294,7 +299,10 @@ function startGate({ config, log, closers }: Surroundings, live: LiveGate, known
 
 function openPlanner(
   { clock, random, log, closers }: Surroundings,
-  planning: Pick<ConstructorParameters<typeof Planner>[0], 'fleet' | 'catalogue' | 'gate' | 'costs' | 'workloads'>,
+  planning: Pick<
+    ConstructorParameters<typeof Planner>[0],
+    'fleet' | 'catalogue' | 'gate' | 'costs' | 'workloads' | 'leads'
+  >,
   database: Database,
 ): { readonly planner: Planner; readonly demand: Demand } {
   const optimiser = new ProcessOptimiser();
@@ -306,10 +314,16 @@ function openPlanner(
   return { planner, demand };
 }
 
-function openLedger({ config, clock, log, closers }: Surroundings, database: Database): SqliteLedger {
-  const settings = { ...LEDGER_DEFAULTS, maxAge: days(config.retentionDays) };
+function openLedger(
+  { config, clock, log, closers }: Surroundings,
+  database: Database,
+  { owner, leading }: OpenReplica,
+): SqliteLedger {
+  // Where another controller has to end what this one leaves, the database has it sooner.
+  const writeDelay = config.replica === undefined ? LEDGER_DEFAULTS.writeDelay : SHARED_WRITE_DELAY;
+  const settings = { ...LEDGER_DEFAULTS, writeDelay, maxAge: days(config.retentionDays) };
   const journal = openLedgerJournal(join(config.dataDir, 'requests.journal'), log);
-  const ledger = new SqliteLedger({ database, clock, log, settings, journal });
+  const ledger = new SqliteLedger({ database, clock, log, settings, journal, owner, leads: leading.now });
   closers.add('ledger', () => ledger.close());
   return ledger;
 }
@@ -320,15 +334,20 @@ function startDesiredStates(
   { registry }: OpenCatalogue,
   planner: Planner,
   broker: BrokerLink,
-  of: { readonly hosting: TrialHosting; readonly lingering: LingeringCopies; readonly rolloutBook: RolloutBook },
+  parts: {
+    readonly hosting: TrialHosting;
+    readonly lingering: LingeringCopies;
+    readonly rolloutBook: RolloutBook;
+    readonly replication: OpenReplica;
+  },
 ): void {
+  const { hosting, lingering, replication, rolloutBook } = parts;
   const planned = byPlan(planner, (record): PlannedResidency => ({
     planId: record.id,
     placements: planPolicy(record).placements,
     poweredOn: poweredOn(record),
     spare: spareCopies(record),
   }));
-  const { hosting, lingering, rolloutBook } = of;
   const activePlan = withLingering(withTrials(withRollouts(planned, rolloutBook), hosting), lingering);
   const desired = new DesiredStates({
     fleet,
@@ -336,12 +355,20 @@ function startDesiredStates(
     activePlan,
     planChanges$: merge(planner.plans.active$, hosting.changes$, lingering.changes$, rolloutBook.changes$),
     link: new MqttDesiredStateLink(broker, config.fleet),
+    ...(config.replica === undefined ? {} : { leading: replication.leading }),
     settings: { telemetry: { sampleMs: config.telemetrySampleMs, batchMs: config.telemetryBatchMs } },
     clock,
     log,
   });
   desired.start();
   closers.add('desired states', () => desired.stop());
+}
+
+/** Devices need not go on with what nobody waits for. */
+function cancelJobs({ id, attempts }: RequestView, link: MqttExpertLink): void {
+  for (const [at, { deviceId, outcome }] of attempts.entries()) {
+    if (outcome === 'running') link.cancel(toDeviceId(deviceId), jobIdOf(id, at + 1), 'controller.crashed');
+  }
 }
 
 function days(count: number): Milliseconds {

@@ -144,6 +144,9 @@ async function composeApp(
       devices: fleet.view.values(),
       activePlanId: planner.plans.active()?.id ?? null,
       mqttUrl,
+      ...(config.replica === undefined
+        ? {}
+        : { replica: { name: config.replica, leads: composed.replication.leading.now() } }),
       ...(composed.address.urls.tlsUrl === undefined ? {} : { mqttTlsUrl: composed.address.urls.tlsUrl }),
     });
   const sources = {
@@ -153,7 +156,7 @@ async function composeApp(
     planner,
     ledger,
     status,
-    statusChanges$: merge(connected, gate.changes$),
+    statusChanges$: merge(connected, gate.changes$, composed.replication.leading.changes$),
   };
   const feed = new LiveFeed(() => liveSnapshot(sources), clock);
   const telling = tellLiveFeed(feed, sources);

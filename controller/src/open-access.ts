@@ -9,6 +9,7 @@ import { SqliteAuditLog } from './access/sqlite-audit-log.js';
 import { Tenants } from './access/tenants.js';
 import { endedRequest } from './dispatch/admit-prompts.js';
 import type { Ledger } from './dispatch/ledger.js';
+import type { OpenReplica } from './open-replica.js';
 import type { Database } from './platform/database.js';
 import type { Surroundings } from './surroundings.js';
 
@@ -26,11 +27,14 @@ export async function openAccess(
   { clock, random, log, closers }: Surroundings,
   database: Database,
   ledger: Ledger,
+  reloads: OpenReplica['reloads'],
 ): Promise<OpenAccess> {
   const store = new SqliteAccessStore(database);
   const keys = new KeyRing({ store, clock, random }, await store.loadKeys());
   const rates = new RateLimits(clock);
   const tenants = new Tenants({ store, ring: keys, rates }, await store.loadTenants());
+  reloads(['access_key'], async () => keys.reload(await store.loadKeys()));
+  reloads(['tenant_limit'], async () => tenants.reload(await store.loadTenants()));
   const ended = ledger.changes$.subscribe((record) => {
     const request = endedRequest(record);
     if (request !== undefined) rates.ended(request);

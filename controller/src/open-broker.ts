@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 
 import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
+import { messageOf } from '@fleetgate/shared/errors';
 import type { BoardId } from '@fleetgate/shared/ids';
 import { SECRET_CHARACTERS } from '@fleetgate/shared/random';
 import { milliseconds, unixMs } from '@fleetgate/shared/units/quantity';
@@ -20,9 +21,11 @@ import { SqliteEnrolmentStore } from './enrolment/sqlite-enrolment-store.js';
 import type { Fleet } from './fleet/fleet.js';
 import { brokerNameOf } from './identity/certificate.js';
 import { brokerMaterial, controllerCertificate, openIdentity, type OpenIdentity } from './open-identity.js';
+import type { OpenReplica } from './open-replica.js';
 import type { BrokerLink } from './platform/broker-link.js';
 import type { Database } from './platform/database.js';
 import { keptSecret } from './platform/disk-secret-file.js';
+import { sharedSecret } from './platform/sqlite-shared-secret.js';
 import { requireSharedSubscriptions } from './platform/mqtt-broker-features.js';
 import { type BrokerLogin, connectBrokerLink } from './platform/mqtt-broker-link.js';
 import { ownNames } from './platform/process-own-names.js';
@@ -45,12 +48,18 @@ export interface OpenBroker {
   readonly mosquittoConfig: string | undefined;
 }
 
+interface BrokerNeeds {
+  readonly telemetryPath: string;
+  readonly database: Database;
+  readonly replication: Pick<OpenReplica, 'leading' | 'reloads'>;
+}
+
 /** Devices keep their credentials over restarts. Throws `port.taken`, `broker.unreachable` or `data-dir.not-writable`. */
 export async function openBroker(
   surroundings: Surroundings,
   fleet: Fleet,
   boards: ReadonlyMap<BoardId, BoardProfile>,
-  { telemetryPath, database }: { readonly telemetryPath: string; readonly database: Database },
+  { telemetryPath, database, replication }: BrokerNeeds,
 ): Promise<OpenBroker> {
   const { config, clock, random, log, closers } = surroundings;
   const { brokerUrl, replica } = config;
@@ -75,7 +84,7 @@ export async function openBroker(
   const approvals = await Approvals.open(store, clock);
   const tokens = await JoinTokens.open({
     store,
-    kept: keptSecret(join(config.dataDir, 'join-token'), () => random.token(SECRET_CHARACTERS)),
+    kept: await keptJoinToken(surroundings, database),
     authoritySha256: identity?.authoritySha256,
     random,
     clock,
@@ -86,12 +95,30 @@ export async function openBroker(
     admission: new Admission({ tokens, approvals, rule: config.approveDevices ? 'person' : 'token', log }),
     certification: identity?.certification,
     controller,
-    setUsers: (users: readonly BrokerUser[]) => (files ?? supervisor).setUsers(users),
+    setUsers: (users: readonly BrokerUser[]) => {
+      // Of several controllers one writes what the broker reads; it hears of whom another has let in.
+      if (files !== undefined && !replication.leading.now()) return Promise.resolve();
+      return (files ?? supervisor).setUsers(users);
+    },
     random,
     clock,
     log,
   });
   await enrolment.pushUsers();
+  const { reloads, leading } = replication;
+  reloads(['join_token'], () => tokens.reload());
+  reloads(['waiting_device'], () => approvals.reload());
+  reloads(['device'], async () => {
+    await fleet.reload();
+    await enrolment.pushUsers();
+  });
+  const led = leading.changes$.subscribe((leads) => {
+    if (leads)
+      void enrolment
+        .pushUsers()
+        .catch((error: unknown) => log.error('broker.users-not-set', { reason: messageOf(error) }));
+  });
+  closers.add('broker users', () => led.unsubscribe());
   const { host, port, tlsPort } = await supervisor.start();
   closers.add('broker', () => supervisor.stop());
   if (tls !== undefined && identity !== undefined) {
@@ -143,6 +170,16 @@ async function controllerUser(
   const { serial, notAfter, keyPem, pem } = await controllerCertificate(authority, username, clock.now());
   const tls = { key: keyPem, cert: pem, ca: authority.certificatePem, servername: brokerNameOf(config.fleet) };
   return { username, password, certificates: [{ serial, notAfterMs: notAfter }], login: { username, password, tls } };
+}
+
+/** Of several controllers, the same for all: any of them may be asked. */
+async function keptJoinToken({ config, random }: Surroundings, database: Database): Promise<string> {
+  const make = (): string => random.token(SECRET_CHARACTERS);
+  const path = join(config.dataDir, 'join-token');
+  if (config.replica === undefined) return keptSecret(path, make);
+  const shared = await sharedSecret(database, 'join-token', make);
+  // Where a person looks for it.
+  return keptSecret(path, () => shared);
 }
 
 /** For an external broker, so that it knows who may connect. */

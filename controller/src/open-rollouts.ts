@@ -12,7 +12,7 @@ import { scoreShot, scoringObstacle } from './dispatch/score-shot.js';
 import type { AttemptFact } from './fleet/attempt-fact.js';
 import type { Fleet } from './fleet/fleet.js';
 import { readLabelledPrompts } from './gating/disk-labelled-prompts.js';
-import { ALWAYS } from './platform/leading.js';
+import type { Leading } from './platform/leading.js';
 import type { Placements } from './rollout/lingering.js';
 import type { RolloutBook } from './rollout/rollout-book.js';
 import { type Probe, RolloutProbes } from './rollout/rollout-probes.js';
@@ -29,6 +29,7 @@ export function openRollouts(
     readonly policy: () => DispatchPolicy | undefined;
     readonly planned: () => Placements | undefined;
     readonly attempts$: Observable<AttemptFact>;
+    readonly leading: Leading;
   },
 ): Rollouts {
   const { catalogue, dispatcher, fleet, policy } = parts;
@@ -48,7 +49,7 @@ export function openRollouts(
     );
   const probes = new RolloutProbes({ book, catalogue, prompts, isIdle, score, log });
   const { movesPerMinute } = config;
-  const rollouts = new Rollouts({ ...parts, book, probes, leading: ALWAYS, movesPerMinute, clock, random, log });
+  const rollouts = new Rollouts({ ...parts, book, probes, movesPerMinute, clock, random, log });
   rollouts.start();
   closers.add('rollouts', () => rollouts.stop());
   return rollouts;

@@ -95,7 +95,11 @@ async function start(quality: number) {
     steering,
     config: DISPATCH_DEFAULTS,
   });
-  const parts = { live, fleet: fleet as unknown as Fleet, catalogue: registry, dispatcher, policy: () => policy };
+  const parts = {
+    ...{ live, fleet: fleet as unknown as Fleet, catalogue: registry, dispatcher },
+    policy: () => policy,
+    leads: () => true,
+  };
   const trials = await openTrials(surroundings, learned, parts);
   sets.trials = trials;
   let isStopped = false;

@@ -54,9 +54,10 @@ export async function openTrials(
     readonly catalogue: OpenCatalogue['registry'];
     readonly dispatcher: Dispatcher;
     readonly policy: () => DispatchPolicy | undefined;
+    readonly leads: () => boolean;
   },
 ): Promise<ExpertTrials> {
-  const { catalogue, dispatcher, fleet, live, policy } = parts;
+  const { catalogue, dispatcher, fleet, leads, live, policy } = parts;
   const facts = (): readonly TrialFacts[] => {
     const { fits, gate } = learning.corrections();
     const isCurrent = gate === fingerprint();
@@ -81,6 +82,7 @@ export async function openTrials(
           policy: policy(),
           isIdle: (device) => dispatcher.isIdle(device),
         }),
+      leads,
       score: (expert, shot, signal) => scoreShot(dispatcher, expert, shot, signal),
       sink: learning,
       learn: () => learning.learn(),

@@ -30,7 +30,7 @@ export function openTrialHosting(
   fleet: Fleet,
   catalogue: Catalogue,
   planner: Planner,
-  sets: TrialSets,
+  { sets, leads }: { readonly sets: TrialSets; readonly leads: () => boolean },
 ): TrialHosting {
   const changes = new Subject<void>();
   let current: TrialHost | undefined;
@@ -38,6 +38,7 @@ export function openTrialHosting(
   /** Experts that had a copy make way for them long enough. */
   const hadTheirTurn = new Set<ExpertId>();
   const stop = clock.every(LOOK, () => {
+    if (!leads()) return;
     const overdue = current?.displaced !== undefined && elapsed(since, clock.now()) > LONGEST_DISPLACED;
     const expert = current && catalogue.variants.get(current.variantId)?.expertId;
     if (overdue && expert !== undefined) hadTheirTurn.add(expert);

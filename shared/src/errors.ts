@@ -58,6 +58,7 @@ export const ERROR_KINDS = {
   'broker.unreachable': 'dependency',
   'broker.refused': 'dependency',
   'broker.cannot-share': 'dependency',
+  'leader.fenced': 'dependency',
   'controller.unreachable': 'dependency',
   'controller.crashed': 'dependency',
   'store.unavailable': 'dependency',

@@ -47,6 +47,16 @@ export class KeyRing {
     this.#uses = new Map(kept.uses);
   }
 
+  /** Takes up what another controller has given out and revoked. */
+  reload({ keys }: { readonly keys: readonly AccessKey[] }): void {
+    const before = new Map(this.#keys);
+    this.#keys.clear();
+    for (const key of keys) {
+      this.#keys.set(key.id, key);
+      if (key.revokedAt !== undefined && before.get(key.id)?.revokedAt === undefined) this.#revoked.next(key.id);
+    }
+  }
+
   /** Ids of keys at the moment from which they open nothing. */
   get revoked$(): Observable<string> {
     return this.#revoked;

@@ -67,13 +67,19 @@ export class SqliteAccessStore implements KeyStore, TenantStore {
   async loadTenants(): Promise<ReadonlyMap<string, TenantLimits>> {
     const rows: readonly (TenantLimits & { readonly name: string })[] =
       await this.#database.source.query('SELECT * FROM tenant_limit');
-    return new Map(rows.map(({ name, ...limits }) => [name, limits]));
+    return new Map(
+      rows.map(({ name, requestsPerMinute, outputTokensPerMinute }) => [
+        name,
+        { requestsPerMinute, outputTokensPerMinute },
+      ]),
+    );
   }
 
   async putTenant(name: string, limits: TenantLimits | null): Promise<void> {
     if (limits === null) return this.#write('DELETE FROM tenant_limit WHERE name = ?', [name]);
     await this.#write(
-      'INSERT OR REPLACE INTO tenant_limit (name, requestsPerMinute, outputTokensPerMinute) VALUES (?, ?, ?)',
+      `INSERT INTO tenant_limit (name, requestsPerMinute, outputTokensPerMinute) VALUES (?, ?, ?) ON CONFLICT (name)
+         DO UPDATE SET requestsPerMinute = excluded.requestsPerMinute, outputTokensPerMinute = excluded.outputTokensPerMinute`,
       [name, limits.requestsPerMinute, limits.outputTokensPerMinute],
     );
   }

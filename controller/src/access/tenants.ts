@@ -38,6 +38,15 @@ export class Tenants {
     for (const [name, limits] of kept) parts.rates.set(name, limits);
   }
 
+  /** Takes up what was set at another controller. */
+  reload(kept: ReadonlyMap<string, TenantLimits>): void {
+    const gone = [...this.#limits.keys()].filter((name) => !kept.has(name));
+    this.#limits.clear();
+    for (const [name, limits] of kept) this.#limits.set(name, limits);
+    for (const [name, limits] of kept) this.#parts.rates.set(name, limits);
+    for (const name of gone) this.#parts.rates.set(name, NO_LIMITS);
+  }
+
   /** Tenants that have limits or valid keys, by name. */
   views(): readonly TenantView[] {
     const keys = new Map<string, number>();

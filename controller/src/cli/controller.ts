@@ -18,6 +18,8 @@ interface ControllerOptions {
   readonly fleetName?: string;
   readonly brokerUrl?: string;
   readonly brokerFiles?: string;
+  readonly database?: string;
+  readonly replica?: string;
   readonly experts?: string;
   readonly storePrompts?: boolean;
   readonly tracesUrl?: string;
@@ -46,6 +48,11 @@ export function registerController(program: Command): void {
     .option('--broker-url <url>', 'external broker instead of the embedded one: a mosquitto 2')
     .option('--broker-auth <by>', 'what that broker lets devices in by: password or certificate (default: password)')
     .option('--broker-files <dir>', 'where that broker finds who may connect (default: DIR/mosquitto)')
+    .option(
+      '--database <url>',
+      'control database: a SQLite file, or postgres://user@host/name (default: DIR/control.sqlite)',
+    )
+    .option('--replica <name>', 'name of this controller among several of the fleet; they share database and broker')
     .option('--experts <dir>', 'folder of expert cards (default: the bundled experts)')
     .option('--store-prompts', 'keep prompt texts in the decision records')
     .option('--traces-url <url>', 'where OpenTelemetry traces go, by OTLP over HTTP (default: nowhere)')
@@ -53,7 +60,7 @@ export function registerController(program: Command): void {
     .option('--json', 'print the listening line as one JSON document')
     .addHelpText(
       'after',
-      '\nEnvironment: FLEETGATE_API_KEY, FLEETGATE_BROKER_USERNAME, FLEETGATE_BROKER_PASSWORD;\n' +
+      '\nEnvironment: FLEETGATE_API_KEY, FLEETGATE_BROKER_USERNAME, FLEETGATE_BROKER_PASSWORD, FLEETGATE_DATABASE_URL,\nFLEETGATE_REPLICA;\n' +
         "OTEL_EXPORTER_OTLP_ENDPOINT and OpenTelemetry's other variables of traces.\n" +
         'Bound to anything but loopback and without a key, it makes one and keeps it in the file api-key of its data directory.',
     )
@@ -90,6 +97,8 @@ async function serve(options: ControllerOptions): Promise<void> {
       brokerAuth: options.brokerAuth,
       fleet: options.fleetName,
       brokerUrl: options.brokerUrl,
+      databaseUrl: options.database,
+      replica: options.replica,
       brokerFilesDir: options.brokerFiles === undefined ? undefined : resolve(options.brokerFiles),
       expertsDir: options.experts,
       storePrompts: options.storePrompts,

@@ -90,8 +90,32 @@ describe('loadConfig', () => {
   });
 
   it('says that another database cannot be used', () => {
-    const load = () => loadConfig({ flags: { dataDir: '/d', databaseUrl: 'postgres://h/d' }, environment: {} });
-    expect(String(faultOf(load))).toContain('a postgres: address');
+    const load = () => loadConfig({ flags: { dataDir: '/d', databaseUrl: 'mysql://h/d' }, environment: {} });
+    expect(String(faultOf(load))).toContain('a mysql: address');
+  });
+
+  it('says what several controllers have to share', () => {
+    const shared = {
+      replica: 'one',
+      databaseUrl: 'postgres://h/d',
+      brokerUrl: 'mqtt://h',
+      brokerPassword: 'secret',
+      apiKey: 'a-key-of-16-chars',
+      host: '0.0.0.0',
+    };
+    const load = (flags: object) => loadConfig({ flags: { dataDir: '/d', ...shared, ...flags }, environment: {} });
+    expect(load({})).toMatchObject({ replica: 'one' });
+    const lacking: readonly (readonly [object, string])[] = [
+      [{ brokerUrl: undefined }, 'brokerUrl'],
+      [{ databaseUrl: undefined }, 'databaseUrl'],
+      [{ databaseUrl: '/a/file.sqlite' }, 'databaseUrl'],
+      [{ brokerPassword: undefined }, 'brokerPassword'],
+      [{ apiKey: undefined }, 'apiKey'],
+      [{ brokerAuth: 'certificate', brokerUrl: 'mqtts://h' }, 'brokerAuth'],
+      [{ replica: 'Not a name' }, 'replica'],
+    ];
+    for (const [flags, field] of lacking) expect(String(faultOf(() => load(flags))), field).toContain(`${field}: `);
+    expect(redacted(load({ databaseUrl: 'postgres://u:p@h/d' }))).toMatchObject({ databaseUrl: '(set)' });
   });
 
   it('takes a SQLite path', () => {

@@ -53,7 +53,7 @@ const configSchema = z.strictObject({
   brokerFilesDir: z.string().min(1).optional(),
   /** Name of this controller among several of one fleet, which share a database server and an external broker. */
   replica: replicaIdSchema.optional(),
-  /** Control database; by default `control.sqlite` in the data directory. */
+  /** Control database: the path of a SQLite file, by default `control.sqlite` in the data directory, or a postgres: address. */
   databaseUrl: z.string().min(1).optional(),
   expertsDir: z.string().min(1).default(EXPERTS_DIR),
   /** Outcome data that the gate is trained on at the first start. */
@@ -80,7 +80,7 @@ const configSchema = z.strictObject({
 export type ControllerConfig = Readonly<z.infer<typeof configSchema>>;
 type Settings = Readonly<Record<string, unknown>>;
 
-const SECRETS: ReadonlySet<string> = new Set(['apiKey', 'brokerPassword']);
+const SECRETS: ReadonlySet<string> = new Set(['apiKey', 'brokerPassword', 'databaseUrl']);
 const HINTS: Readonly<Record<string, string>> = {
   dataDir: 'give it with --data DIR',
   brokerUrl: 'for example mqtt://192.168.1.10:1883; the user goes by FLEETGATE_BROKER_USERNAME and _PASSWORD',
@@ -110,6 +110,7 @@ export function loadConfig(sources: {
     brokerPassword: environment['FLEETGATE_BROKER_PASSWORD'],
     brokerUsername: environment['FLEETGATE_BROKER_USERNAME'],
     replica: environment['FLEETGATE_REPLICA'],
+    databaseUrl: environment['FLEETGATE_DATABASE_URL'],
   };
   const settings = {
     ...defaults,
@@ -131,6 +132,11 @@ export function loadConfig(sources: {
     });
   }
   return Object.freeze(result.data);
+}
+
+/** Whether an address of a database is that of a PostgreSQL server. */
+export function isPostgres(url: string): boolean {
+  return /^postgres(?:ql)?:\/\//.test(url);
 }
 
 /** Path of the control database. */
@@ -224,19 +230,29 @@ function brokerFaults({ brokerUrl, brokerAuth }: z.infer<typeof configSchema>): 
   return [`brokerUrl: expected an mqtts:// address with brokerAuth certificate, got ${got}`];
 }
 
-function replicaFaults({ replica, brokerUrl, databaseUrl }: z.infer<typeof configSchema>): readonly string[] {
+/** What several controllers have to share cannot lie in the data directory of one. */
+function replicaFaults(config: z.infer<typeof configSchema>): readonly string[] {
+  const { replica, brokerUrl, brokerAuth, brokerPassword, databaseUrl, host, apiKey } = config;
   if (replica === undefined) return [];
-  const isShared = databaseUrl !== undefined && /^postgres(?:ql)?:/.test(databaseUrl);
-  return [
-    ...(brokerUrl === undefined ? ['brokerUrl: expected the broker that all replicas share, got nothing'] : []),
-    ...(isShared ? [] : ['databaseUrl: expected the postgres: address that all replicas share']),
+  const faults: readonly (readonly [boolean, string])[] = [
+    [brokerUrl === undefined, 'brokerUrl: expected the broker that all replicas share, got nothing'],
+    [
+      databaseUrl === undefined || !isPostgres(databaseUrl),
+      'databaseUrl: expected the postgres: address that all replicas share',
+    ],
+    [
+      brokerAuth === 'certificate',
+      'brokerAuth: expected password: replicas have no authority of certificates in common',
+    ],
+    [brokerPassword === undefined, 'brokerPassword: expected that of all replicas, by FLEETGATE_BROKER_PASSWORD'],
+    [apiKey === undefined && !isLoopback(host), 'apiKey: expected that of all replicas, by FLEETGATE_API_KEY'],
   ];
+  return faults.flatMap(([isFault, text]) => (isFault ? [text] : []));
 }
 
 function databaseFaults(url: unknown): readonly string[] {
-  if (typeof url !== 'string' || !/^[a-z][a-z0-9+]*:\/\//i.test(url) || /^(?:sqlite|file):/i.test(url)) return [];
+  if (typeof url !== 'string' || !/^[a-z][a-z0-9+]*:\/\//i.test(url)) return [];
+  if (isPostgres(url) || /^(?:sqlite|file):/i.test(url)) return [];
   const scheme = url.slice(0, url.indexOf(':'));
-  return [
-    `databaseUrl: expected the path of a SQLite file, got a ${scheme}: address (other databases are not supported)`,
-  ];
+  return [`databaseUrl: expected a postgres: address or the path of a SQLite file, got a ${scheme}: address`];
 }

@@ -4,7 +4,9 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 
 import { MessagesController } from './anthropic/messages.controller.js';
 import { Collaborator } from './collaboration/collaborator.js';
+import { IDEMPOTENCY_DEFAULTS } from './idempotency.js';
 import { IdempotentRequests } from './idempotent-requests.js';
+import type { SharedAnswers } from './shared-answers.js';
 import { ChatCompletionsController } from './openai/chat-completions.controller.js';
 import { EmbeddingsController } from './openai/embeddings.controller.js';
 import { parseJsonBody } from './openai/json-body.js';
@@ -29,6 +31,8 @@ export function dispatchModule(parts: {
   readonly collaborator: Collaborator;
   readonly models: ModelsSource;
   readonly clock: Clock;
+  /** Of several controllers. */
+  readonly answers?: SharedAnswers | undefined;
 }): DynamicModule {
   return {
     module: DispatchModule,
@@ -42,7 +46,10 @@ export function dispatchModule(parts: {
     ],
     providers: [
       { provide: Collaborator, useValue: parts.collaborator },
-      { provide: IdempotentRequests, useValue: new IdempotentRequests(parts.collaborator, parts.clock) },
+      {
+        provide: IdempotentRequests,
+        useValue: new IdempotentRequests(parts.collaborator, parts.clock, IDEMPOTENCY_DEFAULTS, parts.answers),
+      },
       { provide: MODELS_SOURCE, useValue: parts.models },
       { provide: CLOCK, useValue: parts.clock },
     ],

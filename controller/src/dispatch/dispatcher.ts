@@ -1,6 +1,6 @@
 import type { RequestView } from '@fleetgate/shared/api/operations';
 import { FleetError } from '@fleetgate/shared/errors';
-import { type DeviceId, type ExpertId, jobId, type RequestId } from '@fleetgate/shared/ids';
+import type { DeviceId, ExpertId, RequestId } from '@fleetgate/shared/ids';
 import type { JobOut, JobUsage } from '@fleetgate/shared/protocol/job';
 import { elapsed, milliseconds } from '@fleetgate/shared/units/quantity';
 import type { Subscription } from 'rxjs';
@@ -21,7 +21,15 @@ import { jobOf, type Prompt } from './prompt.js';
 import { cancelledError, fullError, shuttingDownError, unknownModelError } from './refusal.js';
 import type { JobRun, Request } from './request.js';
 import type { Choice, RequestEvent } from './request-events.js';
-import { actualCost, recordDecision, recordEnd, recordPlace, recordSent, withOutcome } from './request-record.js';
+import {
+  actualCost,
+  jobIdOf,
+  recordDecision,
+  recordEnd,
+  recordPlace,
+  recordSent,
+  withOutcome,
+} from './request-record.js';
 import { canBeTakenOver } from './said-so-far.js';
 import { heartbeatOf } from './silence.js';
 import { steered } from './steer-request.js';
@@ -178,10 +186,15 @@ export class Dispatcher {
     if (this.#state === 'open') this.#state = 'draining';
   }
 
+  /** Fails what is under way and tells the devices; what comes next is taken. */
+  failAll(error: FleetError): void {
+    for (const request of this.#requests.values()) this.#fail(request, error);
+  }
+
   /** Fails what is under way, tells the devices, and waits for the ledger. Idempotent. */
   async close(): Promise<void> {
     this.#state = 'closed';
-    for (const request of this.#requests.values()) this.#fail(request, shuttingDownError());
+    this.failAll(shuttingDownError());
     this.#runs.close();
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
     await this.#parts.ledger.flush();
@@ -259,7 +272,7 @@ export class Dispatcher {
     const asked = asksHowSure(this.#parts, request, accepted) ? { ...request.prompt, logProbs: true } : request.prompt;
     const classId = request.score?.abstained === undefined ? request.score?.classId : undefined;
     const job = jobOf(asked, {
-      jobId: jobId(`${request.id}-${request.record.attempts.length}`),
+      jobId: jobIdOf(request.id, request.record.attempts.length),
       variantId,
       timeout: left,
       classId,

@@ -1,5 +1,5 @@
 import type { CandidateView, RequestView } from '@fleetgate/shared/api/operations';
-import { requestId, type RequestId } from '@fleetgate/shared/ids';
+import { type JobId, jobId, requestId, type RequestId } from '@fleetgate/shared/ids';
 import type { JobUsage } from '@fleetgate/shared/protocol/job';
 import type { Random } from '@fleetgate/shared/random';
 import { elapsed, type UnixMs } from '@fleetgate/shared/units/quantity';
@@ -16,6 +16,9 @@ export function newRequestId(now: UnixMs, random: Random, kind: 'req' | 'call' =
   // 9 digits of base 36 hold milliseconds until the year 5188.
   return requestId(`${kind}-${Math.floor(now).toString(36).padStart(9, '0')}${random.token(11)}`);
 }
+
+/** The job of an attempt, which are counted from 1. */
+export const jobIdOf = (id: string, attempt: number): JobId => jobId(`${id}-${attempt}`);
 
 /** The record of a request that has just come. */
 export function openRecord(

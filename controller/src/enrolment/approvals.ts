@@ -25,6 +25,13 @@ export class Approvals {
     return new Approvals(store, clock, await store.waiting());
   }
 
+  /** Takes up who asked, and what was decided, at another controller. */
+  async reload(): Promise<void> {
+    const waiting = await this.#store.waiting();
+    this.#waiting.clear();
+    for (const one of waiting) this.#waiting.set(one.name, one);
+  }
+
   list(): readonly Waiting[] {
     return [...this.#waiting.values()];
   }

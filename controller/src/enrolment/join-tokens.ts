@@ -47,6 +47,13 @@ export class JoinTokens {
     return tokens;
   }
 
+  /** Takes up what another controller has issued and spent. */
+  async reload(): Promise<void> {
+    const tokens = await this.#parts.store.tokens();
+    this.#tokens.clear();
+    for (const token of tokens) this.#tokens.set(token.id, token);
+  }
+
   /**
    * A new token, shown this once: `fgj.<id>.<secret>`, and after another dot the digest of the authority.
    *

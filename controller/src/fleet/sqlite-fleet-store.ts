@@ -55,9 +55,12 @@ export const fleetSchema: DatabaseSchema = {
 /** The fleet in the control database. */
 export class SqliteFleetStore implements FleetStore {
   readonly #database: Database;
+  readonly #leader: Pick<Database, 'write'>;
 
-  constructor(database: Database) {
+  /** `leader`: by which what becomes of devices is written, so that only the controller that leads does. */
+  constructor(database: Database, leader: Pick<Database, 'write'> = database) {
     this.#database = database;
+    this.#leader = leader;
   }
 
   async load(): Promise<readonly StoredDevice[]> {
@@ -78,7 +81,7 @@ export class SqliteFleetStore implements FleetStore {
 
   async save(devices: readonly Device[]): Promise<void> {
     if (devices.length === 0) return;
-    await this.#database.write(async (manager) => {
+    await this.#leader.write(async (manager) => {
       for (const device of devices) await manager.update(deviceEntity, { id: device.id }, toRow(device));
     });
   }

@@ -87,6 +87,7 @@ export interface StatusFacts {
   readonly activePlanId: string | null;
   readonly mqttUrl: string;
   readonly mqttTlsUrl?: string;
+  readonly replica?: StatusView['replica'];
 }
 
 /** One look at everything. Ready: a prompt that comes now can be answered, as far as the controller knows. */
@@ -106,6 +107,7 @@ export function statusView(facts: StatusFacts): StatusView {
     activePlanId: facts.activePlanId,
     mqttUrl: facts.mqttUrl,
     ...(facts.mqttTlsUrl === undefined ? {} : { mqttTlsUrl: facts.mqttTlsUrl }),
+    ...(facts.replica === undefined ? {} : { replica: facts.replica }),
   };
 }
 

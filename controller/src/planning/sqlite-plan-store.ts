@@ -57,7 +57,7 @@ const FORGET = `DELETE FROM plan WHERE state <> 'active' AND id NOT IN (
   SELECT id FROM (
     SELECT id, row_number() OVER newest AS place, sum(length(document)) OVER newest AS characters FROM plan
     WINDOW newest AS (ORDER BY createdAtMs DESC, rowid DESC ROWS UNBOUNDED PRECEDING)
-  ) WHERE place <= ? AND (place <= ${LEAST_PLANS} OR characters <= ?))`;
+  ) AS ranked WHERE place <= ? AND (place <= ${LEAST_PLANS} OR characters <= ?))`;
 
 /** Plans in the control database. */
 export class SqlitePlanStore implements PlanStore {

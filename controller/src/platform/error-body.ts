@@ -110,6 +110,8 @@ const ROWS: Partial<Record<ErrorCode, Row>> = {
   'artefact.disk-full': { ...unavailable, status: 507 },
   'broker.unreachable': { ...unavailable, retry: 'always', retryAfterS: 2 },
   'broker.refused': { ...unavailable, status: 502 },
+  'broker.cannot-share': unavailable,
+  'leader.fenced': unavailable,
   'controller.unreachable': unavailable,
   'store.unavailable': unavailable,
   'engine.unavailable': unavailable,

@@ -15,6 +15,8 @@ export interface Leadership {
    * otherwise, and nothing is changed. A controller that stood still for a while does not undo what its successor did.
    */
   write<T>(work: (manager: EntityManager) => Promise<T>): Promise<T>;
+  /** Begins to ask for it. */
+  start(): void;
   /** Gives it up at once, so that another can lead. */
   close(): Promise<void>;
 }
@@ -24,6 +26,7 @@ export function alone(database: Database): Leadership {
   return {
     term$: new BehaviorSubject<number | undefined>(1),
     write: (work) => database.write(work),
+    start: () => {},
     close: () => Promise.resolve(),
   };
 }

@@ -51,7 +51,9 @@ export class SqliteReplicaRegister implements ReplicaRegister {
   }
 
   async all(): Promise<readonly ReplicaRow[]> {
-    const rows = await this.#database.source.getRepository(replicaEntity).findBy({ present: true });
+    const rows = await this.#database.source
+      .getRepository(replicaEntity)
+      .find({ where: { present: true }, order: { name: 'ASC' } });
     return rows.map(({ name, incarnation, beats }) => ({
       name: replicaId(name),
       incarnation,

@@ -421,6 +421,8 @@ export interface StatusView {
   readonly mqttUrl: string;
   /** Where devices with a certificate connect, if anywhere. */
   readonly mqttTlsUrl?: string;
+  /** Of several controllers, the one that was asked, and whether it plans and rolls out. */
+  readonly replica?: { readonly name: string; readonly leads: boolean };
 }
 
 /** POST /api/v1/enrol {token, name, board, nonce} */

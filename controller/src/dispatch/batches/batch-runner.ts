@@ -3,6 +3,7 @@ import { FleetError, messageOf } from '@fleetgate/shared/errors';
 import type { Logger } from '@fleetgate/shared/logger';
 import { type Milliseconds, milliseconds, type UnixMs, unixMs } from '@fleetgate/shared/units/quantity';
 
+import type { Leading } from '../../platform/leading.js';
 import { ActiveBatch, type LineTry } from './active-batch.js';
 import { type BatchRecord, ENDED_STATES, KEPT_FOR } from './batch.js';
 import { faultsOf } from './batch-check.js';
@@ -25,6 +26,8 @@ export interface BatchRunnerParts {
   readonly answer: (batch: BatchRecord, body: object, signal: AbortSignal) => Promise<LineOutcome>;
   /** Lines that the fleet has room for now, besides those under way. */
   readonly room: (linesUnderWay: number) => number;
+  /** Of several controllers, the one that leads answers batches; absent: this is the only one. */
+  readonly leading?: Leading;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -51,8 +54,8 @@ export class BatchRunner {
 
   /** Takes up what had not ended. */
   async start(): Promise<void> {
-    const { clock, store } = this.#parts;
-    for (const record of await store.open()) this.#batches.set(record.id, new ActiveBatch(record, store));
+    const { clock, leading } = this.#parts;
+    if (leading === undefined) await this.#takeUp();
     this.#stops.push(clock.every(TURN_EVERY, () => this.#wake()));
     this.#stops.push(clock.every(EXPIRE_EVERY, () => this.#expire()));
     this.#wake();
@@ -60,7 +63,7 @@ export class BatchRunner {
 
   /** Begins a batch that is in the store. */
   begin(record: BatchRecord): void {
-    this.#batches.set(record.id, new ActiveBatch(record, this.#parts.store));
+    if (this.#leads) this.#batches.set(record.id, new ActiveBatch(record, this.#parts.store));
     this.#wake();
   }
 
@@ -70,7 +73,7 @@ export class BatchRunner {
    */
   async cancel(record: BatchRecord): Promise<BatchRecord> {
     const batch = this.#batches.get(record.id);
-    if (batch === undefined) return record;
+    if (batch === undefined) return this.#leads ? record : this.#askToCancel(record);
     batch.isCancelled = true;
     for (const abort of batch.underWay.values()) abort.abort();
     this.#wake();
@@ -78,6 +81,37 @@ export class BatchRunner {
     const { state } = batch.record;
     if (state === 'cancelling' || ENDED_STATES.has(state)) return batch.record;
     throw new FleetError('store.unavailable', 'the batch could not be cancelled now', { retryable: true });
+  }
+
+  /** The one that leads reads of it at its next turn. */
+  async #askToCancel(record: BatchRecord): Promise<BatchRecord> {
+    const { store, clock } = this.#parts;
+    const batch = new ActiveBatch(record, store);
+    if (!ENDED_STATES.has(record.state) && record.state !== 'cancelling') await batch.enter('cancelling', clock.now());
+    return batch.record;
+  }
+
+  get #leads(): boolean {
+    return this.#parts.leading?.now() !== false;
+  }
+
+  /** Those that have not ended, also such as were begun or cancelled at another controller. */
+  async #takeUp(): Promise<void> {
+    const { store } = this.#parts;
+    for (const record of await store.open()) {
+      const known = this.#batches.get(record.id);
+      if (known === undefined) this.#batches.set(record.id, new ActiveBatch(record, store));
+      else if (record.state === 'cancelling' && !known.isCancelled) {
+        known.isCancelled = true;
+        for (const abort of known.underWay.values()) abort.abort();
+      }
+    }
+  }
+
+  /** Another leads by now, and sends again what was under way. */
+  #giveUp(): void {
+    for (const { underWay } of this.#batches.values()) for (const abort of underWay.values()) abort.abort();
+    this.#batches.clear();
   }
 
   /** Stops; what is under way is sent again after the next start. */
@@ -100,7 +134,12 @@ export class BatchRunner {
   async #takeTurns(): Promise<void> {
     while (this.#isAsked && !this.#closed) {
       this.#isAsked = false;
+      if (!this.#leads) {
+        this.#giveUp();
+        return;
+      }
       try {
+        if (this.#parts.leading !== undefined) await this.#takeUp();
         for (const batch of [...this.#batches.values()]) await this.#advance(batch);
         await this.#startLines();
       } catch (error) {
@@ -225,6 +264,7 @@ export class BatchRunner {
 
   #expire(): void {
     const { clock, log, store } = this.#parts;
+    if (!this.#leads) return;
     const now = clock.now();
     this.#expiry ??= store
       .expire(now, unixMs(now - KEPT_FOR))

@@ -51,7 +51,7 @@ export class SqliteBatchStore {
   async addFile(file: FileRecord, lines: readonly string[]): Promise<void> {
     await this.#database.write(async (manager) => {
       const [stored] = await manager.query<{ bytes: number }[]>(
-        'SELECT COALESCE(SUM(bytes), 0) AS bytes FROM batch_file',
+        'SELECT CAST(COALESCE(SUM(bytes), 0) AS INTEGER) AS bytes FROM batch_file',
       );
       if ((stored?.bytes ?? 0) + file.bytes > MOST_STORED_BYTES) {
         throw new FleetError('store.unavailable', `files take more than ${MOST_STORED_BYTES} bytes together`, {
@@ -132,7 +132,7 @@ export class SqliteBatchStore {
     await this.#database.write(async (manager) => {
       for (const isError of isOpen ? [] : [0, 1]) {
         const sql =
-          'SELECT COUNT(*) AS lines, COALESCE(SUM(LENGTH(CAST(text AS BLOB)) + 1), 0) AS bytes FROM batch_result';
+          'SELECT COUNT(*) AS lines, CAST(COALESCE(SUM(OCTET_LENGTH(text) + 1), 0) AS INTEGER) AS bytes FROM batch_result';
         const [sum] = await manager.query<{ lines: number; bytes: number }[]>(
           `${sql} WHERE batchId = ? AND isError = ?`,
           [record.id, isError],
@@ -222,7 +222,7 @@ export class SqliteBatchStore {
     after: string | undefined,
   ): Promise<readonly T[]> {
     const conditions = [
-      ...(seesAll ? [] : [["json_extract(record, '$.tenant') IS ?", tenant ?? null] as const]),
+      ...(seesAll ? [] : [["json_extract(record, '$.tenant') IS NOT DISTINCT FROM ?", tenant ?? null] as const]),
       ...(after === undefined ? [] : [['id < ?', after] as const]),
     ];
     const where = conditions.length === 0 ? '' : `WHERE ${conditions.map(([sql]) => sql).join(' AND ')}`;
