@@ -1,7 +1,9 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 
-import { createLogger } from '@fleetgate/shared/logger';
+import { systemClock } from '@fleetgate/shared/clock';
 import { FleetError } from '@fleetgate/shared/errors';
+import { createLogger } from '@fleetgate/shared/logger';
+import { startServiceWatchdog } from '@fleetgate/shared/process-service-watchdog';
 
 import { type AgentConfig, parseAgentConfig, secretsFromEnvironment } from '../config/config.js';
 import { runAgent, type RunningAgent } from '../main.js';
@@ -81,6 +83,7 @@ function engineOf(options: AgentOptions, apiKey: string | undefined): object {
 
 async function serve(config: AgentConfig, form: 'json' | 'text'): Promise<void> {
   const log = createLogger('agent', config.logLevel);
+  const stopWatchdog = startServiceWatchdog(process.env, systemClock, log);
   const waiting = new AbortController();
   let agent: RunningAgent | undefined;
   let end = (): void => {};
@@ -106,6 +109,7 @@ async function serve(config: AgentConfig, form: 'json' | 'text'): Promise<void> 
     if (!waiting.signal.aborted) throw error;
   } finally {
     await agent?.stop();
+    stopWatchdog();
     for (const signal of signals) process.removeListener(signal, stop);
     process.removeListener('disconnect', stop);
     if (process.connected) process.disconnect();

@@ -13,6 +13,7 @@ import {
 } from './child-message.js';
 import type { EngineModel, GenerateResult, LoadedModel, MixStep, OnText } from './engine.js';
 import { loadError } from './llama-failure.js';
+import { offerToOutOfMemoryKiller } from './linux-memory-killer.js';
 import type { ModelHost } from './model-host.js';
 import { TextBatches } from './text-batches.js';
 
@@ -206,6 +207,7 @@ export async function runEngineChild(start: (options: ChildOptions) => Promise<S
   process.on('SIGTERM', () => process.exit(0));
   // Ctrl-C reaches the whole group: the parent decides when this process ends.
   process.on('SIGINT', () => {});
+  offerToOutOfMemoryKiller();
   const options = JSON.parse(process.argv[2] ?? '{}') as ChildOptions;
   try {
     const { open, version } = await start(options);

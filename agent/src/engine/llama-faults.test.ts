@@ -74,6 +74,13 @@ describe('LlamaEngine under faults', () => {
     expect(await ended).toMatchObject({ code: 'engine.crashed', retryable: true });
   });
 
+  it.runIf(process.platform === 'linux')('ends before its agent when memory runs out', async () => {
+    const engine = openEngine(10_000);
+    await engine.version();
+    const offered = await readFile(`/proc/${engine.childPid}/oom_score_adj`, 'utf8');
+    expect(offered.trim()).toBe('500');
+  });
+
   it('kills a process that hangs, as a timeout, and restarts', async () => {
     const engine = openEngine(1_500);
     await engine.load(MATH, never);

@@ -2,6 +2,9 @@ import { resolve } from 'node:path';
 
 import type { Command } from 'commander';
 
+import { systemClock } from '@fleetgate/shared/clock';
+import { startServiceWatchdog } from '@fleetgate/shared/process-service-watchdog';
+
 import { portOption } from './options.js';
 
 interface ControllerOptions {
@@ -78,9 +81,10 @@ async function runController(options: ControllerOptions): Promise<void> {
 
 async function serve(options: ControllerOptions): Promise<void> {
   // Loaded here: a controller brings Nest and TypeORM, which no other command should wait for.
-  const [{ loadConfig }, { startController }] = await Promise.all([
+  const [{ loadConfig }, { startController }, { createLogger }] = await Promise.all([
     import('../config/config.js'),
     import('../main.js'),
+    import('@fleetgate/shared/logger'),
   ]);
   const config = loadConfig({
     file: options.config,
@@ -114,6 +118,7 @@ async function serve(options: ControllerOptions): Promise<void> {
     // The supervisor that started us is gone.
     process.once('disconnect', () => done());
   });
+  const stopWatchdog = startServiceWatchdog(process.env, systemClock, createLogger('controller', config.logLevel));
   const controller = await startController(config);
   const { httpUrl, mqttUrl, mqttTlsUrl, mosquittoConfig } = controller;
   process.send?.({ kind: 'controller-listening', httpUrl, mqttUrl, mqttTlsUrl });
@@ -124,6 +129,7 @@ async function serve(options: ControllerOptions): Promise<void> {
   );
   await ended;
   await controller.stop();
+  stopWatchdog();
 }
 
 function brokerNeeds(config: string | undefined): string {
