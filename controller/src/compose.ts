@@ -68,7 +68,7 @@ import { SqliteRolloutStore } from './rollout/sqlite-rollout-store.js';
 import { DesiredStates } from './rollout/desired-states.js';
 import type { Surroundings } from './surroundings.js';
 import type { CostEstimator } from './telemetry/cost.js';
-import { openSqliteTelemetryStore } from './telemetry/sqlite-telemetry-store.js';
+import { openTelemetryStore } from './telemetry/open-telemetry-store.js';
 import type { TelemetryStore } from './telemetry/telemetry-store.js';
 import type { WorkloadEstimator } from './telemetry/workload-model.js';
 import { openTrialHosting, type TrialHosting, withTrials } from './trial-hosting.js';
@@ -135,10 +135,10 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     log,
   );
   closers.add('costs', () => kept.close());
-  const telemetryPath = path('telemetry.sqlite');
-  const brokerage = await openBroker(surroundings, fleet, boards, { telemetryPath, database, replication });
+  const place = { path: path('telemetry.sqlite'), ...(opened.server === undefined ? {} : { server: opened.url }) };
+  const brokerage = await openBroker(surroundings, fleet, boards, { telemetry: place, database, replication });
   const { broker } = brokerage;
-  const telemetry = await openSqliteTelemetryStore(telemetryPath, 'read');
+  const telemetry = await openTelemetryStore(place, 'read');
   closers.add('telemetry store', () => telemetry.close());
   const fleetLink = new MqttFleetLink({ broker, fleet, fleetId: config.fleet, clock, log, count: surroundings.count });
   fleetLink.start();

@@ -30,6 +30,7 @@ import { requireSharedSubscriptions } from './platform/mqtt-broker-features.js';
 import { type BrokerLogin, connectBrokerLink } from './platform/mqtt-broker-link.js';
 import { ownNames } from './platform/process-own-names.js';
 import type { Surroundings } from './surroundings.js';
+import type { TelemetryPlace } from './telemetry/open-telemetry-store.js';
 
 const CONTROLLER_USER = 'controller';
 /** The broker's certificate is made anew this often: addresses change, and it must not run out. */
@@ -49,7 +50,7 @@ export interface OpenBroker {
 }
 
 interface BrokerNeeds {
-  readonly telemetryPath: string;
+  readonly telemetry: TelemetryPlace;
   readonly database: Database;
   readonly replication: Pick<OpenReplica, 'leading' | 'reloads'>;
 }
@@ -59,7 +60,7 @@ export async function openBroker(
   surroundings: Surroundings,
   fleet: Fleet,
   boards: ReadonlyMap<BoardId, BoardProfile>,
-  { telemetryPath, database, replication }: BrokerNeeds,
+  { telemetry, database, replication }: BrokerNeeds,
 ): Promise<OpenBroker> {
   const { config, clock, random, log, closers } = surroundings;
   const { brokerUrl, replica } = config;
@@ -71,7 +72,7 @@ export async function openBroker(
     port: plainHostOf(config) === undefined ? 'none' : config.mqttPort,
     ...(tls === undefined ? {} : { tls }),
     fleet: config.fleet,
-    telemetryPath,
+    telemetry,
     retention: milliseconds(config.retentionDays * 86_400_000),
     log,
     clock,

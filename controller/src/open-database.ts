@@ -40,14 +40,17 @@ export interface ControlDatabase {
   readonly database: Database;
   /** The same, where it is a server. */
   readonly server: PostgresDatabase | undefined;
+  /** Path or address. */
+  readonly url: string;
 }
 
 /** Throws what `openDatabase` and `openPostgres` do. */
 export async function openControlDatabase(config: ControllerConfig): Promise<ControlDatabase> {
   const { databaseUrl } = config;
   if (databaseUrl === undefined || !isPostgres(databaseUrl)) {
-    return { database: await openDatabase(databasePath(config), SCHEMAS), server: undefined };
+    const url = databasePath(config);
+    return { database: await openDatabase(url, SCHEMAS), server: undefined, url };
   }
   const server = await openPostgres(databaseUrl, SCHEMAS);
-  return { database: server, server };
+  return { database: server, server, url: databaseUrl };
 }

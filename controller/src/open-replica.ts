@@ -10,6 +10,8 @@ import type { SharedAnswers } from './dispatch/shared-answers.js';
 import type { ControlDatabase } from './open-database.js';
 import { ALWAYS, type Leading, TakingOver } from './platform/leading.js';
 import { alone, type Leadership } from './platform/leadership.js';
+import type { Database } from './platform/database.js';
+import type { PostgresDatabase } from './platform/postgres-database.js';
 import { PostgresChanges } from './platform/postgres-changes.js';
 import { PostgresLeadership } from './platform/postgres-leadership.js';
 import { ReloadLoop } from './platform/reload-loop.js';
@@ -63,7 +65,7 @@ export async function openReplica(
 
 async function openOneOfSeveral(
   { clock, log, closers }: Surroundings,
-  { database, server }: Required<ControlDatabase> & { readonly server: NonNullable<ControlDatabase['server']> },
+  { database, server }: { readonly database: Database; readonly server: PostgresDatabase },
   replica: ReplicaId,
 ): Promise<OpenReplica> {
   const register = new SqliteReplicaRegister(database);

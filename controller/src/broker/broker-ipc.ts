@@ -2,6 +2,7 @@ import type { ErrorCode } from '@fleetgate/shared/errors';
 import type { FleetId, ReplicaId } from '@fleetgate/shared/ids';
 
 import type { BrokerLogin } from '../platform/mqtt-broker-link.js';
+import type { TelemetryPlace } from '../telemetry/open-telemetry-store.js';
 import type { TelemetryObservation } from '../telemetry/telemetry-event.js';
 import type { TlsEndpoint } from './aedes-broker.js';
 import type { TlsMaterial } from './aedes-tls-listener.js';
@@ -20,7 +21,7 @@ export interface BrokerStart {
   readonly port: number | 'none';
   readonly tls?: TlsEndpoint;
   readonly fleet: FleetId;
-  readonly telemetryPath: string;
+  readonly telemetry: TelemetryPlace;
   readonly retentionMs: number;
   readonly external?: ExternalBroker;
 }

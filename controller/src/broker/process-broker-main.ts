@@ -8,7 +8,7 @@ import { milliseconds } from '@fleetgate/shared/units/quantity';
 import { connectBrokerLink } from '../platform/mqtt-broker-link.js';
 import { aedesTelemetrySource } from '../telemetry/aedes-telemetry-source.js';
 import { mqttTelemetrySource } from '../telemetry/mqtt-telemetry-source.js';
-import { openSqliteTelemetryStore } from '../telemetry/sqlite-telemetry-store.js';
+import { openTelemetryStore } from '../telemetry/open-telemetry-store.js';
 import type { TelemetryObservation } from '../telemetry/telemetry-event.js';
 import { TelemetryIngestion } from '../telemetry/telemetry-ingestion.js';
 import type { TelemetrySource } from '../telemetry/telemetry-source.js';
@@ -39,7 +39,7 @@ async function start(options: BrokerStart, users: readonly BrokerUser[], version
   ingestion = new TelemetryIngestion({
     ...(await openSources(options, users)),
     openStore: () =>
-      openSqliteTelemetryStore(options.telemetryPath, 'write', {
+      openTelemetryStore(options.telemetry, 'write', {
         onReplaced: (movedTo) =>
           tally.add({
             kind: 'telemetry-store',

@@ -44,7 +44,7 @@ function supervise(options: Partial<BrokerSupervisorOptions> = {}): BrokerSuperv
     host: '127.0.0.1',
     port: 0,
     fleet: fleetId('home'),
-    telemetryPath: join(folder, 'telemetry.sqlite'),
+    telemetry: { path: join(folder, 'telemetry.sqlite') },
     retention: milliseconds(86_400_000),
     log: silentLogger,
     clock: systemClock,
@@ -192,7 +192,7 @@ describe('broker supervisor', () => {
       import { systemClock } from '@fleetgate/shared/clock';
       import { silentLogger } from '@fleetgate/shared/logger';
       const supervisor = new BrokerSupervisor({ host: '127.0.0.1', port: 0, fleet: 'home', retention: 1e6,
-        telemetryPath: ${JSON.stringify(join(folder, 'telemetry.sqlite'))}, log: silentLogger, clock: systemClock });
+        telemetry: { path: ${JSON.stringify(join(folder, 'telemetry.sqlite'))} }, log: silentLogger, clock: systemClock });
       await supervisor.start();
       console.log(supervisor.pid);
     `;

@@ -9,6 +9,7 @@ import type { Logger } from '@fleetgate/shared/logger';
 import { processEntry, SERVING_ARGUMENTS } from '@fleetgate/shared/process-entry';
 import { type Milliseconds, elapsed, milliseconds } from '@fleetgate/shared/units/quantity';
 
+import type { TelemetryPlace } from '../telemetry/open-telemetry-store.js';
 import type { TelemetryObservation } from '../telemetry/telemetry-event.js';
 import type { TlsEndpoint } from './aedes-broker.js';
 import type { TlsMaterial } from './aedes-tls-listener.js';
@@ -23,7 +24,7 @@ export interface BrokerSupervisorOptions {
   /** Its port, too, is kept over restarts. */
   readonly tls?: TlsEndpoint;
   readonly fleet: FleetId;
-  readonly telemetryPath: string;
+  readonly telemetry: TelemetryPlace;
   readonly external?: ExternalBroker;
   /** How long telemetry rollups are kept. */
   readonly retention: Milliseconds;
@@ -199,8 +200,8 @@ export class BrokerSupervisor {
       if (message.kind === 'started') first?.onStarted(message);
       this.#receive(child, message);
     });
-    const { host, fleet, telemetryPath, external, retention } = this.#options;
-    const start: BrokerStart = { host, port: this.#port, fleet, telemetryPath, retentionMs: retention };
+    const { host, fleet, telemetry, external, retention } = this.#options;
+    const start: BrokerStart = { host, port: this.#port, fleet, telemetry, retentionMs: retention };
     this.#send({
       kind: 'start',
       start: {

@@ -17,7 +17,7 @@ const MIGRATION_LOCK = 7_331_001;
 
 /** How the server is reached, for a connection of its own. */
 export interface PostgresDatabase extends Database {
-  /** Another pool of so many connections, with the same words. */
+  /** Another pool of so many connections, for statements in PostgreSQL's own words. */
   connect(connections: number): Promise<DataSource>;
 }
 
@@ -29,34 +29,40 @@ export interface PostgresDatabase extends Database {
  * server answers, it is too old, refuses the user, or was brought up to date by a later release; and `setup.missing`.
  */
 export async function openPostgres(url: string, schemas: readonly DatabaseSchema[]): Promise<PostgresDatabase> {
-  const make = async (connections: number, owned: readonly DatabaseSchema[]): Promise<DataSource> => {
-    const source = new DataSource({
-      type: 'postgres',
-      url,
-      entities: owned.flatMap(({ entities }) => entities),
-      migrations: owned.flatMap(({ migrations }) => migrations),
-      parseInt8: true,
-      poolSize: connections,
-      connectTimeoutMS: CONNECT_DEADLINE_MS,
-      applicationName: 'fleetgate',
-      // A server that ends its connections is found out by the next statement.
-      poolErrorHandler: () => {},
-      extra: { keepAlive: true, statement_timeout: STATEMENT_DEADLINE_MS },
-    });
-    await source.initialize();
-    speakPostgres(source);
-    return source;
-  };
   let source: DataSource | undefined;
   try {
-    source = await make(MOST_CONNECTIONS, schemas);
+    source = await connectPostgres(url, MOST_CONNECTIONS, schemas);
+    speakPostgres(source);
     await checkVersion(source);
     await migrate(source);
-    return new PooledPostgres(source, (connections) => make(connections, []));
+    return new PooledPostgres(source, (connections) => connectPostgres(url, connections));
   } catch (error) {
     if (source?.isInitialized === true) await source.destroy();
     throw translate(error);
   }
+}
+
+/** So many connections to the server at `url`, with the tables of `schemas` as they are. Rejects as the driver does. */
+export async function connectPostgres(
+  url: string,
+  connections: number,
+  schemas: readonly DatabaseSchema[] = [],
+): Promise<DataSource> {
+  const source = new DataSource({
+    type: 'postgres',
+    url,
+    entities: schemas.flatMap(({ entities }) => entities),
+    migrations: schemas.flatMap(({ migrations }) => migrations),
+    parseInt8: true,
+    poolSize: connections,
+    connectTimeoutMS: CONNECT_DEADLINE_MS,
+    applicationName: 'fleetgate',
+    // A server that ends its connections is found out by the next statement.
+    poolErrorHandler: () => {},
+    extra: { keepAlive: true, statement_timeout: STATEMENT_DEADLINE_MS },
+  });
+  await source.initialize();
+  return source;
 }
 
 class PooledPostgres implements PostgresDatabase {
