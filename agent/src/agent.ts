@@ -38,8 +38,7 @@ export interface AgentParts {
   readonly artefacts: ArtefactStore;
   readonly link: ControllerLink;
   readonly sensors: Sensors;
-  /** Tells of its changes by `onChange`. */
-  readonly openSettings: (onChange: () => void) => BoardSettings;
+  readonly settings: BoardSettings;
   readonly buffer: BatchBuffer & { close(): void };
   readonly memoryBudget: Bytes;
   readonly concurrency: number;
@@ -66,7 +65,6 @@ export class Agent {
   readonly #outbox: JobOutbox;
   readonly #twin: Twin;
   readonly #reportLine: ReportLine;
-  readonly #settings: BoardSettings;
   readonly #reporter: Reporter;
   readonly #sender: TelemetrySender;
   readonly #events: DeviceEvents;
@@ -120,7 +118,6 @@ export class Agent {
       onChange: (what) => this.#reportLine.mark(what),
     });
     this.#reportLine = new ReportLine(clock, () => this.#publishReport());
-    this.#settings = parts.openSettings(() => this.#reportLine.mark('change'));
     this.#reporter = new Reporter({
       sensors,
       meter: this.#meter,
@@ -146,7 +143,7 @@ export class Agent {
     this.#stopListening = this.#engine.onState((state) => this.#onEngine(state));
     this.#powerFrom = this.#meter.origin.from;
     this.#reporter.start();
-    this.#settings.start();
+    this.#parts.settings.start(() => this.#reportLine.mark('change'));
     void this.#learnVersion();
     const ready = new Promise<void>((resolve, reject) => {
       this.#settleReady = { resolve, reject };
@@ -162,7 +159,7 @@ export class Agent {
     this.#settleReady?.reject(new FleetError('controller.unreachable', 'stopped before the broker was reached'));
     this.#stopListening();
     this.#reporter.stop();
-    await Promise.all([this.#runner.stop(), this.#twin.stop(), this.#settings.stop()]);
+    await Promise.all([this.#runner.stop(), this.#twin.stop(), this.#parts.settings.stop()]);
     await this.#lastWords();
     this.#reportLine.stop();
     this.#sender.stop();
@@ -178,7 +175,7 @@ export class Agent {
         const { desired } = message;
         if (!this.#twin.takeUp(desired)) return;
         this.#parts.log.info('desired.taken', { generation: desired.generation, variants: desired.variants.length });
-        this.#settings.takeUp(desired.releases?.boardConfig);
+        this.#parts.settings.takeUp(desired.releases?.boardConfig);
         this.#reporter.setPace(desired.telemetry.sampleMs, desired.telemetry.batchMs);
         return;
       }
@@ -268,9 +265,9 @@ export class Agent {
         idleW: idleW.value,
         loadW: loadW.value,
         standbyW: standbyW.value,
-        ...this.#settings.power,
+        ...this.#parts.settings.power,
       },
-      releases: this.#settings.releases(),
+      releases: this.#parts.settings.releases(),
       ...(strain === 0 ? {} : { governor: { strain, reason } }),
       ...this.#twin.report(),
     };
@@ -286,7 +283,7 @@ export class Agent {
   #govern({ temperatureC, throttled, batteryRatio, onBattery }: Reading): void {
     const { board, clock, log } = this.#parts;
     const before = this.#governor.strain;
-    const throttleC = lower(board.throttleC?.value, this.#settings.thermalCeilingC);
+    const throttleC = lower(board.throttleC?.value, this.#parts.settings.thermalCeilingC);
     const state = { temperatureC, throttled, batteryRatio, onBattery, throttleC };
     this.#governor = govern(this.#governor, state, clock.now());
     const { strain } = this.#governor;

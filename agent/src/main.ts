@@ -35,6 +35,7 @@ import { enrol, lookUpBroker, renewCertificate } from './link/http-enrolment.js'
 import type { Identity } from './link/identity.js';
 import { MqttControllerLink } from './link/mqtt-controller-link.js';
 import { openBoardSettings } from './open-board-settings.js';
+import { readReleaseKeys } from './releases/disk-release-keys.js';
 import { boardSensors } from './sensors/board-sensors.js';
 import { chooseBoard, recogniseBoard } from './sensors/linux-board-facts.js';
 import { describeHost } from './sensors/linux-host.js';
@@ -94,6 +95,7 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
   const { log, clock = systemClock, random = systemRandom } = around;
   const signal = around.signal ?? new AbortController().signal;
   const board = await chooseBoard(config.board, '/', environmentPrefix());
+  const releaseKeys = readReleaseKeys(config.releaseKeysFile);
   const identity = await identify(config, board, { clock, random, log, signal });
   const host = await describeHost('/');
   const recognised = await recogniseBoard('/', environmentPrefix());
@@ -101,6 +103,15 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
   const artefacts = await DiskArtefactStore.open({
     folder: join(config.dataDir, 'artefacts'),
     source: httpArtefactSource(config.controllerUrl, `${identity.deviceId}:${identity.secret}`),
+    log,
+  });
+  const settings = openBoardSettings(config.dataDir, {
+    profile: board,
+    recognised,
+    board: around.board,
+    releaseKeys,
+    artefacts,
+    clock,
     log,
   });
   const telemetryFolder = join(config.dataDir, 'telemetry');
@@ -148,8 +159,7 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
     artefacts,
     link,
     sensors: around.sensors ?? boardSensors(board, { root: '/', run: runCommand, clock }, log),
-    openSettings: (onChange) =>
-      openBoardSettings(config, { profile: board, recognised, board: around.board, artefacts, clock, log, onChange }),
+    settings,
     buffer: new DiskOfflineBuffer(telemetryFolder, log),
     memoryBudget: memoryBudget(board, host.memoryBytes),
     concurrency: sequences,

@@ -1,3 +1,5 @@
+import type { KeyObject } from 'node:crypto';
+
 import type { Board } from '@fleetgate/firmware-configs/apply-config';
 import { NO_SETTINGS } from '@fleetgate/firmware-configs/board-state';
 import { DiskBoard } from '@fleetgate/firmware-configs/disk-board';
@@ -12,9 +14,8 @@ import { BoardSettings } from './board/board-settings.js';
 import { readKeptConfig, writeKeptConfig } from './board/disk-kept-config.js';
 import { readOwnSettings, writeOwnSettings } from './board/disk-own-settings.js';
 import { releaseText } from './board/disk-release-text.js';
-import { type AgentConfig, powerModeRequestFolder } from './config/config.js';
+import { powerModeRequestFolder } from './config/config.js';
 import { diskAcceptedReleases } from './releases/disk-accepted-releases.js';
-import { readReleaseKeys } from './releases/disk-release-keys.js';
 
 export interface BoardSettingsSurroundings {
   readonly profile: BoardProfile;
@@ -22,22 +23,21 @@ export interface BoardSettingsSurroundings {
   readonly recognised: BoardProfile | undefined;
   /** In place of this machine's own. */
   readonly board: Board | undefined;
+  /** Whose releases are taken. */
+  readonly releaseKeys: readonly KeyObject[];
   readonly artefacts: ArtefactStore;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly onChange: () => void;
 }
 
-/** Settings of this machine's board, released by whoever holds the configured keys. Throws `config.invalid`, `store.corrupt`. */
-export function openBoardSettings(config: AgentConfig, around: BoardSettingsSurroundings): BoardSettings {
-  const { dataDir } = config;
-  const { profile, artefacts, clock, log, onChange } = around;
-  const trusted = readReleaseKeys(config.releaseKeysFile);
+/** Settings of this machine's board, released by whoever holds one of the keys. Throws `store.corrupt`. */
+export function openBoardSettings(dataDir: string, around: BoardSettingsSurroundings): BoardSettings {
+  const { profile, artefacts, clock, log } = around;
   const accepted = diskAcceptedReleases(dataDir);
   return new BoardSettings({
     boardId: profile.id,
     board: around.board ?? (around.recognised?.id === profile.id ? ownBoard() : PLAYED),
-    check: (release) => checkRelease(release, trusted, accepted.greatest(release.manifest)),
+    check: (release) => checkRelease(release, around.releaseKeys, accepted.greatest(release.manifest)),
     accept: (manifest) => accepted.accept(manifest),
     fetch: (manifest, signal) => releaseText(artefacts, manifest, signal),
     kept: readKeptConfig(dataDir),
@@ -46,7 +46,6 @@ export function openBoardSettings(config: AgentConfig, around: BoardSettingsSurr
     remember: (own) => writeOwnSettings(dataDir, own),
     clock,
     log,
-    onChange,
   });
 }
 

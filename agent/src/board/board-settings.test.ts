@@ -63,7 +63,6 @@ class Device {
       remember: (own) => (this.own = own),
       clock: this.clock,
       log: silentLogger,
-      onChange: () => {},
     });
     return this.settings;
   }
@@ -97,7 +96,7 @@ afterEach(async () => {
 
 describe('released settings on a device', () => {
   it('are applied, reported, kept, and applied again after a restart that lost them', async () => {
-    device.settings.start();
+    device.settings.start(() => {});
     device.give(textOf('eco', 'powerModes: [15W]\ncpu: { governor: performance }\nthermalCeilingC: 70\n'));
     expect(await device.settled()).toEqual(['1 active']);
     expect(device.settings.thermalCeilingC).toBe(70);
@@ -105,7 +104,7 @@ describe('released settings on a device', () => {
     await device.settings.stop();
     // sysfs has its own values again after a restart of the board.
     device.tree.write('/sys/devices/system/cpu/cpufreq/policy0/scaling_governor', 'schedutil\n');
-    device.boot().start();
+    device.boot().start(() => {});
     expect(await device.settled()).toEqual(['1 active']);
     expect(device.tree.read('/sys/devices/system/cpu/cpufreq/policy0/scaling_governor')).toBe('performance');
   });
@@ -165,7 +164,7 @@ describe('released settings on a device', () => {
   });
 
   it('say what somebody else has set', async () => {
-    device.settings.start();
+    device.settings.start(() => {});
     await expect.poll(() => device.settings.power.mode).toBe('25W');
     await device.board.change({ kind: 'power-mode', id: 2, name: 'MAXN_SUPER', was: 1 });
     device.clock.advance(60_000);

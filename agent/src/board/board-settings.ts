@@ -33,7 +33,6 @@ export interface BoardSettingsParts {
   readonly remember: (own: OwnSettings) => void;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly onChange: () => void;
 }
 
 /** What the reported document says of power besides watts. */
@@ -66,15 +65,17 @@ export class BoardSettings {
   #fetching = new AbortController();
   #cancelRetry = (): void => {};
   #stopLooking = (): void => {};
+  #onChange = (): void => {};
   #stopped = false;
 
   constructor(parts: BoardSettingsParts) {
     this.#parts = parts;
   }
 
-  /** Applies again what was in force before, and looks at the board from then on. */
-  start(): void {
+  /** Applies again what was in force before, and looks at the board from then on; `onChange`: there is news to report. */
+  start(onChange: () => void): void {
     const { kept, clock } = this.#parts;
+    this.#onChange = onChange;
     this.#stopLooking = clock.every(LOOK, () => void this.#look());
     if (kept === undefined) void this.#look();
     else this.#want({ release: kept.release, text: kept.text, state: 'stored' });
@@ -121,7 +122,7 @@ export class BoardSettings {
     if (this.#stopped) return;
     this.#cancelRetry();
     this.#wish = wish;
-    this.#parts.onChange();
+    this.#onChange();
     this.#converging ??= this.#converge().finally(() => {
       this.#converging = undefined;
     });
@@ -133,7 +134,7 @@ export class BoardSettings {
     while (brought !== this.#wish && !this.#stopped) {
       brought = this.#wish;
       if (brought !== undefined) await this.#bring(brought);
-      this.#parts.onChange();
+      this.#onChange();
     }
   }
 
@@ -180,7 +181,7 @@ export class BoardSettings {
       const power = { ...(mode === undefined ? {} : { mode }), ...(cpuGovernor === undefined ? {} : { cpuGovernor }) };
       const isNew = mode !== this.#power.mode || cpuGovernor !== this.#power.cpuGovernor;
       this.#power = power;
-      if (isNew && !this.#stopped) this.#parts.onChange();
+      if (isNew && !this.#stopped) this.#onChange();
     } catch (error) {
       this.#parts.log.debug('board.unread', { reason: messageOf(error) });
     }

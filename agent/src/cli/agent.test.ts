@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -115,12 +115,26 @@ describe('fleetgate agent', () => {
       ['--controller', 'http://127.0.0.1:1', '--name', 'a', '--threads', 'x'],
       /whole number/,
     ],
+    [
+      'release keys that are not there',
+      ['--controller', 'http://127.0.0.1:1', '--name', 'a', '--release-keys', 'none.pem'],
+      /release keys none\.pem/,
+    ],
     ['an unknown option', ['--controller', 'http://127.0.0.1:1', '--name', 'a', '--bord', 'x'], /--bord/],
   ])('%s: exit 2, the reason, no stack trace', async (_, args, message) => {
     const { code, stderr } = await run([...args, '--data', join(folder, 'x')]);
     expect(code).toBe(2);
     expect(stderr).toMatch(message);
     expect(stderr).not.toMatch(/\n\s+at /);
+  });
+
+  it('settings of its board that are damaged: exit 1, which file, and no child that goes on', async () => {
+    const data = join(folder, 'nano');
+    await mkdir(data);
+    await writeFile(join(data, 'board-config.json'), '{');
+    const { code, stderr } = await run([...serving(), '--data', data]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/board-config\.json: not JSON.*\[store\.corrupt\]/);
   });
 
   it('a data directory that cannot be written: exit 1 and what to do', async () => {

@@ -6,6 +6,8 @@ import { fileURLToPath } from 'node:url';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { claimDataDir } from '@fleetgate/shared/disk-data-dir';
+
 import { anOrinNano, type BoardTree } from '../../../firmware-configs/src/board-tree.fixture.ts';
 
 const FLEETGATE = fileURLToPath(new URL('../../../controller/bin/fleetgate.mjs', import.meta.url));
@@ -54,6 +56,16 @@ describe('fleetgate board', () => {
     expect(code).toBe(1);
     expect(output).toMatch(/scaling_governor may not be written .*nothing was changed \[board.not-permitted\]/);
     expect(output).toMatch(/hint: run as root, or install the unit/);
+  });
+
+  it('leaves the settings to an agent that runs', async () => {
+    const data = join(tree.root, 'data');
+    const release = claimDataDir(data);
+    const { code, output } = await board(['apply', 'eco', '--data', data]);
+    release();
+    expect(code).toBe(1);
+    expect(output).toContain('[data-dir.in-use]');
+    expect(tree.read('/var/lib/nvpmodel/status')).toBe('pmode:0001');
   });
 
   it('lists what ships where there is no such config', async () => {

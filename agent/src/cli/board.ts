@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 
@@ -8,9 +7,10 @@ import { applyConfig, describeStep, unsupported } from '@fleetgate/firmware-conf
 import type { BoardState } from '@fleetgate/firmware-configs/board-state';
 import { DiskBoard } from '@fleetgate/firmware-configs/disk-board';
 import { readyMadeConfigs, refuseForeign } from '@fleetgate/firmware-configs/load-board-config';
-import { planChanges, type Step } from '@fleetgate/firmware-configs/plan-changes';
+import { type OwnSettings, planChanges, type Step } from '@fleetgate/firmware-configs/plan-changes';
 import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
 import { type BoardConfig, parseBoardConfig } from '@fleetgate/shared/catalogue/board-config';
+import { claimDataDir } from '@fleetgate/shared/disk-data-dir';
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 
 import { readOwnSettings, writeOwnSettings } from '../board/disk-own-settings.js';
@@ -61,10 +61,15 @@ async function plan(name: string, options: BoardOptions): Promise<void> {
 async function apply(name: string, options: BoardOptions): Promise<void> {
   const config = await configNamed(name, await profileOf(options));
   const folder = resolve(options.data);
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const remember = (own: Parameters<typeof writeOwnSettings>[1]): void => writeOwnSettings(folder, own);
-  const steps = await applyConfig(config, boardAt(options), readOwnSettings(folder), remember);
-  print(options, { config: config.name, steps }, () => stepLines(steps, 'nothing was to change'));
+  // A running agent is the only writer of its board's settings.
+  const release = claimDataDir(folder);
+  try {
+    const remember = (own: OwnSettings): void => writeOwnSettings(folder, own);
+    const steps = await applyConfig(config, boardAt(options), readOwnSettings(folder), remember);
+    print(options, { config: config.name, steps }, () => stepLines(steps, 'nothing was to change'));
+  } finally {
+    release();
+  }
 }
 
 function profileOf({ board, root }: BoardOptions): Promise<BoardProfile> {
