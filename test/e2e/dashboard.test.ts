@@ -72,6 +72,7 @@ describe.skipIf(executable === null)(executable === null ? `dashboard (skipped: 
         ...(name === 'desktop' ? { disconnect: () => fixture.stop(), reconnect: () => fixture.restart() } : {}),
       });
       expect(seen.devices).toEqual(['jetson', 'phone', 'pi']);
+      expect(await page.locator('[data-device=jetson]').textContent()).toContain('power mode 25W');
       expect(seen.answer).toMatch(/^You asked: .*word by word\.$/);
       expect(seen.growths).toBeGreaterThan(3);
       expect(seen.record).toMatch(/math on jetson/);

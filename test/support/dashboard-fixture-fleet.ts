@@ -153,7 +153,14 @@ export function deviceView(device: FixtureDevice, atMs: number, last: DeviceView
     desiredGeneration: 3,
     observedGeneration: 3,
     settled: true,
-    power: { source: 'modelled', from: 'board profile', idleW: device.idleW, loadW: device.loadW },
+    power: {
+      source: 'modelled',
+      from: 'board profile',
+      idleW: device.idleW,
+      loadW: device.loadW,
+      cpuGovernor: 'schedutil',
+      ...(device.id === 'jetson' ? { mode: '25W' } : {}),
+    },
     variants: device.hosts.map((id) => ({
       variantId: variantOf(id),
       ...(id === 'story' ? { residency: 'fetching' as const, progress: 0.62 } : { residency: 'resident' as const }),

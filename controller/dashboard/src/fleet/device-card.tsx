@@ -30,7 +30,10 @@ export function DeviceCard({ device, samples, notes }: DeviceCardProps) {
       <header class="device-head">
         <div>
           <h3 id={`device-${device.id}`}>{device.id}</h3>
-          <p class="muted">{device.boardTitle}</p>
+          <p class="muted">
+            {device.boardTitle}
+            {device.power?.mode === undefined ? '' : `, power mode ${device.power.mode}`}
+          </p>
         </div>
         <Badge tone={tone}>
           <i class="dot" aria-hidden="true" />
@@ -44,9 +47,6 @@ export function DeviceCard({ device, samples, notes }: DeviceCardProps) {
             {watts(online ? last.powerW : null)}
           </span>
           <SourceTag source={device.power?.source ?? null} />
-          {device.power?.mode === undefined ? null : (
-            <small title="Power mode of the board"> {device.power.mode}</small>
-          )}
         </div>
         <Spark samples={samples} />
       </div>
