@@ -37,7 +37,8 @@ export function openBoardSettings(dataDir: string, around: BoardSettingsSurround
   return new BoardSettings({
     boardId: profile.id,
     board: around.board ?? (around.recognised?.id === profile.id ? ownBoard() : PLAYED),
-    check: (release) => checkRelease(release, around.releaseKeys, accepted.greatest(release.manifest)),
+    check: (release, number) =>
+      checkRelease(release, around.releaseKeys, number === 'any' ? undefined : accepted.greatest(release.manifest)),
     accept: (manifest) => accepted.accept(manifest),
     fetch: (manifest, signal) => releaseText(artefacts, manifest, signal),
     kept: readKeptConfig(dataDir),

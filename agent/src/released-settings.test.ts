@@ -69,7 +69,13 @@ it('an agent fetches, applies and reports the board config that it is to have, a
   await agent.ready;
   expect((await controller.until(() => controller.lastReport(), 'report')).governor).toBeUndefined();
   const { sha256, sizeBytes } = controller.addArtefact(Buffer.from(TEXT));
-  const about = { kind: 'board-config', name: 'orins', sequence: 3, version: '1.2', createdAtMs: 0 } as const;
+  const about = {
+    kind: 'board-config',
+    name: 'jetson-orin-nano',
+    sequence: 3,
+    version: '1.2',
+    createdAtMs: 0,
+  } as const;
   const boardConfig = signRelease({ ...about, sha256, sizeBytes }, privateKey);
   await controller.desire(NAME, {
     v: 1,
@@ -84,7 +90,7 @@ it('an agent fetches, applies and reports the board config that it is to have, a
     () => controller.reports.find(({ power, governor }) => power.mode === '15W' && governor !== undefined),
     'board config in force',
   );
-  expect(report.releases).toEqual([{ kind: 'board-config', name: 'orins', sequence: 3, state: 'active' }]);
+  expect(report.releases).toEqual([{ kind: 'board-config', name: 'jetson-orin-nano', sequence: 3, state: 'active' }]);
   expect(report.power).toMatchObject({ mode: '15W', cpuGovernor: 'schedutil' });
   expect(report.governor).toEqual({ strain: 1, reason: '68 °C, throttles at 70 °C' });
 });

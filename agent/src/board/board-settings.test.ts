@@ -26,7 +26,7 @@ function released(text: string, sequence = 1, key = privateKey): SignedRelease {
   const sha256 = createHash('sha256').update(text).digest('hex');
   const manifest = {
     kind: 'board-config',
-    name: 'orins',
+    name: 'jetson-orin-nano',
     sequence,
     version: '1',
     sha256,
@@ -50,8 +50,8 @@ class Device {
     this.settings = new BoardSettings({
       boardId: ORIN,
       board: { read: () => this.board.read(), change: (step) => this.board.change(step) },
-      check: (release) => checkRelease(release, [publicKey], this.accepted),
-      accept: ({ sequence }) => (this.accepted = sequence),
+      check: (release, number) => checkRelease(release, [publicKey], number === 'any' ? undefined : this.accepted),
+      accept: ({ sequence }) => (this.accepted = Math.max(sequence, this.accepted ?? 0)),
       fetch: async ({ sha256 }) => {
         const text = this.texts.get(sha256);
         if (text === undefined) throw new FleetError('artefact.unavailable', 'not yet', { retryable: true });
@@ -161,6 +161,26 @@ describe('released settings on a device', () => {
     device.board = working;
     device.give(text);
     expect(await device.settled()).toEqual(['1 active']);
+  });
+
+  it('go back to those before them, and no further, also over a restart', async () => {
+    const texts = ['15W', '25W', 'MAXN_SUPER'].map((mode) => textOf('eco', `powerModes: [${mode}]\n`));
+    for (const [index, text] of texts.entries()) {
+      device.give(text, index + 1);
+      await device.settled();
+    }
+    await device.settings.stop();
+    device.boot().start(() => {});
+    await device.settled();
+    device.give(texts[0] ?? '', 1);
+    expect(await device.settled()).toEqual(['1 failed release.downgraded', '3 active']);
+    device.give(texts[1] ?? '', 2);
+    expect(await device.settled()).toEqual(['2 active']);
+    expect(device.tree.read('/var/lib/nvpmodel/status')).toBe('pmode:0001');
+    await device.settings.stop();
+    device.boot().start(() => {});
+    expect(await device.settled()).toEqual(['2 active']);
+    expect(device.accepted).toBe(3);
   });
 
   it('say what somebody else has set', async () => {

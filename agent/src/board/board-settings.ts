@@ -5,7 +5,7 @@ import type { OwnSettings } from '@fleetgate/firmware-configs/plan-changes';
 import { type BoardConfig, parseBoardConfig } from '@fleetgate/shared/catalogue/board-config';
 import type { ReleaseManifest, SignedRelease } from '@fleetgate/shared/catalogue/release';
 import type { Clock } from '@fleetgate/shared/clock';
-import { type FleetError, messageOf } from '@fleetgate/shared/errors';
+import { FleetError, messageOf } from '@fleetgate/shared/errors';
 import type { BoardId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import type { ReleaseReport } from '@fleetgate/shared/protocol/twin';
@@ -16,13 +16,15 @@ import { milliseconds } from '@fleetgate/shared/units/quantity';
 export interface KeptConfig {
   readonly release: SignedRelease;
   readonly text: string;
+  /** That was in force before it: what a rollout goes back to. */
+  readonly before?: ReleaseManifest | undefined;
 }
 
 export interface BoardSettingsParts {
   readonly boardId: BoardId;
   readonly board: Board;
-  /** Why a release must not be taken. */
-  readonly check: (release: SignedRelease) => FleetError | undefined;
+  /** Why a release must not be taken. `any`: its number may be lower than one that was taken. */
+  readonly check: (release: SignedRelease, number: 'not-lower' | 'any') => FleetError | undefined;
   /** Remembers durably that it was taken. */
   readonly accept: (manifest: ReleaseManifest) => void;
   /** Content of a release, its digest checked. Throws `artefact.*`. */
@@ -60,6 +62,8 @@ export class BoardSettings {
   readonly #parts: BoardSettingsParts;
   #wish: Wish | undefined;
   #inForce: { readonly manifest: ReleaseManifest; readonly config: BoardConfig } | undefined;
+  /** In force before that. */
+  #before: ReleaseManifest | undefined;
   #power: PowerSettings = {};
   #converging: Promise<void> | undefined;
   #fetching = new AbortController();
@@ -78,7 +82,10 @@ export class BoardSettings {
     this.#onChange = onChange;
     this.#stopLooking = clock.every(LOOK, () => void this.#look());
     if (kept === undefined) void this.#look();
-    else this.#want({ release: kept.release, text: kept.text, state: 'stored' });
+    else {
+      this.#before = kept.before;
+      this.#want({ release: kept.release, text: kept.text, state: 'stored' });
+    }
   }
 
   /** Takes up the release of a desired document; none leaves what is in force. */
@@ -143,7 +150,9 @@ export class BoardSettings {
     const { manifest } = wish.release;
     const about = { name: manifest.name, sequence: manifest.sequence };
     try {
-      const refusal = check(wish.release);
+      // What this device has, or had just before, cannot be played to it by somebody who kept an older one.
+      const isKnown = wish.text !== undefined || (this.#before !== undefined && isSame(manifest, this.#before));
+      const refusal = check(wish.release, isKnown ? 'any' : 'not-lower') ?? misnamed(manifest, boardId);
       if (refusal !== undefined) throw refusal;
       this.#fetching = new AbortController();
       const text = wish.text ?? (await this.#parts.fetch(manifest, this.#fetching.signal));
@@ -152,7 +161,9 @@ export class BoardSettings {
       refuseForeign(config, boardId);
       const steps = await applyConfig(config, board, own(), remember);
       accept(manifest);
-      keep({ release: wish.release, text });
+      if (this.#inForce !== undefined && !isSame(this.#inForce.manifest, manifest))
+        this.#before = this.#inForce.manifest;
+      keep({ release: wish.release, text, before: this.#before });
       this.#inForce = { manifest, config };
       wish.state = 'active';
       log.info('board-config.active', { ...about, steps: steps.map(describeStep) });
@@ -186,6 +197,14 @@ export class BoardSettings {
       this.#parts.log.debug('board.unread', { reason: messageOf(error) });
     }
   }
+}
+
+/** Releases of board configs are named by their board, so that those of one board follow each other. */
+function misnamed({ name }: ReleaseManifest, boardId: BoardId): FleetError | undefined {
+  if (name === boardId) return undefined;
+  return new FleetError('board.unsupported', `a board config for ${name}, expected ${boardId}`, {
+    hint: 'board configs are released under the id of their board',
+  });
 }
 
 const isSame = (one: ReleaseManifest, other: ReleaseManifest): boolean =>

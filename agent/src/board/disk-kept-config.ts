@@ -2,12 +2,12 @@ import { join } from 'node:path';
 
 import { z } from 'zod';
 
-import { signedReleaseSchema } from '@fleetgate/shared/catalogue/release';
+import { releaseManifestSchema, signedReleaseSchema } from '@fleetgate/shared/catalogue/release';
 import { readJsonFile, writeJsonFile } from '@fleetgate/shared/disk-json';
 
 import type { KeptConfig } from './board-settings.js';
 
-const schema = z.object({ release: signedReleaseSchema, text: z.string() });
+const schema = z.object({ release: signedReleaseSchema, text: z.string(), before: releaseManifestSchema.optional() });
 
 const fileOf = (dataDir: string): string => join(dataDir, 'board-config.json');
 
