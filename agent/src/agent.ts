@@ -16,6 +16,7 @@ import { measureVariant } from './jobs/enrolment-benchmark.js';
 import { JobOutbox } from './jobs/job-outbox.js';
 import { JobRunner } from './jobs/job-runner.js';
 import type { ControllerLink, Incoming, LinkState } from './link/controller-link.js';
+import { areSame, type Conditions, conditionsOf } from './sensors/conditions.js';
 import { EnergyMeter } from './sensors/energy-meter.js';
 import type { Reading, Sensors } from './sensors/sensors.js';
 import { AT_EASE, govern, type GovernorState } from './slabs/governor.js';
@@ -72,6 +73,7 @@ export class Agent {
   #engineVersion = 'unknown';
   #governor: GovernorState = AT_EASE;
   #powerFrom = '';
+  #conditions: Conditions = {};
   #settleReady: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
   #stopListening = (): void => {};
 
@@ -133,7 +135,10 @@ export class Agent {
         this.#sender.push(batch);
         this.#noticePowerSource();
       },
-      onReading: (reading) => this.#govern(reading),
+      onReading: (reading) => {
+        this.#govern(reading);
+        this.#noticeConditions(reading);
+      },
     });
   }
 
@@ -268,6 +273,7 @@ export class Agent {
         ...this.#parts.settings.power,
       },
       releases: this.#parts.settings.releases(),
+      conditions: this.#conditions,
       ...(strain === 0 ? {} : { governor: { strain, reason } }),
       ...this.#twin.report(),
     };
@@ -301,6 +307,13 @@ export class Agent {
     const { from } = this.#meter.origin;
     if (from === this.#powerFrom) return;
     this.#powerFrom = from;
+    this.#reportLine.mark('change');
+  }
+
+  #noticeConditions(reading: Reading): void {
+    const conditions = conditionsOf(reading);
+    if (areSame(conditions, this.#conditions)) return;
+    this.#conditions = conditions;
     this.#reportLine.mark('change');
   }
 

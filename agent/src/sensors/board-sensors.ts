@@ -3,8 +3,10 @@ import type { Clock } from '@fleetgate/shared/clock';
 import type { Logger } from '@fleetgate/shared/logger';
 
 import { androidTermuxBattery } from './android-termux-battery.js';
+import { androidTermuxNetwork } from './android-termux-network.js';
 import { jetsonIna3221 } from './jetson-ina3221.js';
 import { jetsonTegrastats } from './jetson-tegrastats.js';
+import { linuxNetwork } from './linux-network.js';
 import { linuxBattery } from './linux-power-supply.js';
 import { linuxProc } from './linux-proc.js';
 import { linuxRapl } from './linux-rapl.js';
@@ -22,13 +24,15 @@ export interface SensorMachine {
 }
 
 /**
- * Sensors of a board: exactly those its profile lists, in that order, and /proc last.
+ * Sensors of a board: exactly those its profile lists, in that order, then the network and /proc.
  *
  * A laptop that plays a Raspberry Pi thus never shows its own power as the Pi's.
  */
 export function boardSensors(board: BoardProfile, machine: SensorMachine, log: Logger): Sensors {
+  const { root, run, clock } = machine;
   const adapters = board.sensors.map((name) => adapterOf(name, machine));
-  return new SensorSet([...adapters, linuxProc(machine.root)], machine.clock, log);
+  const network = board.sensors.includes('termux-battery') ? androidTermuxNetwork(run, clock) : linuxNetwork(root);
+  return new SensorSet([...adapters, network, linuxProc(root)], clock, log);
 }
 
 function adapterOf(name: BoardProfile['sensors'][number], { root, run, clock }: SensorMachine): SensorAdapter {

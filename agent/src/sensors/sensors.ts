@@ -1,4 +1,6 @@
-import type { PowerSource } from '@fleetgate/shared/protocol/twin';
+import type { PowerSource, Reported } from '@fleetgate/shared/protocol/twin';
+
+export type NetworkKind = NonNullable<NonNullable<Reported['conditions']>['network']>;
 
 /** What could be read just now. A quantity without a working sensor is left out, never 0. */
 export interface Reading {
@@ -16,6 +18,8 @@ export interface Reading {
   readonly throttled?: boolean;
   /** Share of all cores that was busy since the read before. */
   readonly cpuRatio?: number;
+  /** What carries its traffic to others. */
+  readonly network?: NetworkKind;
 }
 
 /** A device's sensors together. Never throws: a sensor that fails is left out until it works again. */
