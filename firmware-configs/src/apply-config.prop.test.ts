@@ -4,63 +4,10 @@ import { describe, expect, it } from 'vitest';
 import { type BoardConfig, boardConfigSchema } from '@fleetgate/shared/catalogue/board-config';
 
 import { applyConfig, type Board } from './apply-config.js';
-import { ORIN_NANO_TABLE } from './board-tree.fixture.js';
-import type { BoardState, ClockDomain } from './board-state.js';
-import { parsePowerModes, type PowerMode } from './nvpmodel.js';
+import type { BoardState } from './board-state.js';
+import type { PowerMode } from './nvpmodel.js';
 import { type OwnSettings, planChanges, type Step } from './plan-changes.js';
-
-// Without 7W, which takes a restart.
-const MODES = parsePowerModes(ORIN_NANO_TABLE).modes.slice(0, 3);
-const GOVERNORS = ['performance', 'schedutil'];
-const KHZ = [729_600, 960_000, 1_344_000, 1_728_000];
-const HZ = [306e6, 510e6, 612e6, 918e6, 1020e6];
-
-const clockOf = (path: string, frequencies: readonly number[], cap: number): ClockDomain => ({
-  path,
-  governor: 'schedutil',
-  governors: GOVERNORS,
-  cap,
-  hardwareMax: frequencies.at(-1),
-  frequencies,
-});
-
-/** A simulated board whose power modes reset the caps, as nvpmodel does; `failAt`: the change that fails once. */
-class SimulatedBoard implements Board {
-  state: BoardState = {
-    powerModes: MODES,
-    powerModeId: 1,
-    cpu: [clockOf('/policy0', KHZ, 1_344_000), clockOf('/policy4', KHZ, 1_344_000)],
-    gpu: [clockOf('/gpu', HZ, 918e6)],
-    firmware: [],
-  };
-  failAt = Infinity;
-  #changes = 0;
-
-  read(): Promise<BoardState> {
-    return Promise.resolve(this.state);
-  }
-
-  change(step: Step): Promise<void> {
-    if (this.#changes++ === this.failAt) return Promise.reject(new Error('refused'));
-    this.state = step.kind === 'power-mode' ? inMode(this.state, step.id) : written(this.state, step);
-    return Promise.resolve();
-  }
-}
-
-function inMode(state: BoardState, id: number): BoardState {
-  const mode = MODES.find((one) => one.id === id);
-  const capped = (domains: readonly ClockDomain[], cap: number | undefined): readonly ClockDomain[] =>
-    domains.map((domain) => ({ ...domain, cap: cap ?? domain.hardwareMax ?? 0 }));
-  return { ...state, powerModeId: id, cpu: capped(state.cpu, mode?.cpuMaxKHz), gpu: capped(state.gpu, mode?.gpuMaxHz) };
-}
-
-function written(state: BoardState, { path, value }: { readonly path: string; readonly value: string }): BoardState {
-  const set = (domain: ClockDomain): ClockDomain => {
-    if (!path.startsWith(`${domain.path}/`)) return domain;
-    return path.endsWith('governor') ? { ...domain, governor: value } : { ...domain, cap: Number(value) };
-  };
-  return { ...state, cpu: state.cpu.map(set), gpu: state.gpu.map(set) };
-}
+import { GOVERNORS, MODES, SimulatedBoard } from './simulated-board.fixture.js';
 
 const governor = fc.option(fc.constantFrom(...GOVERNORS), { nil: undefined });
 const aConfig: fc.Arbitrary<BoardConfig> = fc
