@@ -1,0 +1,101 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import type { DeviceView, StatusView, VariantView } from '@fleetgate/shared/api/operations';
+import type { RolloutView } from '@fleetgate/shared/api/rollouts';
+
+import { getJson, type RunningProcess, startFleetgate, until } from '../support/running-fleet.ts';
+
+const DEVICE = 'one';
+const WHOLE = 'moe-q8_0';
+const waves = [{ devices: { count: 1 }, soakS: 1, deadlineS: 300 }];
+
+/** One device is all there is: the incumbent is asked before anything takes its place. */
+describe('a rollout on a real device', () => {
+  let folder: string;
+  let url: string;
+  let controller: RunningProcess<{ dashboard: string }>;
+  let agent: RunningProcess<object>;
+
+  const post = async <T>(path: string, body: object): Promise<T> => {
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(`${url}/api/v1/${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
+    if (!response.ok) throw new Error(`${path}: ${await response.text()}`);
+    return (await response.json()) as T;
+  };
+  const addVariant = (name: string, serving: object) =>
+    post<VariantView>('experts/moe/variants', { name, how: 'for a test', from: WHOLE, serving, loss: { math: 0 } });
+  const serves = async (variant: string): Promise<boolean> => {
+    const device = await getJson<DeviceView>(`${url}/api/v1/devices/${DEVICE}`).catch(() => undefined);
+    return device?.variants.some((one) => one.variantId === variant && one.residency === 'resident') === true;
+  };
+  const rolledOut = async (incumbent: string, candidate: string): Promise<RolloutView> => {
+    const { id } = await post<RolloutView>('rollouts', { subject: { kind: 'variant', incumbent, candidate }, waves });
+    let view: RolloutView | undefined;
+    await until(
+      async () => {
+        view = await getJson<RolloutView>(`${url}/api/v1/rollouts/${id}`);
+        return view.state !== 'running';
+      },
+      'the rollout ends',
+      240_000,
+    );
+    if (view === undefined) throw new Error('the rollout was not seen');
+    return view;
+  };
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'fleetgate-rollout-'));
+    for (const name of ['moe', 'data']) {
+      const from = fileURLToPath(new URL(`../../experts/${name}`, import.meta.url));
+      cpSync(from, join(folder, 'experts', name), { recursive: true });
+    }
+    controller = startFleetgate([
+      ...['controller', '--data', join(folder, 'controller'), '--experts', join(folder, 'experts')],
+      ...['--http-port', '0', '--mqtt-port', '0'],
+    ]);
+    url = (await controller.first).dashboard.replace(/\/$/, '');
+    const token = readFileSync(join(folder, 'controller', 'join-token'), 'utf8').trim();
+    agent = startFleetgate(
+      [
+        ...['agent', '--controller', url, '--board', 'raspberry-pi-5', '--name', DEVICE],
+        ...['--data', join(folder, DEVICE), '--threads', '1'],
+      ],
+      { FLEETGATE_JOIN_TOKEN: token },
+    );
+    const isPlanned = async () => (await getJson<StatusView>(`${url}/api/v1/status`)).activePlanId !== null;
+    await until(async () => (await isPlanned()) && (await serves(WHOLE)), 'the device serves the mixture', 120_000);
+  }, 240_000);
+
+  afterAll(async () => {
+    const codes = [await agent.stop(), await controller.stop()];
+    rmSync(folder, { recursive: true, force: true });
+    expect(codes).toEqual([0, 0]);
+  }, 60_000);
+
+  it('goes back by itself from what answers worse, after a few probe prompts', async () => {
+    await addVariant('moe-worse', { slabMask: ['f000', 'f000', 'f000', 'f000'] });
+    const view = await rolledOut(WHOLE, 'moe-worse');
+    expect(view).toMatchObject({ state: 'rolled-back', devices: [] });
+    expect(view.reason).toMatch(/^quality: at least 0\.\d+ is lost, 0\.02 is tolerated/);
+    const quality = view.metrics.find(({ metric }) => metric === 'quality');
+    expect(quality).toMatchObject({ verdict: 'worse' });
+    expect(quality?.seen.candidate).toBeLessThan(60);
+    await until(() => serves(WHOLE), 'the device serves the whole mixture again', 60_000);
+  }, 300_000);
+
+  it('is adopted where it answers the same with less memory, and planned with from then on', async () => {
+    const { facts } = await addVariant('moe-half', { slabBudgetBytes: 2_600_000 });
+    expect(facts.memoryBytes).toBeGreaterThan(0);
+    const view = await rolledOut(WHOLE, 'moe-half');
+    expect(view).toMatchObject({ state: 'adopted', devices: [DEVICE] });
+    const quality = view.metrics.find(({ metric }) => metric === 'quality');
+    expect(quality?.verdict).toBe('not-worse');
+    expect(quality?.lostAtMost).toBeLessThan(0.002);
+    await until(async () => (await serves('moe-half')) && !(await serves(WHOLE)), 'the device serves it alone', 60_000);
+  }, 300_000);
+});
