@@ -172,7 +172,7 @@ async function measured(
   { detail, answers }: Wanted,
 ): Promise<ScoredAnswer> {
   const { signal } = new AbortController();
-  const score = await engine.score(variantId, prompt, completion, signal, detail);
+  const score = await engine.score(variantId, prompt, completion, signal, { detail });
   if (answers === undefined) return score;
   const input = { kind: 'chat' as const, messages: [{ role: 'user' as const, content: prompt }] };
   const greedy = { maxTokens: answers, temperature: 0, topP: 1, stop: [] };

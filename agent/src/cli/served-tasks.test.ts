@@ -117,7 +117,7 @@ describe('a model that knows the patterns of its tasks', () => {
         expect(here.result.pattern).toMatchObject({ task, keep: 4 });
         // Equal but for rounding, which decides where two tokens are as likely.
         const score = async ({ variantId: id }: EngineModel): Promise<readonly number[]> =>
-          (await engine.score(id, prompt, there.text, never, 'tokens')).tokenBits ?? [];
+          (await engine.score(id, prompt, there.text, never, { detail: 'tokens' })).tokenBits ?? [];
         const [masking, pruning] = [await score(masked), await score(pruned)];
         expect(masking).toHaveLength(pruning.length);
         for (const [i, bits] of pruning.entries()) expect(masking[i]).toBeCloseTo(bits, 2);
@@ -142,11 +142,17 @@ describe('a model that knows the patterns of its tasks', () => {
     const bitsOf = async ({ variantId: id }: EngineModel, prompt: string): Promise<number> =>
       (await engine.score(id, prompt, ' The answer is 7.', never)).bits;
     const whole = await load(engine, MOE);
+    const part = await load(engine, MOE, { slabBudgetBytes });
     for (const prompt of await prompts('math', 3)) {
       const expected = await bitsOf(pruned, prompt);
       // But for rounding.
       expect((await bitsOf(masked, prompt)) / expected).toBeCloseTo(1, 2);
       expect((await bitsOf(whole, prompt)) / expected).not.toBeCloseTo(1, 2);
+      const wishes = { slabMask: slabMaskOf(keep, 16) };
+      // Of a model that looks after its slabs, one score at a time.
+      const { bits } = await engine.score(part.variantId, prompt, ' The answer is 7.', never, wishes);
+      expect(bits / expected).toBeCloseTo(1, 2);
+      expect((await bitsOf(part, prompt)) / (await bitsOf(whole, prompt))).toBeCloseTo(1, 2);
     }
 
     let heat: SlabHeat | undefined;

@@ -13,6 +13,7 @@ import type {
   MixResult,
   MixStep,
   ScoreResult,
+  ScoreWishes,
 } from './engine.js';
 
 /** What the engine's child is started with, as JSON in its first argument. */
@@ -39,7 +40,7 @@ export interface Calls {
   };
   mix: { takes: { variantId: VariantId; options: MixOptions }; answers: MixResult };
   score: {
-    takes: { variantId: VariantId; prompt: string; completion: string; detail: 'tokens' | undefined };
+    takes: { variantId: VariantId; prompt: string; completion: string; wishes: ScoreWishes | undefined };
     answers: ScoreResult;
   };
   embed: { takes: { variantId: VariantId; texts: readonly string[] }; answers: EmbedResult };

@@ -101,7 +101,7 @@ export class EngineChild {
       case 'mix':
         return this.#host(call.variantId).mix(call.options, (step) => this.#choice(call.id, step, signal), signal);
       case 'score':
-        return this.#host(call.variantId).score(call.prompt, call.completion, signal, call.detail);
+        return this.#host(call.variantId).score(call.prompt, call.completion, signal, call.wishes);
       case 'embed':
         return this.#host(call.variantId).embed(call.texts, signal);
     }

@@ -1,3 +1,4 @@
+import type { SlabMask } from '@fleetgate/shared/catalogue/slab-mask';
 import type { SlabHeat } from '@fleetgate/shared/catalogue/slab-heat';
 import type { Serving } from '@fleetgate/shared/catalogue/serving';
 import type { Grammar } from '@fleetgate/shared/protocol/grammar';
@@ -79,6 +80,14 @@ export interface TakenPattern {
   readonly similarity: number;
   /** With a task mask: slabs of each layer that the answer was computed with. */
   readonly keep?: number;
+}
+
+/** What may be asked of a score besides. */
+export interface ScoreWishes {
+  /** Asks for `promptBits` and `tokenBits`. */
+  readonly detail?: 'tokens' | undefined;
+  /** The model is computed with these slabs alone. Throws `engine.unavailable` where the engine has no say in them. */
+  readonly slabMask?: SlabMask | undefined;
 }
 
 /** What may be asked of an answer besides. Engines that cannot do it throw `engine.unavailable`, or leave it out. */
@@ -194,7 +203,7 @@ export interface Engine {
     prompt: string,
     completion: string,
     signal: AbortSignal,
-    detail?: 'tokens',
+    wishes?: ScoreWishes,
   ): Promise<ScoreResult>;
   /**
    * Texts as vectors: the model's state after a text's last token, or as the model itself pools it. Throws

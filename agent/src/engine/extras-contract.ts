@@ -2,7 +2,7 @@ import type { Grammar } from '@fleetgate/shared/protocol/grammar';
 import type { TokenChoice } from '@fleetgate/shared/protocol/job';
 import { expect, it } from 'vitest';
 
-import type { GenerateExtras, OnText } from './engine.js';
+import type { GenerateExtras, OnText, ScoreWishes } from './engine.js';
 import { type EngineCalls, GREEDY, never } from './engine-calls.fixture.js';
 
 /** Characters of the stop strings of the models under test. */
@@ -59,9 +59,9 @@ export function describeExtras(calls: EngineCalls): void {
 
   it('scores in detail: the same bits, token by token', async () => {
     if (!calls.under.scores) return;
-    const of = (detail?: 'tokens') =>
-      calls.under.engine.score(calls.under.model.variantId, calls.under.prompt, 'It is 7', never, detail);
-    const { promptBits, tokenBits = [], bits, scoredTokens } = await of('tokens');
+    const of = (wishes?: ScoreWishes) =>
+      calls.under.engine.score(calls.under.model.variantId, calls.under.prompt, 'It is 7', never, wishes);
+    const { promptBits, tokenBits = [], bits, scoredTokens } = await of({ detail: 'tokens' });
     const plain = await of();
     expect(plain).not.toHaveProperty('tokenBits');
     expect(plain).not.toHaveProperty('promptBits');

@@ -19,6 +19,7 @@ import type {
   MixStep,
   OnText,
   ScoreResult,
+  ScoreWishes,
 } from './engine.js';
 
 /** Weight of what was before when another answer comes. */
@@ -167,9 +168,9 @@ export class GovernedEngine implements Engine {
     prompt: string,
     completion: string,
     signal: AbortSignal,
-    detail?: 'tokens',
+    wishes?: ScoreWishes,
   ): Promise<ScoreResult> {
-    return this.#engine.score(variant, prompt, completion, signal, detail);
+    return this.#engine.score(variant, prompt, completion, signal, wishes);
   }
 
   embed(variant: VariantId, texts: readonly string[], signal: AbortSignal): Promise<EmbedResult> {

@@ -93,7 +93,9 @@ describe('LlamaEngine', () => {
     const engine = openEngine();
     await engine.load(MATH, never);
     const said = 'It is 7 — 東京 ☕, ok';
-    const { tokenBits = [], promptBits } = await engine.score(MATH.variantId, PROMPT, said, never, 'tokens');
+    const { tokenBits = [], promptBits } = await engine.score(MATH.variantId, PROMPT, said, never, {
+      detail: 'tokens',
+    });
     // A tokenizer of its own is not at hand: the tokens are found by following the bits of the score.
     const steps: MixStep[] = [];
     const pieces: string[] = [];

@@ -24,6 +24,7 @@ import type {
   MixStep,
   OnText,
   ScoreResult,
+  ScoreWishes,
 } from './engine.js';
 import type { LlamaChildProcess } from './llama-child-process.js';
 import { type ChildSupervisorOptions, LlamaChildSupervisor } from './llama-child-supervisor.js';
@@ -144,9 +145,9 @@ export class LlamaEngine implements Engine {
     prompt: string,
     completion: string,
     signal: AbortSignal,
-    detail?: 'tokens',
+    wishes?: ScoreWishes,
   ): Promise<ScoreResult> {
-    const call = { kind: 'score' as const, variantId: variant, prompt, completion, detail };
+    const call = { kind: 'score' as const, variantId: variant, prompt, completion, wishes };
     return this.#calls.make(this.#holder(variant), call, signal);
   }
 

@@ -35,6 +35,13 @@ export function checkFits({ variantId, contextTokens }: EngineModel, promptToken
   );
 }
 
+/** Of an engine that computes a model as it is. */
+export function noMask({ variantId }: Pick<EngineModel, 'variantId'>): FleetError {
+  return new FleetError('engine.unavailable', `${variantId} cannot be computed with some of its slabs here`, {
+    hint: 'only where its slabs are looked after: with a budget of slabs, or a mask',
+  });
+}
+
 /**
  * Refuses a model that the machine (or this process's memory group) cannot hold, before anything is allocated: the
  * system hands out more memory than there is and kills when it is used.

@@ -16,10 +16,11 @@ import type {
   MixStep,
   OnText,
   ScoreResult,
+  ScoreWishes,
 } from './engine.js';
 import { answerTokens, drawsOf, tellsAlong, toldAlong } from './llama-answer-tokens.js';
 import { LlamaEmbeddings } from './llama-embeddings.js';
-import { cancelled, checkFits } from './llama-failure.js';
+import { cancelled, checkFits, noMask } from './llama-failure.js';
 import { checkTopLogProbs, openGrammar } from './llama-grammar.js';
 import type { LlamaModels, SharedModel } from './llama-models.js';
 import { LlamaPrompts } from './llama-prompts.js';
@@ -197,7 +198,13 @@ export class LlamaModelHost implements ModelHost {
    * Bits of the completion and its closing end token after the chat prompt, by exact log-probabilities (softmax over
    * the whole vocabulary). The document is cut to the context; a part that is cut off is not scored.
    */
-  async score(prompt: string, completion: string, signal: AbortSignal, detail?: 'tokens'): Promise<ScoreResult> {
+  async score(
+    prompt: string,
+    completion: string,
+    signal: AbortSignal,
+    { detail, slabMask }: ScoreWishes = {},
+  ): Promise<ScoreResult> {
+    if (slabMask !== undefined) throw noMask(this.model);
     const text = { prompt, completion };
     const document = scoredDocument(this.#llamaModel, this.#prompts, this.model.contextTokens, text);
     const { tokens, promptTokens, bytes } = document;

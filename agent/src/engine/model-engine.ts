@@ -17,6 +17,7 @@ import type {
   MixStep,
   OnText,
   ScoreResult,
+  ScoreWishes,
 } from './engine.js';
 import { EngineStatus } from './engine-status.js';
 
@@ -115,9 +116,9 @@ export class ModelEngine implements Engine {
     prompt: string,
     completion: string,
     signal: AbortSignal,
-    detail?: 'tokens',
+    wishes?: ScoreWishes,
   ): Promise<ScoreResult> {
-    return this.#ownerOf(variant).score(variant, prompt, completion, signal, detail);
+    return this.#ownerOf(variant).score(variant, prompt, completion, signal, wishes);
   }
 
   embed(variant: VariantId, texts: readonly string[], signal: AbortSignal): Promise<EmbedResult> {

@@ -13,6 +13,7 @@ import type {
   MixStep,
   OnText,
   ScoreResult,
+  ScoreWishes,
 } from './engine.js';
 
 /** One resident model in an engine's child process; what `Engine` promises of a variant, its hosts do. */
@@ -36,7 +37,7 @@ export interface ModelHost {
     choose: (step: MixStep) => Promise<number | undefined>,
     signal: AbortSignal,
   ): Promise<MixResult>;
-  score(prompt: string, completion: string, signal: AbortSignal, detail?: 'tokens'): Promise<ScoreResult>;
+  score(prompt: string, completion: string, signal: AbortSignal, wishes?: ScoreWishes): Promise<ScoreResult>;
   embed(texts: readonly string[], signal: AbortSignal): Promise<EmbedResult>;
   /** Active slabs per token from the next evaluation on; absent where the host cannot change them. */
   setSlabsPerToken?(slabs: number | undefined): void;

@@ -21,9 +21,10 @@ import type {
   MixStep,
   OnText,
   ScoreResult,
+  ScoreWishes,
 } from './engine.js';
 import { EngineStatus } from './engine-status.js';
-import { cancelled } from './llama-failure.js';
+import { cancelled, noMask } from './llama-failure.js';
 import { checkTopLogProbs } from './llama-grammar.js';
 import {
   choicesOf,
@@ -226,10 +227,11 @@ export class ScriptedEngine implements Engine {
     prompt: string,
     completion: string,
     _signal: AbortSignal,
-    detail?: 'tokens',
+    wishes?: ScoreWishes,
   ): Promise<ScoreResult> {
     this.#model(variant);
-    return scriptedScore(prompt, completion, detail);
+    if (wishes?.slabMask !== undefined) throw noMask({ variantId: variant });
+    return scriptedScore(prompt, completion, wishes?.detail);
   }
 
   /** Texts of the same letters have the same vector. */

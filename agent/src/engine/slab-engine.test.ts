@@ -82,7 +82,7 @@ describe('the slab-aware engine', () => {
       expect(one.text).toBe(other.text);
       // Kernels of another batch size round otherwise, and the router may fall to another slab of equal score.
       expect(one.result.meanLogProb).toBeCloseTo(other.result.meanLogProb ?? NaN, 1);
-      const score = (engine: Engine) => engine.score(MOE.variantId, prompt, one.text, never, 'tokens');
+      const score = (engine: Engine) => engine.score(MOE.variantId, prompt, one.text, never, { detail: 'tokens' });
       const [here, there] = [await score(slabs), await score(ordinary)];
       expect(here.bytes).toBe(there.bytes);
       expect(here.scoredTokens).toBe(there.scoredTokens);

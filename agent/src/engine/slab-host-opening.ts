@@ -3,7 +3,7 @@ import { readGguf } from '@fleetgate/shared/gguf/disk-gguf';
 import { evaluationBytes, memoryParts } from '@fleetgate/shared/gguf/facts';
 import type { GgufHeader } from '@fleetgate/shared/gguf/header';
 import { servedMemory } from '@fleetgate/shared/catalogue/serving';
-import { slabsKept } from '@fleetgate/shared/catalogue/slab-mask';
+import { type SlabMask, slabsKept } from '@fleetgate/shared/catalogue/slab-mask';
 
 import { type SlabLayout, slabLayout } from '../gguf/slab-layout.js';
 import type { LlamaLibrary } from '../native/llama-library.js';
@@ -89,6 +89,7 @@ export async function openSlabHost(
       sequences,
       residency: { strategy: choice.strategy, reason: `${reason}${byTask(tasks, model)}` },
       heat,
+      maskOf: (mask) => keepSetsOf(mask, model, layout),
       tasks: layout === undefined || served === undefined ? undefined : slabTasks(served, layout, model),
       accountedBytes:
         choice.strategy === 'cache' ? servedMemory(memory.total, layout?.slabsBytes ?? 0, model.serving) : memory.total,
@@ -159,9 +160,13 @@ function byTask(tasks: ServedTasks | string | undefined, { serving }: EngineMode
 }
 
 /** Throws `gguf.unsupported` for a mask that is none of this model. */
-function keptSlabs({ path, serving }: EngineModel, layout: SlabLayout | undefined): KeepSets | undefined {
-  if (serving?.slabMask === undefined) return undefined;
-  const kept = slabsKept(serving.slabMask);
+function keptSlabs(model: EngineModel, layout: SlabLayout | undefined): KeepSets | undefined {
+  const slabMask = model.serving?.slabMask;
+  return slabMask === undefined ? undefined : keepSetsOf(slabMask, model, layout);
+}
+
+function keepSetsOf(mask: SlabMask, { path, serving }: EngineModel, layout: SlabLayout | undefined): KeepSets {
+  const kept = slabsKept(mask);
   const { layers = [], slabsPerLayer = 0, slabsPerToken = 0, groups = 1 } = layout ?? {};
   const inGroup = (slabs: readonly number[], group: number) =>
     slabs.filter((slab) => Math.floor((slab * groups) / slabsPerLayer) === group).length;
@@ -169,7 +174,7 @@ function keptSlabs({ path, serving }: EngineModel, layout: SlabLayout | undefine
     kept.length === layers.length &&
     kept.every(
       (slabs) =>
-        slabs.length >= (serving.slabsPerToken ?? slabsPerToken) &&
+        slabs.length >= (serving?.slabsPerToken ?? slabsPerToken) &&
         (slabs.at(-1) ?? 0) < slabsPerLayer &&
         Array.from({ length: groups }, (_, group) => inGroup(slabs, group)).every((n) => n === slabs.length / groups),
     );

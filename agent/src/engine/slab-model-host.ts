@@ -1,9 +1,11 @@
+import type { SlabMask } from '@fleetgate/shared/catalogue/slab-mask';
 import type { Grammar } from '@fleetgate/shared/protocol/grammar';
 import type { Sampling } from '@fleetgate/shared/protocol/job';
 import { SeededRandom } from '@fleetgate/shared/random';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { LlamaLibrary } from '../native/llama-library.js';
+import type { KeepSets } from '../slabs/routing.js';
 import type { RoutingHeat } from '../slabs/routing-heat.js';
 import { AnswerText } from './answer-text.js';
 import {
@@ -26,6 +28,7 @@ import type {
   MixStep,
   OnText,
   ScoreResult,
+  ScoreWishes,
 } from './engine.js';
 import { cancelled, checkFits } from './llama-failure.js';
 import { checkTopLogProbs, grammarText } from './llama-grammar.js';
@@ -56,6 +59,8 @@ export interface SlabModelHostParts {
   readonly tasks: SlabTasks | undefined;
   /** Counted by the model; undefined where nobody looks at its choices. */
   readonly heat: RoutingHeat | undefined;
+  /** Throws `gguf.unsupported` for a mask that is none of this model. */
+  readonly maskOf: (mask: SlabMask) => KeepSets;
   readonly accountedBytes: number;
   readonly onProgress: () => void;
 }
@@ -246,7 +251,13 @@ export class SlabModelHost implements ModelHost {
     });
   }
 
-  async score(prompt: string, completion: string, signal: AbortSignal, detail?: 'tokens'): Promise<ScoreResult> {
+  async score(
+    prompt: string,
+    completion: string,
+    signal: AbortSignal,
+    { detail, slabMask }: ScoreWishes = {},
+  ): Promise<ScoreResult> {
+    const masked = slabMask === undefined ? undefined : this.#parts.maskOf(slabMask);
     const text = { prompt, completion };
     const document = slabDocument(this.#parts.vocabulary, this.#prompts, this.model.contextTokens, text);
     const { tokens, promptTokens, bytes } = document;
@@ -255,7 +266,8 @@ export class SlabModelHost implements ModelHost {
     if (detail !== undefined) checkDetail(scoredTokens);
     return this.#sequences.using([], signal, async (sequence) => {
       const startedAt = performance.now();
-      await this.#sequences.takeMask(sequence, tokens.slice(0, promptTokens), signal);
+      if (masked === undefined) await this.#sequences.takeMask(sequence, tokens.slice(0, promptTokens), signal);
+      else this.#sequences.compute(sequence, masked);
       const first = detail === undefined ? promptTokens - 1 : 0;
       const bits = await this.#sequences.bits(sequence, tokens, first, signal);
       if (bits === undefined) throw cancelled('scoring');

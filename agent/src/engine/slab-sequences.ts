@@ -1,3 +1,4 @@
+import type { KeepSets } from '../slabs/routing.js';
 import { MOST_PROBED } from '../slabs/task-patterns.js';
 import { BatchLoop } from './batch-loop.js';
 import type { TakenPattern } from './engine.js';
@@ -70,6 +71,8 @@ export class SlabSequences {
       this.#parts.tasks?.forget(sequence.id, sequence.held.length);
       return await run(sequence);
     } finally {
+      // What was computed with a mask is of no use to those without.
+      if (sequence.company?.keep !== undefined) sequence.held = [];
       sequence.company = undefined;
       this.#parts.model.forget(sequence.id, sequence.held.length);
       this.#pool.release(sequence);
@@ -159,6 +162,11 @@ export class SlabSequences {
     const keep = nearest?.pattern.keep?.[0]?.length;
     if (nearest === undefined || keep === undefined) return undefined;
     return { task: nearest.pattern.task, similarity: nearest.similarity, keep };
+  }
+
+  /** Has an empty sequence computed with these slabs alone. */
+  compute(sequence: SlabSequence, keep: KeepSets): void {
+    sequence.company = { keep, observes: undefined };
   }
 
   /** Where nothing is masked: reads a prompt, and has the slabs of the task that it is like looked after. */

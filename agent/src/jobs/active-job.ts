@@ -121,9 +121,9 @@ export class ActiveJob {
     }
   }
 
-  async #score({ variantId, prompt, completion, detail }: Job & { readonly kind: 'score' }): Promise<void> {
+  async #score({ variantId, prompt, completion, detail, slabMask }: Job & { readonly kind: 'score' }): Promise<void> {
     const { engine } = this.#around;
-    const wanted = detail === true ? 'tokens' : undefined;
+    const wanted = { detail: detail === true ? ('tokens' as const) : undefined, slabMask };
     const result = await engine.score(variantId, prompt, completion, this.#abort.signal, wanted);
     const { bits, bytes, promptBits, tokenBits, promptTokens, scoredTokens, duration } = result;
     const usage = this.#usage({ promptTokens, outputTokens: scoredTokens, prefillMs: duration, decodeMs: 0 });

@@ -1,3 +1,4 @@
+import type { SlabMask } from '@fleetgate/shared/catalogue/slab-mask';
 import type { ClassId, JobId, RequestId, VariantId } from '@fleetgate/shared/ids';
 import type { Grammar } from '@fleetgate/shared/protocol/grammar';
 import type { BegunAnswer, ChatMessage, Job, Sampling } from '@fleetgate/shared/protocol/job';
@@ -25,7 +26,13 @@ export type AnswerInput =
 export type PromptInput =
   | AnswerInput
   /** With `detail`, the bits of every token are answered as well. */
-  | { readonly kind: 'score'; readonly prompt: string; readonly completion: string; readonly detail?: boolean }
+  | {
+      readonly kind: 'score';
+      readonly prompt: string;
+      readonly completion: string;
+      readonly detail?: boolean;
+      readonly slabMask?: SlabMask;
+    }
   /** Texts to be given as vectors. */
   | { readonly kind: 'embed'; readonly texts: readonly string[] }
   /** An answer whose tokens are chosen here, from the likeliest `topK` of each step. */
@@ -149,7 +156,8 @@ export function jobOf(prompt: Prompt, { jobId, variantId, timeout, classId, toke
       return { ...base, kind: 'complete', prompt: input.prompt, sampling, ...wishes };
     case 'score': {
       const detail = input.detail === true ? { detail: true } : {};
-      return { ...base, kind: 'score', prompt: input.prompt, completion: input.completion, ...detail };
+      const mask = input.slabMask === undefined ? {} : { slabMask: input.slabMask };
+      return { ...base, kind: 'score', prompt: input.prompt, completion: input.completion, ...detail, ...mask };
     }
     case 'embed':
       return { ...base, kind: 'embed', texts: [...input.texts] };

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { slabMaskSchema } from '../catalogue/slab-mask.js';
 import { classIdSchema, jobIdSchema, replicaIdSchema, variantIdSchema } from '../ids.js';
 import { grammarSchema } from './grammar.js';
 import { powerSourceSchema } from './twin.js';
@@ -117,6 +118,8 @@ export const jobSchema = z.discriminatedUnion('kind', [
     completion: z.string(),
     /** Asks for `promptBits` and `tokenBits`. */
     detail: z.boolean().optional(),
+    /** The model is computed with these slabs alone. */
+    slabMask: slabMaskSchema.optional(),
   }),
   /** Texts as vectors, by the model's own state; evaluation, not generation. */
   z.object({ ...jobBase, kind: z.literal('embed'), texts: z.array(z.string().min(1)).min(1).max(MOST_EMBEDDED_TEXTS) }),
