@@ -40,6 +40,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'controller/platform',
   ],
   'controller/rollout': ['controller/fleet', 'controller/planning', 'controller/catalogue', 'controller/platform'],
+  'controller/pruning': ['controller/fleet', 'controller/catalogue', 'controller/rollout', 'controller/platform'],
   'controller/identity': ['controller/platform'],
   'controller/enrolment': [
     'controller/fleet',
@@ -58,6 +59,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'controller/planning',
     'controller/dispatch',
     'controller/rollout',
+    'controller/pruning',
     'controller/enrolment',
     'controller/gating',
     'controller/broker',

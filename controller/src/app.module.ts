@@ -50,10 +50,12 @@ import { describeOperations } from './operations/open-api.js';
 import { PlanController } from './operations/plan.controller.js';
 import { LEDGER, RequestController } from './operations/request.controller.js';
 import { Planner } from './planning/planner.js';
+import { ProposalController } from './operations/proposal.controller.js';
 import { RolloutController } from './operations/rollout.controller.js';
 import { ErrorFilter } from './platform/error-filter.js';
 import { guardServer } from './platform/http-guards.js';
 import { setSecurityHeaders } from './platform/http-security-headers.js';
+import { ResidencyLoop } from './pruning/residency-loop.js';
 import { RolloutBook } from './rollout/rollout-book.js';
 import { Rollouts } from './rollout/rollouts.js';
 import { serverOptions } from './platform/http-server-options.js';
@@ -121,6 +123,7 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
       FleetController,
       PlanController,
       RolloutController,
+      ProposalController,
       RequestController,
       FeedController,
       GateController,
@@ -141,6 +144,7 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
       { provide: SqliteAuditLog, useValue: parts.audit },
       { provide: Planner, useValue: parts.planner },
       { provide: Rollouts, useValue: parts.rollouts },
+      { provide: ResidencyLoop, useValue: parts.residencyLoop },
       { provide: RolloutBook, useValue: parts.rolloutBook },
       { provide: BudgetControl, useValue: parts.control },
       { provide: LiveFeed, useValue: parts.feed },

@@ -62,6 +62,7 @@ import type { Database } from './platform/database.js';
 import type { PlannedResidency } from './rollout/desired.js';
 import { LingeringCopies, withLingering } from './rollout/lingering-copies.js';
 import { MqttDesiredStateLink } from './rollout/mqtt-desired-state-link.js';
+import type { ResidencyLoop } from './pruning/residency-loop.js';
 import { RolloutBook } from './rollout/rollout-book.js';
 import type { Rollouts } from './rollout/rollouts.js';
 import { SqliteRolloutStore } from './rollout/sqlite-rollout-store.js';
@@ -92,6 +93,7 @@ export interface ControllerParts extends OpenCatalogue, OpenBroker, OpenAccess {
   readonly trials: ExpertTrials;
   readonly planner: Planner;
   readonly rollouts: Rollouts;
+  readonly residencyLoop: ResidencyLoop;
   readonly rolloutBook: RolloutBook;
   readonly policy: () => DispatchPolicy | undefined;
   readonly dispatcher: Dispatcher;
@@ -232,7 +234,8 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   });
   sets.trials = trials;
   closers.add('expert trials', () => trials.close());
-  const rollouts = openRollouts(surroundings, rolloutBook, {
+  const { rollouts, residencyLoop } = openRollouts(surroundings, rolloutBook, {
+    variants: catalogue.variantAdditions,
     ...{ fleet, catalogue: registry, dispatcher, policy, attempts$: attempts },
     planned: () => asPlanned()?.placements,
     leading,
@@ -263,6 +266,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     trials,
     planner,
     rollouts,
+    residencyLoop,
     rolloutBook,
     policy,
     dispatcher,

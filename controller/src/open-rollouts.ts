@@ -2,10 +2,12 @@
 import { join } from 'node:path';
 
 import type { Variant } from '@fleetgate/shared/catalogue/expert';
+import type { SlabMask } from '@fleetgate/shared/catalogue/slab-mask';
 import type { ExpertId, VariantId } from '@fleetgate/shared/ids';
 import type { Observable } from 'rxjs';
 
 import type { Catalogue } from './catalogue/catalogue.js';
+import type { VariantAdditions } from './catalogue/variant-additions.js';
 import type { DispatchPolicy } from './dispatch/dispatch-policy.js';
 import type { Dispatcher } from './dispatch/dispatcher.js';
 import { scoreShot, scoringObstacle } from './dispatch/score-shot.js';
@@ -13,46 +15,69 @@ import type { AttemptFact } from './fleet/attempt-fact.js';
 import type { Fleet } from './fleet/fleet.js';
 import { readLabelledPrompts } from './gating/disk-labelled-prompts.js';
 import type { Leading } from './platform/leading.js';
+import { ResidencyLoop } from './pruning/residency-loop.js';
 import type { Placements } from './rollout/lingering.js';
 import type { RolloutBook } from './rollout/rollout-book.js';
 import { type Probe, RolloutProbes } from './rollout/rollout-probes.js';
 import { Rollouts } from './rollout/rollouts.js';
 import type { Surroundings } from './surroundings.js';
 
+export interface RolloutSurroundings {
+  readonly fleet: Fleet;
+  readonly catalogue: Catalogue;
+  readonly dispatcher: Dispatcher;
+  readonly policy: () => DispatchPolicy | undefined;
+  readonly planned: () => Placements | undefined;
+  readonly attempts$: Observable<AttemptFact>;
+  readonly variants: VariantAdditions;
+  readonly leading: Leading;
+}
+
+/** Rollouts, and what proposes some of them by itself. */
 export function openRollouts(
   { clock, config, log, random, closers }: Surroundings,
   book: RolloutBook,
-  parts: {
-    readonly fleet: Fleet;
-    readonly catalogue: Catalogue;
-    readonly dispatcher: Dispatcher;
-    readonly policy: () => DispatchPolicy | undefined;
-    readonly planned: () => Placements | undefined;
-    readonly attempts$: Observable<AttemptFact>;
-    readonly leading: Leading;
-  },
-): Rollouts {
-  const { catalogue, dispatcher, fleet, policy } = parts;
+  parts: RolloutSurroundings,
+): { readonly rollouts: Rollouts; readonly residencyLoop: ResidencyLoop } {
+  const { catalogue, dispatcher, fleet, policy, variants } = parts;
   const isIdle = (wanted: VariantId): boolean =>
     scoringObstacle(({ id }) => id === wanted, {
       ...{ fleet: fleet.view, catalogue, policy: policy() },
       isIdle: (device) => dispatcher.isIdle(device),
     }) === undefined;
-  const score = async (variant: VariantId, probe: Probe, signal: AbortSignal): Promise<number> => {
-    const { bits, bytes } = await scoreShot(dispatcher, variant, probe, signal);
-    return 2 ** (-bits / Math.max(1, bytes));
+  const bitsPerByte = async (
+    variant: VariantId,
+    probe: Probe,
+    signal: AbortSignal,
+    mask?: SlabMask,
+  ): Promise<number> => {
+    const { bits, bytes } = await scoreShot(dispatcher, variant, probe, signal, mask);
+    return bits / Math.max(1, bytes);
   };
   const prompts = async (expert: ExpertId): Promise<readonly Probe[]> =>
     ownFirst(
       await readLabelledPrompts(join(config.expertsDir, 'data'), log),
       catalogue.experts.get(expert)?.domains ?? [],
     );
-  const probes = new RolloutProbes({ book, catalogue, prompts, isIdle, score, log });
+  const probes = new RolloutProbes({
+    ...{ book, catalogue, prompts, isIdle, log },
+    score: async (variant, probe, signal) => 2 ** -(await bitsPerByte(variant, probe, signal)),
+  });
   const { movesPerMinute } = config;
   const rollouts = new Rollouts({ ...parts, book, probes, movesPerMinute, clock, random, log });
   rollouts.start();
   closers.add('rollouts', () => rollouts.stop());
-  return rollouts;
+  const residencyLoop = new ResidencyLoop({
+    ...{ fleet, catalogue, isIdle, clock, log },
+    leading: parts.leading,
+    prompts: ({ expertId }) => prompts(expertId),
+    score: (variant, probe, mask, signal) => bitsPerByte(variant, probe, signal, mask),
+    addVariant: (expert, request) => variants.add(expert, request),
+    rollOut: (request) => rollouts.create(request),
+    isAutomatic: config.autoPrune,
+  });
+  closers.add('residency loop', () => residencyLoop.stop());
+  return { rollouts, residencyLoop };
 }
 
 /** A plan's part with what rollouts make of it; made again when either changes. */

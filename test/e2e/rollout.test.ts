@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import type { DeviceView, StatusView, VariantView } from '@fleetgate/shared/api/operations';
+import type { DeviceView, ListBody, StatusView, VariantView } from '@fleetgate/shared/api/operations';
+import type { ProposalView } from '@fleetgate/shared/api/proposals';
 import type { RolloutView } from '@fleetgate/shared/api/rollouts';
 
 import { getJson, type RunningProcess, startFleetgate, until } from '../support/running-fleet.ts';
@@ -98,4 +99,43 @@ describe('a rollout on a real device', () => {
     expect(quality?.lostAtMost).toBeLessThan(0.002);
     await until(async () => (await serves('moe-half')) && !(await serves(WHOLE)), 'the device serves it alone', 60_000);
   }, 300_000);
+
+  it('begins with what the device was asked: a mask is proposed, tried, and rolled out to its class', async () => {
+    const ask = (content: string) =>
+      fetch(`${url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ model: 'moe-half', messages: [{ role: 'user', content }], max_tokens: 120 }),
+      }).then((response) => response.text());
+    const proposals = async () => (await getJson<ListBody<ProposalView>>(`${url}/api/v1/proposals`)).items;
+    let asked = 0;
+    await until(
+      async () => {
+        await ask(`Janet has ${(asked += 1)} apples and buys 4 more. How many apples does she have now?`);
+        return (await proposals()).length > 0;
+      },
+      'what it was asked proposes something',
+      120_000,
+    );
+    let found: ProposalView | undefined;
+    await until(
+      async () => {
+        const all = await proposals();
+        found = all.find(({ state }) => state === 'tolerated');
+        return found !== undefined || all.every(({ kind, state }) => kind === 'offload' || state === 'too-much');
+      },
+      'every mask was tried',
+      120_000,
+    );
+    const [one] = await proposals();
+    expect(one).toMatchObject({ variantId: 'moe-half', board: 'raspberry-pi-5', devices: [DEVICE], of: 16 });
+    expect(one?.prompts).toBeGreaterThan(19);
+    const chosen = found ?? (await proposals()).find(({ kind }) => kind === 'offload');
+    const { id } = await post<RolloutView>(`proposals/${chosen?.id ?? 'none'}/accept`, {});
+    await until(
+      async () => (await getJson<RolloutView>(`${url}/api/v1/rollouts/${id}`)).devices.length === 1,
+      'its rollout has reached the device',
+      120_000,
+    );
+  }, 400_000);
 });

@@ -29,6 +29,7 @@ const RESOURCES: ReadonlyMap<string, Needs> = new Map<string, Needs>([
   ['keys', { read: 'admin', change: 'admin' }],
   ['plans', { read: 'read', change: 'operate' }],
   ['profiles', { read: 'read' }],
+  ['proposals', { read: 'read', change: 'operate' }],
   ['requests', { read: 'read' }],
   ['rollouts', { read: 'read', change: 'operate' }],
   // Evaluation, which changes nothing.

@@ -16,6 +16,7 @@ interface ControllerOptions {
   readonly mqttsPort?: number;
   readonly plainMqtt?: string;
   readonly approveDevices?: boolean;
+  readonly autoPrune?: boolean;
   readonly certificateDays?: number;
   readonly brokerAuth?: string;
   readonly fleetName?: string;
@@ -45,6 +46,10 @@ export function registerController(program: Command): void {
       portOption,
     )
     .option('--plain-mqtt <where>', 'MQTT without TLS: loopback, everywhere or off (default: loopback)')
+    .option(
+      '--auto-prune',
+      'roll out by itself what devices can do without of a mixture (`fleetgate experts proposals`)',
+    )
     .option('--approve-devices', 'a device that joins waits for `fleetgate devices approve`')
     .option('--certificate-days <days>', 'for how long the certificate of a device is good (default: 30)', Number)
     .option('--fleet-name <name>', 'name of the fleet, part of every MQTT topic (default: home)')
@@ -97,6 +102,7 @@ async function serve(options: ControllerOptions): Promise<void> {
       mqttTlsPort: options.mqttsPort,
       mqttPlain: options.plainMqtt,
       approveDevices: options.approveDevices,
+      autoPrune: options.autoPrune,
       certificateDays: options.certificateDays,
       brokerAuth: options.brokerAuth,
       fleet: options.fleetName,

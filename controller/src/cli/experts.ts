@@ -13,6 +13,7 @@ import type { Command } from 'commander';
 
 import { ApiClient, type ConnectOptions, withConnection } from './api-client.js';
 import { registerImport } from './experts-import.js';
+import { registerProposals } from './experts-proposals.js';
 import { registerVariantCommands } from './experts-variants.js';
 import { printJson, printLine, printNote, printTable, showBytes, styled } from './output.js';
 
@@ -47,6 +48,7 @@ export function registerExperts(program: Command): void {
       .option('--domain <domain...>', 'what it is good at; none for a generalist'),
   ).action(add);
   registerVariantCommands(experts);
+  registerProposals(experts);
   registerImport(experts);
 }
 

@@ -30,6 +30,8 @@ const configSchema = z.strictObject({
   mqttPlain: z.enum(['loopback', 'everywhere', 'off']).default('loopback'),
   /** A device that joins waits until a person lets it in. */
   approveDevices: z.boolean().default(false),
+  /** What the demand for slabs proposes and was shown to be tolerable is rolled out without being asked. */
+  autoPrune: z.boolean().default(false),
   /** Devices that rollouts may change within a minute, all together. */
   movesPerMinute: z.number().int().min(1).max(100_000).default(60),
   /** For how long the certificate of a device is good; it renews at two thirds. */

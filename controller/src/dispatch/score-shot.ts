@@ -1,4 +1,5 @@
 import type { Variant } from '@fleetgate/shared/catalogue/expert';
+import type { SlabMask } from '@fleetgate/shared/catalogue/slab-mask';
 import { FleetError } from '@fleetgate/shared/errors';
 import type { ExpertId, VariantId } from '@fleetgate/shared/ids';
 
@@ -13,21 +14,22 @@ import type { Dispatcher } from './dispatcher.js';
 const ENDPOINT = 'enrolment';
 
 /**
- * Scores a reference answer by an expert or one variant of it, on a device that serves it. Rejects with the request's error, and with
- * `job.cancelled` once `signal` is aborted.
+ * Scores a reference answer by an expert or one variant of it, on a device that serves it; with a mask, by some of its slabs.
+ * Rejects with the request's error, and with `job.cancelled` once `signal` is aborted.
  */
 export async function scoreShot(
   dispatcher: Pick<Dispatcher, 'accept'>,
   model: ExpertId | VariantId,
   { prompt, completion }: LabelledPrompt,
   signal: AbortSignal,
+  slabMask?: SlabMask,
 ): Promise<ShotScore> {
   const dispatched = dispatcher.accept(
     {
       endpoint: ENDPOINT,
       model,
       mode: undefined,
-      input: { kind: 'score', prompt, completion },
+      input: { kind: 'score', prompt, completion, ...(slabMask === undefined ? {} : { slabMask }) },
       sampling: { maxTokens: 1, temperature: 0, topP: 1, stop: [] },
       limits: { energy: undefined, latency: undefined },
     },

@@ -185,6 +185,8 @@ const OPERATIONS: readonly (readonly [method: string, path: string, summary: str
   ['delete', '/api/v1/devices/{id}/credentials', 'Revoke certificate and secret of a device'],
   ['get', '/api/v1/profiles', 'Board profiles'],
   ['get', '/api/v1/twins', 'Desired and reported state of every device'],
+  ['get', '/api/v1/proposals', 'Slabs of mixtures that devices could do without, by what they were asked'],
+  ['post', '/api/v1/proposals/{id}/accept', 'Make a proposal a variant and roll it out to its class of devices'],
   ['get', '/api/v1/rollouts', 'Rollouts, newest first'],
   ['post', '/api/v1/rollouts', 'Replace what devices have, wave by wave', rolloutRequestSchema],
   ['get', '/api/v1/rollouts/{id}', 'One rollout, and what was seen of it'],
