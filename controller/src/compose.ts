@@ -156,7 +156,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   closers.add('gate learning', () => learned.close());
   const { learning, gate } = learned;
   const planning = { fleet, catalogue: () => registry, gate, costs: kept.costs, workloads: kept.workloads };
-  const rolloutBook = new RolloutBook(new SqliteRolloutStore(database), log);
+  const rolloutBook = new RolloutBook(new SqliteRolloutStore(database), (id) => fleet.view.get(id)?.board, log);
   await rolloutBook.load();
   const placeable = { ...planning, catalogue: plannable(registry, rolloutBook), leads: leading.now };
   const { planner, demand } = openPlanner(surroundings, placeable, database);

@@ -1,16 +1,17 @@
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
-import type { VariantId } from '@fleetgate/shared/ids';
+import type { DeviceId, VariantId } from '@fleetgate/shared/ids';
 import type { Logger } from '@fleetgate/shared/logger';
 import { type Observable, Subject } from 'rxjs';
 
 import type { Placements } from './lingering.js';
-import { substituted } from './rollout-devices.js';
+import { boardsOf, substituted } from './rollout-devices.js';
 import { isUnderWay, type RolloutRecord } from './rollout-record.js';
 import type { RolloutStore } from './rollout-store.js';
 
 /** All rollouts that are kept. Anyone may read it; only `Rollouts` writes. */
 export class RolloutBook {
   readonly #store: RolloutStore;
+  readonly #boardOf: (device: DeviceId) => string | undefined;
   readonly #log: Logger;
   readonly #changes = new Subject<RolloutRecord>();
   #records: ReadonlyMap<string, RolloutRecord> = new Map();
@@ -19,8 +20,9 @@ export class RolloutBook {
   #writing: Promise<void> = Promise.resolve();
   #unsaved = new Map<string, RolloutRecord>();
 
-  constructor(store: RolloutStore, log: Logger) {
+  constructor(store: RolloutStore, boardOf: (device: DeviceId) => string | undefined, log: Logger) {
     this.#store = store;
+    this.#boardOf = boardOf;
     this.#log = log;
   }
 
@@ -61,15 +63,18 @@ export class RolloutBook {
 
   /** The same object while no rollout wants a change. */
   placementsOf(planned: Placements): Placements {
-    return substituted(planned, this.#records.values());
+    return substituted(planned, this.#records.values(), this.#boardOf);
   }
 
   /** Variants that plans are not to place: candidates that have not been adopted, and incumbents whose place was taken. */
   withheld(): ReadonlySet<VariantId> {
     const withheld = new Set<VariantId>();
-    for (const { subject, state } of this.#records.values()) {
+    for (const record of this.#records.values()) {
+      const { subject, state } = record;
       if (subject.kind !== 'variant' || state === 'aborted') continue;
-      withheld.add(state === 'adopted' ? subject.incumbent : subject.candidate);
+      if (state !== 'adopted') withheld.add(subject.candidate);
+      // Other boards go on with it.
+      else if (boardsOf(record) === undefined) withheld.add(subject.incumbent);
     }
     return withheld;
   }

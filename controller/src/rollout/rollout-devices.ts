@@ -63,13 +63,28 @@ function releaseState(
   return said.state === 'active' ? 'there' : said.state === 'failed' ? 'failed' : 'coming';
 }
 
-/** Devices of the plan with the candidate in the incumbent's place where a rollout wants it. The same object where none does. */
-export function substituted(placements: Placements, records: Iterable<RolloutRecord>): Placements {
+/** Boards that a rollout is limited to, as every one of its waves is; undefined: it is for all. */
+export function boardsOf({ waves }: Pick<RolloutRecord, 'waves'>): ReadonlySet<string> | undefined {
+  const limits = waves.map(({ devices: { boards } }) => boards);
+  return limits.some((boards) => boards === undefined) ? undefined : new Set(limits.flatMap((boards) => boards ?? []));
+}
+
+/**
+ * Devices of the plan with the candidate in the incumbent's place where a rollout wants it. What was adopted holds wherever
+ * the incumbent may still be planned, on the boards that it was for. The same object where none does.
+ */
+export function substituted(
+  placements: Placements,
+  records: Iterable<RolloutRecord>,
+  boardOf: (device: DeviceId) => string | undefined,
+): Placements {
   let result = placements;
-  for (const { subject, devices, state } of records) {
+  for (const record of records) {
+    const { subject, devices, state } = record;
     if (subject.kind !== 'variant') continue;
-    // What was adopted holds wherever the incumbent may still be planned.
-    const isWanted = (device: DeviceId): boolean => state === 'adopted' || devices.includes(device);
+    const boards = boardsOf(record);
+    const isWanted = (device: DeviceId): boolean =>
+      devices.includes(device) || (state === 'adopted' && boards?.has(boardOf(device) ?? '') !== false);
     for (const [device, variants] of result) {
       if (!isWanted(device) || !variants.has(subject.incumbent)) continue;
       const swapped = [...variants].map((variant) => (variant === subject.incumbent ? subject.candidate : variant));
