@@ -15,7 +15,9 @@ import { GovernedEngine } from './engine/governed-engine.js';
 import { measureVariant } from './jobs/enrolment-benchmark.js';
 import { JobOutbox } from './jobs/job-outbox.js';
 import { JobRunner } from './jobs/job-runner.js';
+import { isDoingWell } from './launcher/doing-well.js';
 import type { ControllerLink, Incoming, LinkState } from './link/controller-link.js';
+import type { AgentUpdate } from './releases/agent-update.js';
 import { areSame, type Conditions, conditionsOf } from './sensors/conditions.js';
 import { EnergyMeter } from './sensors/energy-meter.js';
 import type { Reading, Sensors } from './sensors/sensors.js';
@@ -29,6 +31,8 @@ import { Twin } from './twin/twin.js';
 
 /** Wait for last words to reach the broker at shutdown. */
 const LAST_WORDS_MS = 1500;
+/** Longer than nearly every answer takes. */
+const DRAIN_MS = 120_000;
 const POLL = milliseconds(20);
 const VERSION_DEADLINE = milliseconds(10_000);
 
@@ -40,6 +44,7 @@ export interface AgentParts {
   readonly link: ControllerLink;
   readonly sensors: Sensors;
   readonly settings: BoardSettings;
+  readonly update: AgentUpdate;
   readonly buffer: BatchBuffer & { close(): void };
   readonly memoryBudget: Bytes;
   readonly concurrency: number;
@@ -148,7 +153,9 @@ export class Agent {
     this.#stopListening = this.#engine.onState((state) => this.#onEngine(state));
     this.#powerFrom = this.#meter.origin.from;
     this.#reporter.start();
-    this.#parts.settings.start(() => this.#reportLine.mark('change'));
+    const onChange = (): void => this.#reportLine.mark('change');
+    this.#parts.settings.start(onChange);
+    this.#parts.update.start({ onChange, drain: () => this.#drain() });
     void this.#learnVersion();
     const ready = new Promise<void>((resolve, reject) => {
       this.#settleReady = { resolve, reject };
@@ -164,7 +171,7 @@ export class Agent {
     this.#settleReady?.reject(new FleetError('controller.unreachable', 'stopped before the broker was reached'));
     this.#stopListening();
     this.#reporter.stop();
-    await Promise.all([this.#runner.stop(), this.#twin.stop(), this.#parts.settings.stop()]);
+    await Promise.all([this.#runner.stop(), this.#twin.stop(), this.#parts.settings.stop(), this.#parts.update.stop()]);
     await this.#lastWords();
     this.#reportLine.stop();
     this.#sender.stop();
@@ -181,6 +188,7 @@ export class Agent {
         if (!this.#twin.takeUp(desired)) return;
         this.#parts.log.info('desired.taken', { generation: desired.generation, variants: desired.variants.length });
         this.#parts.settings.takeUp(desired.releases?.boardConfig);
+        this.#parts.update.takeUp(desired.releases?.agent);
         this.#reporter.setPace(desired.telemetry.sampleMs, desired.telemetry.batchMs);
         return;
       }
@@ -272,13 +280,14 @@ export class Agent {
         standbyW: standbyW.value,
         ...this.#parts.settings.power,
       },
-      releases: this.#parts.settings.releases(),
+      releases: [...this.#parts.settings.releases(), ...this.#parts.update.releases()],
       conditions: this.#conditions,
       ...(strain === 0 ? {} : { governor: { strain, reason } }),
       ...this.#twin.report(),
     };
     try {
       await link.send({ kind: 'reported', reported });
+      if (isDoingWell(reported)) this.#parts.update.healthy();
     } catch (error) {
       this.#parts.log.debug('reported.unsent', { reason: messageOf(error) });
       throw error;
@@ -315,6 +324,15 @@ export class Agent {
     if (areSame(conditions, this.#conditions)) return;
     this.#conditions = conditions;
     this.#reportLine.mark('change');
+  }
+
+  /** Until no job runs or waits; what still does after the deadline is answered by another device. */
+  async #drain(): Promise<void> {
+    const { clock } = this.#parts;
+    const until = clock.now() + DRAIN_MS;
+    while (this.#runner.runningJobs + this.#runner.queuedJobs > 0 && clock.now() < until) {
+      await new Promise<void>((resolve) => clock.after(POLL, resolve));
+    }
   }
 
   async #lastWords(): Promise<void> {

@@ -34,7 +34,10 @@ import {
 import { enrol, lookUpBroker, renewCertificate } from './link/http-enrolment.js';
 import type { Identity } from './link/identity.js';
 import { MqttControllerLink } from './link/mqtt-controller-link.js';
+import type { LauncherLink } from './launcher/process-launcher-link.js';
+import { openAgentUpdate } from './open-agent-update.js';
 import { openBoardSettings } from './open-board-settings.js';
+import { diskAcceptedReleases } from './releases/disk-accepted-releases.js';
 import { readReleaseKeys } from './releases/disk-release-keys.js';
 import { boardSensors } from './sensors/board-sensors.js';
 import { chooseBoard, recogniseBoard } from './sensors/linux-board-facts.js';
@@ -51,6 +54,8 @@ const ENGINE_WATCHDOG = milliseconds(60_000);
 const HTTP_CONCURRENCY = 4;
 /** Jobs that wait: more would wait longer than a person does. */
 const QUEUE_CAPACITY = 32;
+
+const NO_LAUNCHER: LauncherLink = { onState: () => {}, say: () => {} };
 
 export interface RunningAgent {
   readonly deviceId: DeviceId;
@@ -73,6 +78,8 @@ export interface AgentSurroundings {
   readonly sensors?: Sensors;
   /** In place of this machine's settings. */
   readonly board?: Board;
+  /** What has started this program, and may exchange it. */
+  readonly launcher?: LauncherLink;
 }
 
 /**
@@ -100,20 +107,21 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
   const host = await describeHost('/');
   const recognised = await recogniseBoard('/', environmentPrefix());
   const threads = threadsOf(config, board, host.cores);
-  const artefacts = await DiskArtefactStore.open({
-    folder: join(config.dataDir, 'artefacts'),
-    source: httpArtefactSource(config.controllerUrl, `${identity.deviceId}:${identity.secret}`),
-    log,
-  });
+  const source = httpArtefactSource(config.controllerUrl, `${identity.deviceId}:${identity.secret}`);
+  const artefacts = await DiskArtefactStore.open({ folder: join(config.dataDir, 'artefacts'), source, log });
+  const accepted = diskAcceptedReleases(config.dataDir);
   const settings = openBoardSettings(config.dataDir, {
     profile: board,
     recognised,
     board: around.board,
     releaseKeys,
+    accepted,
     artefacts,
     clock,
     log,
   });
+  const launcher = around.launcher ?? NO_LAUNCHER;
+  const update = openAgentUpdate(config.dataDir, { launcher, releaseKeys, accepted, source, clock, log });
   const telemetryFolder = join(config.dataDir, 'telemetry');
   mkdirSync(telemetryFolder, { recursive: true, mode: 0o700 });
   const version = agentVersion();
@@ -160,6 +168,7 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
     link,
     sensors: around.sensors ?? boardSensors(board, { root: '/', run: runCommand, clock }, log),
     settings,
+    update,
     buffer: new DiskOfflineBuffer(telemetryFolder, log),
     memoryBudget: memoryBudget(board, host.memoryBytes),
     concurrency: sequences,

@@ -15,7 +15,7 @@ import { readKeptConfig, writeKeptConfig } from './board/disk-kept-config.js';
 import { readOwnSettings, writeOwnSettings } from './board/disk-own-settings.js';
 import { releaseText } from './board/disk-release-text.js';
 import { powerModeRequestFolder } from './config/config.js';
-import { diskAcceptedReleases } from './releases/disk-accepted-releases.js';
+import type { AcceptedReleases } from './releases/disk-accepted-releases.js';
 
 export interface BoardSettingsSurroundings {
   readonly profile: BoardProfile;
@@ -25,6 +25,7 @@ export interface BoardSettingsSurroundings {
   readonly board: Board | undefined;
   /** Whose releases are taken. */
   readonly releaseKeys: readonly KeyObject[];
+  readonly accepted: AcceptedReleases;
   readonly artefacts: ArtefactStore;
   readonly clock: Clock;
   readonly log: Logger;
@@ -32,8 +33,7 @@ export interface BoardSettingsSurroundings {
 
 /** Settings of this machine's board, released by whoever holds one of the keys. Throws `store.corrupt`. */
 export function openBoardSettings(dataDir: string, around: BoardSettingsSurroundings): BoardSettings {
-  const { profile, artefacts, clock, log } = around;
-  const accepted = diskAcceptedReleases(dataDir);
+  const { profile, accepted, artefacts, clock, log } = around;
   return new BoardSettings({
     boardId: profile.id,
     board: around.board ?? (around.recognised?.id === profile.id ? ownBoard() : PLAYED),

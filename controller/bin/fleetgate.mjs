@@ -4,7 +4,7 @@
 import { existsSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 
-const AGENT_COMMANDS = new Set(['agent', 'doctor', 'outcomes', 'gguf', 'board']);
+const AGENT_COMMANDS = new Set(['agent', 'launch', 'pack-agent', 'doctor', 'outcomes', 'gguf', 'board']);
 const argv = process.argv.slice(2);
 const AGENT_BENCHES = new Set(['offload', 'batching', 'engine', 'first-token']);
 const onDevice = AGENT_COMMANDS.has(argv[0] ?? '') || (argv[0] === 'bench' && AGENT_BENCHES.has(argv[1] ?? ''));

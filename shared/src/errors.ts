@@ -47,6 +47,7 @@ export const ERROR_KINDS = {
   'release.untrusted': 'input',
   'release.tampered': 'input',
   'release.downgraded': 'input',
+  'release.failed': 'dependency',
   'rollout.unknown': 'input',
   'rollout.ended': 'input',
   'rollout.conflict': 'input',

@@ -5,7 +5,8 @@ import { FleetError } from '@fleetgate/shared/errors';
 import { createLogger } from '@fleetgate/shared/logger';
 import { startServiceWatchdog } from '@fleetgate/shared/process-service-watchdog';
 
-import { type AgentConfig, parseAgentConfig, secretsFromEnvironment } from '../config/config.js';
+import { type AgentConfig, defaultDataDir, parseAgentConfig, secretsFromEnvironment } from '../config/config.js';
+import { processLauncherLink } from '../launcher/process-launcher-link.js';
 import { runAgent, type RunningAgent } from '../main.js';
 
 interface AgentOptions {
@@ -58,7 +59,7 @@ function configOf(options: AgentOptions): AgentConfig {
     controllerUrl: options.controller,
     board: options.board,
     name: options.name,
-    dataDir: options.data ?? `.fleetgate/agents/${options.name}`,
+    dataDir: options.data ?? defaultDataDir(options.name),
     ...(token === undefined ? {} : { token }),
     engine: engineOf(options, secrets.apiKey),
     ...(options.releaseKeys === undefined ? {} : { releaseKeysFile: options.releaseKeys }),
@@ -98,7 +99,7 @@ async function serve(config: AgentConfig, form: 'json' | 'text'): Promise<void> 
   for (const signal of signals) process.on(signal, stop);
   if (process.connected) process.once('disconnect', stop);
   try {
-    agent = await runAgent(config, { log, signal: waiting.signal });
+    agent = await runAgent(config, { log, signal: waiting.signal, launcher: processLauncherLink });
     void agent.ready.then(
       () => announce(agent, config, form),
       () => {},

@@ -14,11 +14,13 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   gguf: async () => (await import('./gguf.js')).registerGguf,
   bench: async () => (await import('./bench.js')).registerBench,
   board: async () => (await import('./board.js')).registerBoard,
+  launch: async () => (await import('./launch.js')).registerLaunch,
+  'pack-agent': async () => (await import('./pack-agent.js')).registerPackAgent,
   doctor: async () => (await import('./doctor.js')).registerDoctor,
 };
 
 /**
- * Runs a command of the agent (`agent`, `outcomes`, `gguf`, `board`, `doctor`); `argv` is what follows the program's name.
+ * Runs a command of the agent (`agent`, `launch`, `pack-agent`, `outcomes`, `gguf`, `board`, `doctor`); `argv` is what follows the program's name.
  *
  * Resolves with the exit code: 0 done, 1 failed, 2 bad input or usage. Prints what went wrong, never a stack trace.
  */

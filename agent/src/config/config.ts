@@ -52,6 +52,9 @@ export function parseAgentConfig(value: unknown): AgentConfig {
   return Object.freeze({ ...config, dataDir: resolve(config.dataDir) });
 }
 
+/** Folder of an agent that was given none. */
+export const defaultDataDir = (name: string): string => `.fleetgate/agents/${name}`;
+
 /** The join token and the engine's key come by environment, so that no process list shows them. */
 export function secretsFromEnvironment(): { readonly token?: string; readonly apiKey?: string } {
   const { FLEETGATE_JOIN_TOKEN: token, FLEETGATE_ENGINE_API_KEY: apiKey } = process.env;

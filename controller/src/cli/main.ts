@@ -32,6 +32,8 @@ const COMMANDS: readonly { readonly name: string; readonly load: () => Promise<R
 /** Commands that run on devices; the `fleetgate` program hands them to the agent before this one starts. */
 const AGENT_COMMANDS = [
   ['agent', 'run the agent of one device'],
+  ['launch', 'run the agent under a launcher that takes its releases'],
+  ['pack-agent', 'pack the agent as the content of a release'],
   ['outcomes', "measure every expert's bits per byte on reference answers"],
   ['board', 'power modes, governors and caps of this board: show, plan and apply settings'],
   ['gguf', 'look into model files; trace, profile, prune, quantise and make mixtures of experts'],
