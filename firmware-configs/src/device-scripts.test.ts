@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import { anOrinNano, type BoardTree } from './board-tree.fixture.js';
 import { FOLDER, run } from './device-scripts.fixture.js';
@@ -27,6 +27,7 @@ const SCRIPTS = readdirSync(FOLDER, { recursive: true, withFileTypes: true })
 const folders: string[] = [];
 const kept = <T extends { readonly root: string }>(tree: T): T => (folders.push(tree.root), tree);
 afterEach(() => {
+  vi.useRealTimers();
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 });
 
@@ -138,5 +139,29 @@ describe('the service for power modes', () => {
     await board.change({ kind: 'power-mode', id: 2, name: 'MAXN_SUPER', was: 1 });
     await ended;
     expect((await board.read()).powerModeId).toBe(2);
+  });
+
+  it('is missed when nobody takes the request, which is taken back', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout'] });
+    const tree = kept(anOrinNano());
+    const folder = join(tree.root, 'run/fleetgate-agent');
+    mkdirSync(folder, { recursive: true });
+    const board = new DiskBoard({ root: tree.root, requestFolder: folder });
+    const seen: unknown[] = [];
+    const step = { kind: 'power-mode', id: 2, name: 'MAXN_SUPER', was: 1 } as const;
+    board.change(step).then(
+      () => seen.push('set'),
+      (error: unknown) => seen.push(error),
+    );
+    while (seen.length === 0) {
+      await vi.advanceTimersByTimeAsync(1000);
+      // Files are looked at between the timers.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(seen[0]).toMatchObject({
+      code: 'board.not-permitted',
+      hint: expect.stringContaining('power-mode.path') as string,
+    });
+    expect(readdirSync(folder)).toEqual([]);
   });
 });
