@@ -12,6 +12,8 @@ const MOST_CONNECTIONS = 10;
 const MOST_WAITING = 10_000;
 const CONNECT_DEADLINE_MS = 5_000;
 const STATEMENT_DEADLINE_MS = 30_000;
+/** A process that stands still in the midst of a transaction keeps others from its rows no longer than this. */
+const IDLE_TRANSACTION_MS = 3_000;
 /** What controllers that start at once take turns by while they bring the tables up to date. */
 const MIGRATION_LOCK = 7_331_001;
 
@@ -59,7 +61,11 @@ export async function connectPostgres(
     applicationName: 'fleetgate',
     // A server that ends its connections is found out by the next statement.
     poolErrorHandler: () => {},
-    extra: { keepAlive: true, statement_timeout: STATEMENT_DEADLINE_MS },
+    extra: {
+      keepAlive: true,
+      statement_timeout: STATEMENT_DEADLINE_MS,
+      idle_in_transaction_session_timeout: IDLE_TRANSACTION_MS,
+    },
   });
   await source.initialize();
   return source;

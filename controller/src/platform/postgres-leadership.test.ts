@@ -50,19 +50,19 @@ describe.skipIf(!hasPostgres)(`leadership by PostgreSQL${hasPostgres ? '' : ` ($
     await leads(one.leadership);
     await one.database.write((manager) => manager.query('CREATE TABLE written (term BIGINT)'));
     const two = await aController();
-    let commit = (): void => {};
+    let commit: (() => void) | undefined;
     const slow = one.leadership.write(async (manager) => {
       await manager.query('INSERT INTO written VALUES (1)');
       await new Promise<void>((resolve) => (commit = resolve));
     });
-    await vi.waitFor(() => expect(commit.name).not.toBe('commit'));
+    await vi.waitFor(() => expect(commit).toBeDefined());
     // Cut off in the midst of it, as if it stood still.
     const cut = 'SELECT pg_terminate_backend(backend) FROM leader WHERE backend <> pg_backend_pid()';
     await two.database.source.query(cut);
     await ended(one.leadership);
     await new Promise((resolve) => setTimeout(resolve, 600));
     expect(two.leadership.term$.value).toBeUndefined();
-    commit();
+    commit?.();
     await slow;
     const term = await leads(two.leadership);
     expect(await two.database.source.query('SELECT * FROM written')).toHaveLength(1);
@@ -81,9 +81,13 @@ describe.skipIf(!hasPostgres)(`leadership by PostgreSQL${hasPostgres ? '' : ` ($
     const runner = silent.source.createQueryRunner();
     await runner.query('SELECT pg_advisory_lock(7331002)');
     await runner.query('UPDATE leader SET term = term + 1, backend = pg_backend_pid()');
+    // In the midst of a write under its term, too.
+    const writing = silent.source.createQueryRunner();
+    await writing.startTransaction();
+    await writing.query('SELECT 1 FROM leader WHERE id = 1 FOR SHARE');
     const other = await aController();
     await leads(other.leadership);
-    await runner.release();
+    for (const each of [runner, writing]) await each.release();
     await silent.close();
   }, 20_000);
 

@@ -36,6 +36,8 @@ export class PostgresLeadership implements Leadership {
   #seen: { readonly term: number; readonly beats: number; readonly since: UnixMs } | undefined;
   #cancel: () => void = () => {};
   #turn: Promise<void> = Promise.resolve();
+  /** Told once. */
+  #isFailing = false;
   #closed = false;
 
   constructor(parts: PostgresLeadershipParts) {
@@ -76,8 +78,12 @@ export class PostgresLeadership implements Leadership {
       this.#runner ??= await this.#connect();
       if (this.term$.value === undefined) await this.#ask(this.#runner);
       else await this.#goOn(this.#runner, this.term$.value);
+      this.#isFailing = false;
     } catch (error) {
-      if (this.term$.value !== undefined) log.warn('leader.lost', { term: this.term$.value, reason: messageOf(error) });
+      const reason = messageOf(error);
+      if (this.term$.value !== undefined) log.warn('leader.lost', { term: this.term$.value, reason });
+      else if (!this.#isFailing) log.warn('leader.not-asked', { reason });
+      this.#isFailing = true;
       await this.#letGo();
     }
     if (this.#closed) return;
