@@ -2,6 +2,7 @@ import type { BoardProfile } from '@fleetgate/shared/catalogue/board';
 import type { Clock } from '@fleetgate/shared/clock';
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 import type { Logger } from '@fleetgate/shared/logger';
+import type { Seed } from '@fleetgate/shared/protocol/artefact-sources';
 import type { Channel } from '@fleetgate/shared/protocol/topics';
 import type { DesiredVariant, Measurement, Reported } from '@fleetgate/shared/protocol/twin';
 import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
@@ -9,6 +10,7 @@ import { type Bytes, milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { ArtefactStore } from './artefacts/artefact-store.js';
 import { diskReadRate } from './artefacts/disk-read-rate.js';
+import type { Fetched } from './artefacts/peer-source.js';
 import type { BoardSettings } from './board/board-settings.js';
 import type { Engine, EngineState, LoadedModel } from './engine/engine.js';
 import { GovernedEngine } from './engine/governed-engine.js';
@@ -45,6 +47,9 @@ export interface AgentParts {
   readonly sensors: Sensors;
   readonly settings: BoardSettings;
   readonly update: AgentUpdate;
+  readonly seed: Seed | undefined;
+  /** Grows as artefacts come. */
+  readonly fetched: Readonly<Fetched>;
   readonly buffer: BatchBuffer & { close(): void };
   readonly memoryBudget: Bytes;
   readonly concurrency: number;
@@ -252,7 +257,7 @@ export class Agent {
   }
 
   async #publishReport(): Promise<void> {
-    const { board, host, artefacts, link, agentVersion } = this.#parts;
+    const { board, host, artefacts, link, agentVersion, seed, fetched } = this.#parts;
     const freeBytes = await artefacts.free().catch(() => 0);
     const engineState = this.#engine.state();
     const { ratio: strain, reason } = this.#engine.strain;
@@ -282,6 +287,8 @@ export class Agent {
       },
       releases: [...this.#parts.settings.releases(), ...this.#parts.update.releases()],
       conditions: this.#conditions,
+      ...(seed === undefined ? {} : { seed }),
+      fetched: { ...fetched },
       ...(strain === 0 ? {} : { governor: { strain, reason } }),
       ...this.#twin.report(),
     };

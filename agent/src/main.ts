@@ -16,7 +16,6 @@ import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { Agent } from './agent.js';
 import { DiskArtefactStore } from './artefacts/disk-artefact-store.js';
-import { httpArtefactSource } from './artefacts/http-artefact-source.js';
 import { type AgentConfig, agentVersion, environmentPrefix } from './config/config.js';
 import type { Engine } from './engine/engine.js';
 import { createHttpEngine } from './engine/http-engine.js';
@@ -37,6 +36,7 @@ import { MqttControllerLink } from './link/mqtt-controller-link.js';
 import type { LauncherLink } from './launcher/process-launcher-link.js';
 import { openAgentUpdate } from './open-agent-update.js';
 import { openBoardSettings } from './open-board-settings.js';
+import { openSeed, openSource } from './open-transfers.js';
 import { diskAcceptedReleases } from './releases/disk-accepted-releases.js';
 import { readReleaseKeys } from './releases/disk-release-keys.js';
 import { boardSensors } from './sensors/board-sensors.js';
@@ -107,7 +107,9 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
   const host = await describeHost('/');
   const recognised = await recogniseBoard('/', environmentPrefix());
   const threads = threadsOf(config, board, host.cores);
-  const source = httpArtefactSource(config.controllerUrl, `${identity.deviceId}:${identity.secret}`);
+  const fetched = { peersBytes: 0, controllerBytes: 0 };
+  const transfers = { tls: () => renewal.current(), clock, log };
+  const source = openSource(config, identity, fetched, transfers);
   const artefacts = await DiskArtefactStore.open({ folder: join(config.dataDir, 'artefacts'), source, log });
   const accepted = diskAcceptedReleases(config.dataDir);
   const settings = openBoardSettings(config.dataDir, {
@@ -127,7 +129,6 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
   const version = agentVersion();
   const conditions = `${board.id} ${config.engine.kind} ${threads} threads, agent ${version}`;
   const measurementFile = join(config.dataDir, 'measurements.json');
-  const engine = around.engine ?? createEngine(config, threads, log, clock);
   let known = identity.mqttUrl;
   const renewal = new CertificateRenewal({
     kept: readCertificate(config.dataDir),
@@ -143,6 +144,8 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
     random,
     log,
   });
+  const seed = await openSeed(config, artefacts, random, transfers);
+  const engine = around.engine ?? createEngine(config, threads, log, clock);
   const renewing = renewal.start();
   const link = new MqttControllerLink({
     identity,
@@ -169,6 +172,8 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
     sensors: around.sensors ?? boardSensors(board, { root: '/', run: runCommand, clock }, log),
     settings,
     update,
+    seed: seed?.seed,
+    fetched,
     buffer: new DiskOfflineBuffer(telemetryFolder, log),
     memoryBudget: memoryBudget(board, host.memoryBytes),
     concurrency: sequences,
@@ -189,12 +194,20 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
     rssBytes: process.memoryUsage.rss(),
   });
   const ready = agent.start();
+  const stop = async (): Promise<void> => {
+    try {
+      await Promise.all([agent.stop(), seed?.close()]);
+    } finally {
+      renewal.stop();
+      release();
+    }
+  };
   let stopping: Promise<void> | undefined;
   return {
     deviceId: identity.deviceId,
     board,
     ready,
-    stop: () => (stopping ??= agent.stop().finally(() => (renewal.stop(), release()))),
+    stop: () => (stopping ??= stop()),
   };
 }
 

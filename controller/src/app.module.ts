@@ -51,6 +51,7 @@ import { PlanController } from './operations/plan.controller.js';
 import { LEDGER, RequestController } from './operations/request.controller.js';
 import { Planner } from './planning/planner.js';
 import { ProposalController } from './operations/proposal.controller.js';
+import { ArtefactSourcesController } from './operations/artefact-sources.controller.js';
 import { RolloutController } from './operations/rollout.controller.js';
 import { ErrorFilter } from './platform/error-filter.js';
 import { guardServer } from './platform/http-guards.js';
@@ -120,6 +121,7 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
       TenantsController,
       AuditController,
       CatalogueController,
+      ArtefactSourcesController,
       FleetController,
       PlanController,
       RolloutController,

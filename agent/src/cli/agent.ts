@@ -22,6 +22,8 @@ interface AgentOptions {
   readonly sequences?: number;
   readonly gpu: string;
   readonly releaseKeys?: string;
+  readonly seed?: AgentConfig['seed'];
+  readonly transferRate?: number;
   readonly logLevel: string;
   readonly json?: boolean;
 }
@@ -43,6 +45,16 @@ export function registerAgent(program: Command): void {
     .option('--sequences <n>', 'answers of a variant that the llama engine batches (default: 1)', positiveInteger)
     .addOption(new Option('--gpu <use>', 'GPU of the llama engine').choices(['off', 'auto']).default('off'))
     .option('--release-keys <file>', 'ed25519 public keys (PEM) whose releases of board configs this device takes')
+    .option(
+      '--seed <address:port>',
+      'serve artefacts to other devices of the fleet at an address of this one',
+      addressAndPort,
+    )
+    .option(
+      '--transfer-rate <kB/s>',
+      'most that is fetched, and most that is served, a second (default: no bound)',
+      positiveInteger,
+    )
     .addOption(
       new Option('--log-level <level>', 'least that is logged, as JSON lines on standard error')
         .choices(['error', 'warn', 'info', 'debug', 'silent'])
@@ -63,6 +75,8 @@ function configOf(options: AgentOptions): AgentConfig {
     ...(token === undefined ? {} : { token }),
     engine: engineOf(options, secrets.apiKey),
     ...(options.releaseKeys === undefined ? {} : { releaseKeysFile: options.releaseKeys }),
+    ...(options.seed === undefined ? {} : { seed: options.seed }),
+    ...(options.transferRate === undefined ? {} : { transferBytesPerS: options.transferRate * 1000 }),
     logLevel: options.logLevel,
   });
 }
@@ -130,6 +144,12 @@ function positiveInteger(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('expected a whole number of 1 or more');
   return value;
+}
+
+function addressAndPort(text: string): NonNullable<AgentConfig['seed']> {
+  const [, host, port] = /^\[?([^[\]]+?)\]?:(\d{1,5})$/.exec(text) ?? [];
+  if (host === undefined) throw new InvalidArgumentError('expected ADDRESS:PORT, for example 192.168.1.20:7070');
+  return { host, port: Number(port) };
 }
 
 function addModel(text: string, before: Readonly<Record<string, string>>): Record<string, string> {

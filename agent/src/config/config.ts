@@ -39,6 +39,10 @@ export const agentConfigSchema = z
     engine: engineSchema,
     /** PEM file of the ed25519 public keys whose releases this device takes; none: it takes none. */
     releaseKeysFile: z.string().min(1).optional(),
+    /** Where artefacts are served to other devices; none: nowhere. */
+    seed: z.object({ host: z.string().min(1), port: z.number().int().min(0).max(65_535) }).optional(),
+    /** Most bytes of artefacts a second, each way; none: as the line allows. */
+    transferBytesPerS: z.number().int().positive().optional(),
     logLevel: z.enum(['error', 'warn', 'info', 'debug', 'silent']).default('info'),
   })
   .strict();

@@ -204,6 +204,7 @@ const OPERATIONS: readonly (readonly [method: string, path: string, summary: str
   ['get', '/api/v1/variants', 'Variants'],
   ['delete', '/api/v1/variants/{id}', 'Take an added variant away'],
   ['get', '/api/v1/artefacts/{sha256}', 'A model file'],
+  ['get', '/api/v1/artefacts/{sha256}/sources', 'Devices that have a model file, and digests of its ranges'],
   ['get', '/api/v1/plans', 'Plans, newest first'],
   ['post', '/api/v1/plans/propose', 'Make a plan without applying it', z.object({ budgets: budgetsSchema.optional() })],
   ['get', '/api/v1/plans/{id}', 'One plan'],

@@ -5,6 +5,7 @@ import { RELEASE_KINDS, signedReleaseSchema } from '../catalogue/release.js';
 import { servingSchema } from '../catalogue/serving.js';
 import { slabHeatSchema } from '../catalogue/slab-heat.js';
 import { boardIdSchema, planIdSchema, variantIdSchema } from '../ids.js';
+import { seedSchema } from './artefact-sources.js';
 import { messageErrorSchema, versionSchema } from './version.js';
 
 /** Whether power was read from a sensor or computed from the board profile and utilisation. */
@@ -136,6 +137,8 @@ export const reportedSchema = z.object({
   }),
   memory: z.object({ budgetBytes: z.number().nonnegative(), usedBytes: z.number().nonnegative() }),
   storage: z.object({ freeBytes: z.number().nonnegative(), readBytesPerS: z.number().positive().optional() }),
+  /** Bytes of artefacts fetched since the agent was started, by where they came from; absent from agents that do not count. */
+  fetched: z.object({ peersBytes: z.number().nonnegative(), controllerBytes: z.number().nonnegative() }).optional(),
   /** Variants that may be resident at once. */
   slots: z.number().int().positive(),
   /** Jobs that run at once, whatever variants they are for; the others wait. One when absent. */
@@ -167,6 +170,8 @@ export const reportedSchema = z.object({
   governor: z.object({ strain: z.number().min(0).max(1), reason: z.string().max(200) }).optional(),
   measurements: z.array(measurementSchema),
   releases: z.array(releaseReportSchema).max(512).optional(),
+  /** Where it serves its artefacts to others of the fleet; absent: nowhere. */
+  seed: seedSchema.optional(),
   /** What the device is attached to now; what cannot be read is absent. */
   conditions: z
     .object({
