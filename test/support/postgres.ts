@@ -1,14 +1,12 @@
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import { chmod, chown, mkdtemp, rm } from 'node:fs/promises';
-import { connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { vi } from 'vitest';
-
-import { freePort } from './mosquitto.ts';
+import { freePort } from './free-port.ts';
+import { until } from './running-fleet.ts';
 
 export const NO_POSTGRES = 'PostgreSQL is not installed; apt-get install postgresql runs this too';
 
@@ -48,12 +46,10 @@ export async function makePostgres(): Promise<Postgres> {
       const settings = ['fsync=off', 'listen_addresses=127.0.0.1', `unix_socket_directories=${folder}`];
       const args = ['-D', data, '-p', String(port), ...settings.flatMap((setting) => ['-c', setting])];
       program = spawn(join(PROGRAMS ?? '', 'postgres'), args, { ...as, cwd: folder, stdio: 'ignore' });
-      await vi.waitFor(() => isListening(port), { timeout: 20_000 });
-      await vi.waitFor(
-        () => execFileSync(join(PROGRAMS ?? '', 'pg_isready'), ['-h', '127.0.0.1', '-p', String(port)]),
-        {
-          timeout: 20_000,
-        },
+      const asked = ['-q', '-h', '127.0.0.1', '-p', String(port)];
+      await until(
+        () => spawnSync(join(PROGRAMS ?? '', 'pg_isready'), asked).status === 0,
+        'PostgreSQL takes connections',
       );
     },
     stop,
@@ -85,13 +81,4 @@ async function userOf(folder: string): Promise<{ readonly uid?: number; readonly
   await chown(folder, uid, gid);
   await chmod(folder, 0o755);
   return { uid, gid };
-}
-
-async function isListening(port: number): Promise<void> {
-  const socket = connectSocket(port, '127.0.0.1');
-  try {
-    await once(socket, 'connect');
-  } finally {
-    socket.destroy();
-  }
 }

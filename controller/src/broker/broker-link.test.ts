@@ -11,13 +11,8 @@ import { deviceId, fleetId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { fleetFilter, sharedFilter, telemetryTopic } from '@fleetgate/shared/protocol/topics';
 
-import {
-  NO_MOSQUITTO,
-  type Mosquitto,
-  freePort,
-  hasMosquitto,
-  makeMosquitto,
-} from '../../../test/support/mosquitto.ts';
+import { freePort } from '../../../test/support/free-port.ts';
+import { NO_MOSQUITTO, type Mosquitto, hasMosquitto, makeMosquitto } from '../../../test/support/mosquitto.ts';
 import { type TestBroker, brokerLinkContract } from '../platform/broker-link-contract.js';
 import { askBrokerFeatures, requireSharedSubscriptions } from '../platform/mqtt-broker-features.js';
 import { connectBrokerLink } from '../platform/mqtt-broker-link.js';

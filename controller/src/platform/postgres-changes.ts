@@ -15,7 +15,7 @@ const RETRY = milliseconds(1_000);
 
 /** Tables that controllers keep in memory, and of which columns they have to hear. */
 const WATCHED: Readonly<Record<string, string>> = {
-  device: 'INSERT OR DELETE OR UPDATE OF "secretSha256", "mosquittoDigest"',
+  device: 'INSERT OR DELETE OR UPDATE OF "secretSha256"',
   plan: 'INSERT OR UPDATE',
   budget: 'INSERT OR UPDATE',
   rollout: 'INSERT OR DELETE OR UPDATE',
