@@ -49,8 +49,9 @@ export function peerSource(parts: PeerSourceParts): ArtefactSource {
       offset,
       fromPeers({ artefact, plan, peers, signal, parts }, offset, (end) => (reached = end)),
     );
-    if (reached === artefact.sizeBytes) return undefined;
-    parts.log.info('artefact.peers-exhausted', { sha256: artefact.sha256, doneBytes: reached });
+    const restBytes = artefact.sizeBytes - reached;
+    parts.log.info('artefact.from-peers', { sha256: artefact.sha256, bytes: reached - offset, restBytes });
+    if (restBytes === 0) return undefined;
     return fromController(parts, artefact, reached, signal, take);
   };
 }
