@@ -88,7 +88,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'agent/releases': ['agent/launcher'],
   'agent/board': ['firmware-configs', 'agent/artefacts'],
   'agent/jobs': ['agent/engine', 'agent/sensors'],
-  'agent/twin': ['agent/engine', 'agent/artefacts', 'agent/jobs'],
+  'agent/twin': ['agent/engine', 'agent/artefacts', 'agent/releases', 'agent/jobs'],
   'agent/telemetry': ['agent/sensors', 'agent/link'],
 };
 /** Composition: these put everything of their workspace together. */

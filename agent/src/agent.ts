@@ -20,6 +20,7 @@ import { JobRunner } from './jobs/job-runner.js';
 import { isDoingWell } from './launcher/doing-well.js';
 import type { ControllerLink, Incoming, LinkState } from './link/controller-link.js';
 import type { AgentUpdate } from './releases/agent-update.js';
+import type { VariantReleases } from './releases/variant-releases.js';
 import { areSame, type Conditions, conditionsOf } from './sensors/conditions.js';
 import { EnergyMeter } from './sensors/energy-meter.js';
 import type { Reading, Sensors } from './sensors/sensors.js';
@@ -43,6 +44,8 @@ export interface AgentParts {
   readonly host: Reported['host'];
   readonly engine: Engine;
   readonly artefacts: ArtefactStore;
+  /** What it goes by where it takes variants; absent: everything is taken. */
+  readonly releases?: VariantReleases;
   readonly link: ControllerLink;
   readonly sensors: Sensors;
   readonly settings: BoardSettings;
@@ -117,6 +120,7 @@ export class Agent {
     this.#twin = new Twin({
       engine,
       artefacts,
+      ...(parts.releases === undefined ? {} : { releases: parts.releases }),
       memoryBudgetBytes: parts.memoryBudget,
       slots: board.slots,
       clock,

@@ -39,6 +39,7 @@ import { openBoardSettings } from './open-board-settings.js';
 import { openSeed, openSource } from './open-transfers.js';
 import { diskAcceptedReleases } from './releases/disk-accepted-releases.js';
 import { readReleaseKeys } from './releases/disk-release-keys.js';
+import { variantReleases } from './releases/variant-releases.js';
 import { boardSensors } from './sensors/board-sensors.js';
 import { chooseBoard, recogniseBoard } from './sensors/linux-board-facts.js';
 import { describeHost } from './sensors/linux-host.js';
@@ -168,6 +169,7 @@ async function start(config: AgentConfig, around: AgentSurroundings, release: ()
     host,
     engine,
     artefacts,
+    releases: variantReleases(releaseKeys, accepted, config.signedOnly),
     link,
     sensors: around.sensors ?? boardSensors(board, { root: '/', run: runCommand, clock }, log),
     settings,

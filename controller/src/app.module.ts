@@ -52,11 +52,13 @@ import { LEDGER, RequestController } from './operations/request.controller.js';
 import { Planner } from './planning/planner.js';
 import { ProposalController } from './operations/proposal.controller.js';
 import { ArtefactSourcesController } from './operations/artefact-sources.controller.js';
+import { ReleaseController } from './operations/release.controller.js';
 import { RolloutController } from './operations/rollout.controller.js';
 import { ErrorFilter } from './platform/error-filter.js';
 import { guardServer } from './platform/http-guards.js';
 import { setSecurityHeaders } from './platform/http-security-headers.js';
 import { ResidencyLoop } from './pruning/residency-loop.js';
+import { ReleaseBook } from './rollout/release-book.js';
 import { RolloutBook } from './rollout/rollout-book.js';
 import { Rollouts } from './rollout/rollouts.js';
 import { serverOptions } from './platform/http-server-options.js';
@@ -126,6 +128,7 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
       PlanController,
       RolloutController,
       ProposalController,
+      ReleaseController,
       RequestController,
       FeedController,
       GateController,
@@ -146,6 +149,7 @@ function appModule(parts: AppParts, describe: { readonly document: () => Promise
       { provide: SqliteAuditLog, useValue: parts.audit },
       { provide: Planner, useValue: parts.planner },
       { provide: Rollouts, useValue: parts.rollouts },
+      { provide: ReleaseBook, useValue: parts.releases },
       { provide: ResidencyLoop, useValue: parts.residencyLoop },
       { provide: RolloutBook, useValue: parts.rolloutBook },
       { provide: BudgetControl, useValue: parts.control },

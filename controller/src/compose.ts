@@ -63,9 +63,13 @@ import type { PlannedResidency } from './rollout/desired.js';
 import { LingeringCopies, withLingering } from './rollout/lingering-copies.js';
 import { MqttDesiredStateLink } from './rollout/mqtt-desired-state-link.js';
 import type { ResidencyLoop } from './pruning/residency-loop.js';
+import { DiskReleaseShelf } from './rollout/disk-release-shelf.js';
+import { ReleaseBook } from './rollout/release-book.js';
 import { RolloutBook } from './rollout/rollout-book.js';
 import type { Rollouts } from './rollout/rollouts.js';
 import { SqliteRolloutStore } from './rollout/sqlite-rollout-store.js';
+import { SqliteReleaseStore } from './rollout/sqlite-release-store.js';
+import { wantedReleases } from './rollout/wanted-releases.js';
 import { DesiredStates } from './rollout/desired-states.js';
 import type { Surroundings } from './surroundings.js';
 import type { CostEstimator } from './telemetry/cost.js';
@@ -94,6 +98,7 @@ export interface ControllerParts extends OpenCatalogue, OpenBroker, OpenAccess {
   readonly planner: Planner;
   readonly rollouts: Rollouts;
   readonly residencyLoop: ResidencyLoop;
+  readonly releases: ReleaseBook;
   readonly rolloutBook: RolloutBook;
   readonly policy: () => DispatchPolicy | undefined;
   readonly dispatcher: Dispatcher;
@@ -158,9 +163,13 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   const planning = { fleet, catalogue: () => registry, gate, costs: kept.costs, workloads: kept.workloads };
   const rolloutBook = new RolloutBook(new SqliteRolloutStore(database), (id) => fleet.view.get(id)?.board, log);
   await rolloutBook.load();
+  const shelf = new DiskReleaseShelf(path('releases'), (sha256, file) => registry.addArtefact(sha256, file));
+  const releases = new ReleaseBook(new SqliteReleaseStore(database), shelf);
+  await releases.load();
   const placeable = { ...planning, catalogue: plannable(registry, rolloutBook), leads: leading.now };
   const { planner, demand } = openPlanner(surroundings, placeable, database);
   reloads(['rollout'], () => rolloutBook.load());
+  reloads(['release'], () => releases.load());
   reloads(['plan', 'budget'], () => planner.reload());
   const sets: TrialSets = { trials: undefined };
   const steering = await openSteering(surroundings, learned, sets);
@@ -236,13 +245,16 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   closers.add('expert trials', () => trials.close());
   const { rollouts, residencyLoop } = openRollouts(surroundings, rolloutBook, {
     variants: catalogue.variantAdditions,
+    releases,
     ...{ fleet, catalogue: registry, dispatcher, policy, attempts$: attempts },
     planned: () => asPlanned()?.placements,
     leading,
   });
   await planner.start();
   closers.add('planner', () => planner.stop());
-  startDesiredStates(surroundings, fleet, catalogue, planner, broker, { hosting, lingering, rolloutBook, replication });
+  startDesiredStates(surroundings, fleet, catalogue, planner, broker, {
+    ...{ hosting, lingering, rolloutBook, releases, replication },
+  });
   replication.start({
     onStruck: (error) => dispatcher.failAll(error),
     onOrphan: (record) => cancelJobs(record, link),
@@ -267,6 +279,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
     planner,
     rollouts,
     residencyLoop,
+    releases,
     rolloutBook,
     policy,
     dispatcher,
@@ -342,10 +355,11 @@ function startDesiredStates(
     readonly hosting: TrialHosting;
     readonly lingering: LingeringCopies;
     readonly rolloutBook: RolloutBook;
+    readonly releases: ReleaseBook;
     readonly replication: OpenReplica;
   },
 ): void {
-  const { hosting, lingering, replication, rolloutBook } = parts;
+  const { hosting, lingering, releases, replication, rolloutBook } = parts;
   const planned = byPlan(planner, (record): PlannedResidency => ({
     planId: record.id,
     placements: planPolicy(record).placements,
@@ -360,7 +374,13 @@ function startDesiredStates(
     planChanges$: merge(planner.plans.active$, hosting.changes$, lingering.changes$, rolloutBook.changes$),
     link: new MqttDesiredStateLink(broker, config.fleet),
     ...(config.replica === undefined ? {} : { leading: replication.leading }),
-    settings: { telemetry: { sampleMs: config.telemetrySampleMs, batchMs: config.telemetryBatchMs } },
+    settings: {
+      telemetry: { sampleMs: config.telemetrySampleMs, batchMs: config.telemetryBatchMs },
+      releases: {
+        forDevice: (device) => wantedReleases(device, rolloutBook.records(), releases),
+        ofVariant: (variant) => releases.ofVariant(variant),
+      },
+    },
     clock,
     log,
   });

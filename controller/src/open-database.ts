@@ -16,6 +16,7 @@ import { leaderSchema } from './platform/postgres-leadership.js';
 import { openDatabase } from './platform/sqlite-database.js';
 import { replicaSchema } from './platform/sqlite-replica-register.js';
 import { secretSchema } from './platform/sqlite-shared-secret.js';
+import { releaseSchema } from './rollout/sqlite-release-store.js';
 import { rolloutSchema } from './rollout/sqlite-rollout-store.js';
 
 /** All that the controller keeps. */
@@ -30,6 +31,7 @@ export const SCHEMAS: readonly DatabaseSchema[] = [
   identitySchemaOfDatabase,
   enrolmentSchema,
   rolloutSchema,
+  releaseSchema,
   replicaSchema,
   sharedAnswersSchema,
   leaderSchema,

@@ -17,6 +17,7 @@ import { readLabelledPrompts } from './gating/disk-labelled-prompts.js';
 import type { Leading } from './platform/leading.js';
 import { ResidencyLoop } from './pruning/residency-loop.js';
 import type { Placements } from './rollout/lingering.js';
+import type { ReleaseBook } from './rollout/release-book.js';
 import type { RolloutBook } from './rollout/rollout-book.js';
 import { type Probe, RolloutProbes } from './rollout/rollout-probes.js';
 import { Rollouts } from './rollout/rollouts.js';
@@ -30,6 +31,7 @@ export interface RolloutSurroundings {
   readonly planned: () => Placements | undefined;
   readonly attempts$: Observable<AttemptFact>;
   readonly variants: VariantAdditions;
+  readonly releases: ReleaseBook;
   readonly leading: Leading;
 }
 

@@ -24,6 +24,7 @@ interface AgentOptions {
   readonly releaseKeys?: string;
   readonly seed?: AgentConfig['seed'];
   readonly transferRate?: number;
+  readonly signedOnly?: boolean;
   readonly logLevel: string;
   readonly json?: boolean;
 }
@@ -44,7 +45,8 @@ export function registerAgent(program: Command): void {
     .option('--threads <n>', 'threads of the llama engine (default: by the board)', positiveInteger)
     .option('--sequences <n>', 'answers of a variant that the llama engine batches (default: 1)', positiveInteger)
     .addOption(new Option('--gpu <use>', 'GPU of the llama engine').choices(['off', 'auto']).default('off'))
-    .option('--release-keys <file>', 'ed25519 public keys (PEM) whose releases of board configs this device takes')
+    .option('--release-keys <file>', 'ed25519 public keys (PEM) whose releases this device takes')
+    .option('--signed-only', 'refuse builds of experts that come without a signed release')
     .option(
       '--seed <address:port>',
       'serve artefacts to other devices of the fleet at an address of this one',
@@ -77,6 +79,7 @@ function configOf(options: AgentOptions): AgentConfig {
     ...(options.releaseKeys === undefined ? {} : { releaseKeysFile: options.releaseKeys }),
     ...(options.seed === undefined ? {} : { seed: options.seed }),
     ...(options.transferRate === undefined ? {} : { transferBytesPerS: options.transferRate * 1000 }),
+    signedOnly: options.signedOnly ?? false,
     logLevel: options.logLevel,
   });
 }

@@ -43,6 +43,8 @@ export const agentConfigSchema = z
     seed: z.object({ host: z.string().min(1), port: z.number().int().min(0).max(65_535) }).optional(),
     /** Most bytes of artefacts a second, each way; none: as the line allows. */
     transferBytesPerS: z.number().int().positive().optional(),
+    /** Builds of experts without a signature are refused. */
+    signedOnly: z.boolean().default(false),
     logLevel: z.enum(['error', 'warn', 'info', 'debug', 'silent']).default('info'),
   })
   .strict();

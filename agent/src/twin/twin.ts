@@ -8,6 +8,7 @@ import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import type { ArtefactStore } from '../artefacts/artefact-store.js';
 import type { Engine, LoadedModel } from '../engine/engine.js';
+import type { VariantReleases } from '../releases/variant-releases.js';
 import { Failures } from './failures.js';
 import { reconcile, type Shortfall } from './reconcile.js';
 import { reportVariants } from './report.js';
@@ -24,6 +25,8 @@ export type TwinReport = Pick<
 export interface TwinOptions {
   readonly engine: Engine;
   readonly artefacts: ArtefactStore;
+  /** What it goes by where it takes variants; absent: everything is taken. */
+  readonly releases?: VariantReleases;
   readonly memoryBudgetBytes: number;
   readonly slots: number;
   readonly clock: Clock;
@@ -55,6 +58,8 @@ export class Twin {
   readonly #context: StepContext;
   readonly #stopListening: () => void;
   #desired: Desired | undefined;
+  /** Of it, what may be taken. */
+  #admitted: Desired | undefined;
   #shortfalls: readonly Shortfall[] = [];
   #running: { readonly step: Step; readonly abort: AbortController; progress: number | undefined } | undefined;
   #settled = false;
@@ -91,12 +96,26 @@ export class Twin {
     if (this.#stopped || desired.generation <= (this.#desired?.generation ?? 0)) return false;
     this.#desired = desired;
     this.#failures.clearAll();
+    this.#admitted = { ...desired, variants: desired.variants.filter((variant) => this.#admit(variant)) };
     this.#settled = false;
     const running = this.#running;
-    if (running !== undefined && !isWanted(running.step, desired)) running.abort.abort();
+    if (running !== undefined && !isWanted(running.step, this.#admitted)) running.abort.abort();
     this.#options.onChange('change');
     this.#wake();
     return true;
+  }
+
+  /** Whether a variant may be taken; one that may not is reported as failed, and given up where it is there. */
+  #admit(variant: DesiredVariant): boolean {
+    const { releases, clock, log } = this.#options;
+    const refusal = releases?.refusal(variant);
+    if (refusal === undefined) {
+      releases?.taken(variant);
+      return true;
+    }
+    this.#failures.record(variant.variantId, 'fetch', refusal, clock.now());
+    log.warn('variant.refused', { variantId: variant.variantId, code: refusal.code, reason: refusal.message });
+    return false;
   }
 
   get desired(): Desired | undefined {
@@ -175,7 +194,7 @@ export class Twin {
   }
 
   #nextStep(freeDiskBytes: number | undefined): Step | undefined {
-    const desired = this.#desired;
+    const desired = this.#admitted;
     if (desired === undefined) return undefined;
     const { engine, memoryBudgetBytes, slots, clock } = this.#options;
     const now = clock.now();

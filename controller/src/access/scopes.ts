@@ -30,6 +30,7 @@ const RESOURCES: ReadonlyMap<string, Needs> = new Map<string, Needs>([
   ['plans', { read: 'read', change: 'operate' }],
   ['profiles', { read: 'read' }],
   ['proposals', { read: 'read', change: 'operate' }],
+  ['releases', { read: 'read', change: 'operate' }],
   ['requests', { read: 'read' }],
   ['rollouts', { read: 'read', change: 'operate' }],
   // Evaluation, which changes nothing.

@@ -16,6 +16,7 @@ const COMMANDS: readonly { readonly name: string; readonly load: () => Promise<R
   { name: 'devices', load: async () => (await import('./devices.js')).registerDevices },
   { name: 'experts', load: async () => (await import('./experts.js')).registerExperts },
   { name: 'plan', load: async () => (await import('./plan.js')).registerPlan },
+  { name: 'releases', load: async () => (await import('./releases.js')).registerReleases },
   { name: 'rollouts', load: async () => (await import('./rollouts.js')).registerRollouts },
   { name: 'budget', load: async () => (await import('./budget.js')).registerBudget },
   { name: 'requests', load: async () => (await import('./requests.js')).registerRequests },

@@ -7,6 +7,7 @@ import type { Command } from 'commander';
 import { parse } from 'yaml';
 
 import { ApiClient, type ConnectOptions, withConnection } from './api-client.js';
+import { countOption } from './options.js';
 import { printJson, printLine, printTable, showAge } from './output.js';
 
 interface RolloutsOptions extends ConnectOptions {
@@ -34,6 +35,17 @@ export function registerRollouts(program: Command): void {
       .argument('<candidate>', 'variant that they are to have')
       .option('--spec <file>', 'YAML or JSON with `waves` and `gate` (docs/rollouts.md)'),
   ).action(start);
+  withConnection(
+    rollouts
+      .command('release')
+      .description('give devices a signed release: settings of a board, or the agent')
+      .argument('<kind>', 'board-config or agent')
+      .argument('<name>', 'the board, or agent')
+      .argument('<number>', 'as `releases list` shows it', countOption)
+      .option('--spec <file>', 'YAML or JSON with `waves` and `gate` (docs/rollouts.md)'),
+  ).action((kind: string, name: string, sequence: number, options: StartOptions) =>
+    begin({ kind, name, sequence }, options),
+  );
   for (const [verb, what] of [
     ['pause', 'no more devices get it; those that have it keep it'],
     ['resume', 'go on with a paused one'],
@@ -70,8 +82,11 @@ async function show(id: string, options: RolloutsOptions): Promise<void> {
   print(view);
 }
 
-async function start(incumbent: string, candidate: string, { spec, ...options }: StartOptions): Promise<void> {
-  const subject = { kind: 'variant', incumbent, candidate };
+function start(incumbent: string, candidate: string, options: StartOptions): Promise<void> {
+  return begin({ kind: 'variant', incumbent, candidate }, options);
+}
+
+async function begin(subject: object, { spec, ...options }: StartOptions): Promise<void> {
   const body = { ...(spec === undefined ? {} : readSpec(spec)), subject };
   const view = await new ApiClient(options).post<RolloutView>('/api/v1/rollouts', body);
   if (options.json === true) return printJson(view);

@@ -6,6 +6,7 @@ import { keyRequestSchema } from '../access/access-key.js';
 import { limitsSchema } from '../access/tenants.js';
 import { budgetsSchema } from '../planning/budgets.js';
 import { rolloutRequestSchema } from '../rollout/rollout-spec.js';
+import { releaseRequestSchema } from './release.controller.js';
 import { feedbackSchema } from './feedback-request.js';
 
 interface Operation {
@@ -187,6 +188,8 @@ const OPERATIONS: readonly (readonly [method: string, path: string, summary: str
   ['get', '/api/v1/twins', 'Desired and reported state of every device'],
   ['get', '/api/v1/proposals', 'Slabs of mixtures that devices could do without, by what they were asked'],
   ['post', '/api/v1/proposals/{id}/accept', 'Make a proposal a variant and roll it out to its class of devices'],
+  ['get', '/api/v1/releases', 'What was signed for devices to take'],
+  ['post', '/api/v1/releases', 'Take a signed release', releaseRequestSchema],
   ['get', '/api/v1/rollouts', 'Rollouts, newest first'],
   ['post', '/api/v1/rollouts', 'Replace what devices have, wave by wave', rolloutRequestSchema],
   ['get', '/api/v1/rollouts/{id}', 'One rollout, and what was seen of it'],

@@ -1,5 +1,6 @@
 import type { DeviceId, PlanId } from '@fleetgate/shared/ids';
 import type { Variant } from '@fleetgate/shared/catalogue/expert';
+import type { SignedRelease } from '@fleetgate/shared/catalogue/release';
 import { buildKey } from '@fleetgate/shared/catalogue/serving';
 import type { Desired, DesiredVariant } from '@fleetgate/shared/protocol/twin';
 import { PROTOCOL_VERSION } from '@fleetgate/shared/protocol/version';
@@ -23,6 +24,11 @@ export interface PlannedResidency {
 
 export interface DesiredSettings {
   readonly telemetry: Desired['telemetry'];
+  /** What was signed for devices to take; absent: nothing. */
+  readonly releases?: {
+    readonly forDevice: (device: Device) => Desired['releases'];
+    readonly ofVariant: (variant: Variant) => SignedRelease | undefined;
+  };
 }
 
 /**
@@ -45,18 +51,24 @@ export function nextDesired(
   const placed = [...(plan?.placements.get(device.id) ?? [])]
     .map((id) => catalogue.variants.get(id))
     .filter((variant) => variant !== undefined);
-  const serve = placed.map((variant) => desiredVariant(variant, 'serve', catalogue));
+  const asDesired = (variant: Variant, purpose: DesiredVariant['purpose']): DesiredVariant => {
+    const release = settings.releases?.ofVariant(variant);
+    return { ...desiredVariant(variant, purpose, catalogue), ...(release === undefined ? {} : { release }) };
+  };
+  const serve = placed.map((variant) => asDesired(variant, 'serve'));
   const measure = measured
     .filter((variant) => !placed.includes(variant))
-    .map((variant) => desiredVariant(variant, 'measure', catalogue));
+    .map((variant) => asDesired(variant, 'measure'));
   const isOn = plan === undefined || plan.poweredOn.has(device.id) || left.size > 0 || measure.length > 0;
   const rank = ({ variantId }: DesiredVariant): number => (spare.has(variantId) ? 2 : left.has(variantId) ? 1 : 0);
+  const releases = settings.releases?.forDevice(device);
   const wanted = {
     v: PROTOCOL_VERSION,
     planId: plan?.planId ?? null,
     state: isOn ? 'active' : 'standby',
     variants: [...serve, ...measure].sort((a, b) => rank(a) - rank(b) || (a.variantId < b.variantId ? -1 : 1)),
     telemetry: settings.telemetry,
+    ...(releases === undefined ? {} : { releases }),
   } as const;
   const last = device.desired;
   const seen = device.reported?.observedGeneration ?? 0;
@@ -159,6 +171,7 @@ function isSame(last: Desired, wanted: Omit<Desired, 'generation'>): boolean {
     last.state === wanted.state &&
     last.telemetry.sampleMs === wanted.telemetry.sampleMs &&
     last.telemetry.batchMs === wanted.telemetry.batchMs &&
+    JSON.stringify(last.releases) === JSON.stringify(wanted.releases) &&
     last.variants.length === wanted.variants.length &&
     last.variants.every((variant, at) => isSameVariant(variant, wanted.variants[at]))
   );
@@ -172,6 +185,7 @@ function isSameVariant(a: DesiredVariant, b: DesiredVariant | undefined): boolea
     buildKey(a) === buildKey(b) &&
     a.serving?.leastSlabsPerToken === b.serving?.leastSlabsPerToken &&
     a.contextTokens === b.contextTokens &&
+    a.release?.signature === b.release?.signature &&
     a.stop.join('\0') === b.stop.join('\0')
   );
 }

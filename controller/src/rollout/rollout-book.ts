@@ -61,9 +61,13 @@ export class RolloutBook {
     });
   }
 
-  /** The same object while no rollout wants a change. */
-  placementsOf(planned: Placements): Placements {
-    return substituted(planned, this.#records.values(), this.#boardOf);
+  /** What rollouts make of a plan, but for one of them. The same object while none wants a change. */
+  placementsOf(planned: Placements, but?: RolloutRecord): Placements {
+    // Oldest first: what took an incumbent's place may have lost it since.
+    const records = this.records()
+      .filter(({ id }) => id !== but?.id)
+      .toReversed();
+    return substituted(planned, records, this.#boardOf);
   }
 
   /** Variants that plans are not to place: candidates that have not been adopted, and incumbents whose place was taken. */

@@ -12,6 +12,7 @@ import type { AttemptFact } from '../fleet/attempt-fact.js';
 import { checkSubject } from './check-subject.js';
 import type { Placements } from './lingering.js';
 import { MovesPerMinute } from './moves.js';
+import type { ReleaseBook } from './release-book.js';
 import type { RolloutBook } from './rollout-book.js';
 import { rolloutDevices } from './rollout-devices.js';
 import { NO_EVIDENCE, sideOf, withAttempt } from './rollout-evidence.js';
@@ -31,6 +32,7 @@ export interface RolloutsParts {
   readonly book: RolloutBook;
   readonly fleet: { readonly view: FleetSnapshot };
   readonly catalogue: Catalogue;
+  readonly releases: Pick<ReleaseBook, 'find'>;
   /** As planned, without what rollouts make of it; undefined while there is no plan. */
   readonly planned: () => Placements | undefined;
   readonly attempts$: Observable<AttemptFact>;
@@ -74,10 +76,14 @@ export class Rollouts {
 
   /** Throws `request.invalid`, `model.unknown`, `rollout.conflict`; rejects where it cannot be kept. */
   async create(request: RolloutRequest): Promise<RolloutRecord> {
-    const { book, catalogue, clock, random, fleet, planned } = this.#parts;
+    const { book, catalogue, clock, random, fleet, planned, releases } = this.#parts;
     const { subject, waves, gate } = rolloutRequestSchema.parse(request);
-    checkSubject(subject, { catalogue, fleet: fleet.view, records: book.records() });
-    const about = rolloutDevices({ subject, devices: [] }, fleet.view.values(), planned() ?? new Map());
+    checkSubject(subject, { catalogue, fleet: fleet.view, records: book.records(), releases });
+    const about = rolloutDevices(
+      { subject, devices: [] },
+      fleet.view.values(),
+      book.placementsOf(planned() ?? new Map()),
+    );
     for (const [at, wave] of waves.entries()) {
       if (devicesOfWave(wave, [], about).length > 0) continue;
       throw new FleetError('request.invalid', `waves[${at}].devices: no device is in this wave`, {
@@ -140,7 +146,7 @@ export class Rollouts {
     for (const record of book.records()) {
       if (record.state !== 'running') continue;
       const nowMs = clock.now();
-      const devices = rolloutDevices(record, fleet.view.values(), placements);
+      const devices = rolloutDevices(record, fleet.view.values(), book.placementsOf(placements, record));
       const next = stepRollout(record, { devices, nowMs, movesLeft: this.#moves.left(nowMs) });
       this.#moves.count(Math.max(0, next.devices.length - record.devices.length), nowMs);
       this.#put(record, next);
