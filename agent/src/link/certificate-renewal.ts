@@ -4,7 +4,7 @@ import type { Logger } from '@fleetgate/shared/logger';
 import type { Random } from '@fleetgate/shared/random';
 import { elapsed, type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
 
-import { backoff } from './backoff.js';
+import { backoff } from '@fleetgate/shared/backoff';
 import { type DeviceCertificate, renewalTime } from './device-certificate.js';
 
 const FIRST_RETRY = milliseconds(60_000);

@@ -11,7 +11,7 @@ import { CLOCK_TOLERANCE } from '@fleetgate/shared/protocol/enrolment';
 import type { Random } from '@fleetgate/shared/random';
 import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
 
-import { backoff } from './backoff.js';
+import { backoff } from '@fleetgate/shared/backoff';
 import {
   acceptCertificate,
   type DeviceCertificate,

@@ -12,7 +12,7 @@ import { silentLogger } from '@fleetgate/shared/logger';
 import { SeededRandom } from '@fleetgate/shared/random';
 import { milliseconds } from '@fleetgate/shared/units/quantity';
 
-import { backoff } from './backoff.js';
+import { backoff } from '@fleetgate/shared/backoff';
 import { diskEpochs, enrolmentApplication, readIdentity, writeIdentity } from './disk-identity.js';
 import { makeKey } from './device-certificate.js';
 import { enrol, lookUpBroker } from './http-enrolment.js';

@@ -5,7 +5,7 @@ import { eventsTopic, jobOutTopic, reportedTopic, telemetryTopic } from '@fleetg
 import type { Random } from '@fleetgate/shared/random';
 import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
 
-import { backoff } from './backoff.js';
+import { backoff } from '@fleetgate/shared/backoff';
 import type { ControllerLink, LinkListener, LinkState, Outgoing } from './controller-link.js';
 import { decodeIncoming } from './decode-incoming.js';
 import type { DeviceCertificate } from './device-certificate.js';

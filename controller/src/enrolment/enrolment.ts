@@ -17,6 +17,7 @@ import type { Admission } from './admission.js';
 import { AttemptLimit } from './attempt-limit.js';
 import { isSame } from './constant-time.js';
 import { readEnrolment, readRenewal } from './enrol-request.js';
+import { gathered } from './gathered.js';
 import type { Pass } from './join-tokens.js';
 
 /** A typing person needs a few tries; a guesser of 258 bits gets nowhere with them. */
@@ -66,6 +67,8 @@ export class Enrolment {
   readonly #parts: EnrolmentParts;
   readonly #failures = new AttemptLimit(MOST_FAILURES, FAILURE_PERIOD);
   readonly #controller: BrokerUser;
+  /** Puts today's users in force. A broker that is down gets them at its next start. */
+  readonly pushUsers = gathered(() => this.#setUsers());
 
   constructor(parts: EnrolmentParts) {
     this.#parts = parts;
@@ -280,8 +283,7 @@ export class Enrolment {
     return nonceSha256 !== undefined && known !== undefined && isSame(nonceSha256, known);
   }
 
-  /** Puts today's users in force. A broker that is down gets them at its next start. */
-  async pushUsers(): Promise<void> {
+  async #setUsers(): Promise<void> {
     try {
       await this.#parts.setUsers(this.users());
     } catch (error) {

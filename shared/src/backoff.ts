@@ -1,5 +1,5 @@
-import type { Random } from '@fleetgate/shared/random';
-import { type Milliseconds, milliseconds } from '@fleetgate/shared/units/quantity';
+import type { Random } from './random.js';
+import { type Milliseconds, milliseconds } from './units/quantity.js';
 
 /**
  * Wait before try number `attempt` (0, 1, ...): `first` doubled each time up to `most`, less up to half of it by
