@@ -9,6 +9,7 @@ import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { judgePublish, maySubscribe } from './acl.js';
 import { listen } from './aedes-listen.js';
+import { keepRetained } from './aedes-retained.js';
 import { TlsListener, type TlsMaterial } from './aedes-tls-listener.js';
 import type { TalliedEvent } from './broker-event.js';
 import { type BrokerLimits, DEFAULT_LIMITS } from './broker-limits.js';
@@ -94,6 +95,7 @@ export class AedesBroker {
       maxInflightInbound: 16,
       maxTopicLevels: 16,
     });
+    keepRetained(engine);
     const server = createServer({ noDelay: true, keepAlive: true });
     try {
       const at = options.port === 'none' ? undefined : await listen(server, options.host, options.port, '--mqtt-port');
