@@ -27,10 +27,10 @@ export interface BenchLoadOptions {
 
 export function addBenchLoadOptions(command: Command): Command {
   return command
-    .option('--minutes <n>', '`load`: length of each phase', minutes, 10)
+    .option('--minutes <n>', '`load`: length of each phase; `fleet`: of the telemetry', minutes, 10)
     .option('--shares <list>', '`load`: load of each phase, in percent of the capacity', shares, [0.5, 0.8, 1.2])
-    .option('--seed <n>', '`load`, `chaos`: of arrivals, prompts and faults', countOption, 1)
-    .option('--keep <dir>', '`load`, `chaos`: keep the data and logs of their fleet there');
+    .option('--seed <n>', '`load`, `chaos`, `fuzz`: of arrivals, prompts, faults and packets', countOption, 1)
+    .option('--keep <dir>', '`load`, `chaos`, `fleet`, `fuzz`: keep the data and logs of their fleet there');
 }
 
 /** `bench load`: a controller, a broker and three agents of its own under open-loop load, with agents killed and frozen. */

@@ -13,6 +13,8 @@ import { gateBench } from '../bench/gate-bench.js';
 import { HttpFleetClient } from '../bench/http-fleet-client.js';
 import { scoreOffline } from '../bench/process-offline-scores.js';
 import { addBenchChaosOptions, type BenchChaosOptions, runBenchChaos } from './bench-chaos.js';
+import { addBenchFleetOptions, type BenchFleetOptions, runBenchFleet } from './bench-fleet.js';
+import { addBenchFuzzOptions, type BenchFuzzOptions, runBenchFuzz } from './bench-fuzz.js';
 import { addBenchGatewayOptions, type BenchGatewayOptions, runBenchGateway } from './bench-gateway.js';
 import { addBenchPredictorOptions, type BenchPredictorOptions, runBenchPredictor } from './bench-predictor.js';
 import { addBenchLoadOptions, type BenchLoadOptions, runBenchLoad } from './bench-load.js';
@@ -35,7 +37,7 @@ const BENCHES = [
 /** Needs a file that is not part of the product, so `all` leaves it out. */
 const VOTE = 'vote';
 /** Start a fleet of their own and take half an hour, so `all` leaves them out. */
-const OWN_FLEET = ['load', 'chaos'] as const;
+const OWN_FLEET = ['load', 'chaos', 'fleet', 'fuzz'] as const;
 type Bench = (typeof BENCHES)[number] | typeof VOTE | (typeof OWN_FLEET)[number];
 /** More than any file of pairs has. */
 const MOST_PAIRS = 100_000;
@@ -51,7 +53,9 @@ interface BenchOptions
     BenchVoteOptions,
     BenchPredictorOptions,
     BenchLoadOptions,
-    BenchChaosOptions {
+    BenchChaosOptions,
+    BenchFleetOptions,
+    BenchFuzzOptions {
   readonly url?: string;
   readonly key?: string;
   readonly limit: number;
@@ -75,12 +79,12 @@ export function registerBench(program: Command): void {
   const command = program
     .command('bench')
     .description(
-      'measure a running system (gateway, solve, moe2, predictor, vote, load and chaos need none); figures beside those of a peer or a limit, same run',
+      'measure a running system (gateway, solve, moe2, predictor, vote, load, chaos, fleet and fuzz need none); figures beside those of a peer or a limit, same run',
     )
     .addArgument(
       new Argument(
         '[what]',
-        'agent: memory; gateway: our dispatcher beside proxies; dispatch: added latency, with `--peers` `gateway` first; gate: choice of experts; collaboration: several experts together; budget: power against quality; solve: optimiser; moe2: its baselines; predictor: the gate by itself; vote: voting on `--data`; load: open-loop load with faults on a fleet of its own; chaos: fault after fault on one, until the last request is accounted for (the last three are no part of `all`)',
+        'agent: memory; gateway: our dispatcher beside proxies; dispatch: added latency, with `--peers` `gateway` first; gate: choice of experts; collaboration: several experts together; budget: power against quality; solve: optimiser; moe2: its baselines; predictor: the gate by itself; vote: voting on `--data`; load: open-loop load with faults on a fleet of its own; chaos: fault after fault on one, until the last request is accounted for; fleet: thousands of connections that enrol, connect, lose the broker and send telemetry; fuzz: hostile packets at a broker of its own (the last five are no part of `all`)',
       )
         .choices([...BENCHES, VOTE, ...OWN_FLEET, 'all'])
         .default('all'),
@@ -107,6 +111,8 @@ export function registerBench(program: Command): void {
     addBenchPredictorOptions,
     addBenchLoadOptions,
     addBenchChaosOptions,
+    addBenchFleetOptions,
+    addBenchFuzzOptions,
   ])
     add(command);
   command.action((what: Bench | 'all', options: BenchOptions) => bench(what, options));
@@ -173,6 +179,10 @@ async function runBench(
       return runBenchLoad(options, await readValidationPairs(options.prompts, MOST_PAIRS), signal);
     case 'chaos':
       return runBenchChaos(options, await readValidationPairs(options.prompts, MOST_PAIRS), signal);
+    case 'fleet':
+      return runBenchFleet(options, signal);
+    case 'fuzz':
+      return runBenchFuzz(options, signal);
   }
 }
 
