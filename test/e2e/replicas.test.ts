@@ -84,11 +84,11 @@ describe.skipIf(missing.length > 0)(`two controllers of one fleet${missing.map((
   };
 
   /** Undefined where the connection broke. */
-  async function ask(name: Name, key: string): Promise<{ readonly ok: boolean; readonly id: string } | undefined> {
+  async function ask(name: Name, key?: string): Promise<{ readonly ok: boolean; readonly id: string } | undefined> {
     try {
       const response = await fetch(`${urls.get(name)}/v1/chat/completions`, {
         method: 'POST',
-        headers: { 'content-type': 'application/json', 'idempotency-key': key },
+        headers: { 'content-type': 'application/json', ...(key === undefined ? {} : { 'idempotency-key': key }) },
         body: JSON.stringify({
           model: 'math',
           messages: [{ role: 'user', content: `What is 3 + 4? (${key})` }],
@@ -207,6 +207,21 @@ describe.skipIf(missing.length > 0)(`two controllers of one fleet${missing.map((
     await ready();
     expect(await underWay(stopped)).toEqual([]);
   }, 120_000);
+
+  it('answers without its database, keys aside, and has it all when that is back', async () => {
+    await database.stop();
+    const answered = [await ask('one'), await ask('two')];
+    expect(answered.map((answer) => answer?.ok)).toEqual([true, true]);
+    expect(await ask('one', 'a key that nobody can claim')).toMatchObject({ ok: false });
+    await database.start();
+    await until(async () => (await leader()) !== undefined, 'one leads again');
+    const isKept = async (id = ''): Promise<boolean> => {
+      const response = await fetch(`${urls.get('two')}/api/v1/requests/${id}`);
+      return response.ok && ((await response.json()) as RequestView).state === 'succeeded';
+    };
+    for (const answer of answered) await until(() => isKept(answer?.id), 'what was answered is kept');
+    await ready();
+  }, 60_000);
 
   it('has never given a device two documents of one generation', () => {
     expect(documents.size).toBeGreaterThan(0);
