@@ -147,7 +147,7 @@ describe.skipIf(executable === null)(executable === null ? `dashboard (skipped: 
     ['desktop', DESKTOP],
     ['phone', PHONE],
   ] as const) {
-    it(`lets devices in, gives out keys and limits tenants, on a ${name}`, async () => {
+    it(`lets devices in, gives out keys, limits tenants and looks after rollouts, on a ${name}`, async () => {
       const { page, fixture, complaints } = await visit(browser);
       await page.goto(fixture.url);
       await page.locator('[data-waiting="attic"]').getByRole('button', { name: 'Let in' }).click();
@@ -172,6 +172,17 @@ describe.skipIf(executable === null)(executable === null ? `dashboard (skipped: 
       await page.getByLabel('Requests a minute').fill('30');
       await page.getByRole('button', { name: 'Set limits' }).click();
       expect(await page.locator('[data-tenant="kitchen"]').innerText()).toMatch(/kitchen\s+30\s+no limit/);
+
+      const running = page.locator('[data-rollout="ro-2"]');
+      expect(await running.innerText()).toMatch(/moe-q8_0 → moe-q8_0-r60\s+running\s+1 of 3\s+1\s/);
+      expect(await page.locator('[data-rollout="ro-1"]').innerText()).toMatch(/rolled-back.*at least 0\.150 is lost/s);
+      await running.getByRole('button', { name: 'Pause' }).click();
+      await running.getByText('paused').waitFor();
+      const proposal = page.locator('[data-proposal]');
+      expect(await proposal.innerText()).toMatch(/9 of 16 slabs, no others\s+91\s%/);
+      await proposal.getByRole('button', { name: 'Roll out…' }).click();
+      await proposal.getByRole('button', { name: 'Roll out', exact: true }).click();
+      await page.locator('[data-rollout="ro-3"]').waitFor();
 
       await page.locator('#access').scrollIntoViewIfNeeded();
       await page.screenshot({ path: `${pictures}/${name}-access.png`, fullPage: true });

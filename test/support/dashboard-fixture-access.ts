@@ -14,7 +14,7 @@ const OWNER: AuditView = {
 };
 
 /** An answer's status and body; undefined: there is no such route. */
-export type AccessAnswer = { readonly status: number; readonly body?: unknown } | undefined;
+export type FixtureAnswer = { readonly status: number; readonly body?: unknown } | undefined;
 
 export class FixtureAccess {
   readonly #startedAtMs: number;
@@ -30,7 +30,7 @@ export class FixtureAccess {
     this.#waiting = [{ name: 'attic', ...asked, state: 'waiting' }];
   }
 
-  answer(method: string, path: string, body: unknown): AccessAnswer {
+  answer(method: string, path: string, body: unknown): FixtureAnswer {
     const [resource = '', id = '', verdict = ''] = path.replace('/api/v1/', '').split('/');
     switch (`${method} ${resource}`) {
       case 'GET enrolments':

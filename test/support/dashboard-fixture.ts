@@ -21,6 +21,7 @@ import { milliseconds } from '@fleetgate/shared/units/quantity';
 import { FixtureAccess } from './dashboard-fixture-access.js';
 import { DEVICES, deviceView, EXPERTS, expertViews, sampleOf, variantOf } from './dashboard-fixture-fleet.js';
 import { planFor, START_BUDGETS } from './dashboard-fixture-plan.js';
+import { FixtureRollouts } from './dashboard-fixture-rollouts.js';
 import { chooseExpert, endedRequest } from './dashboard-fixture-requests.js';
 
 const PAGE = new URL('../../controller/dist/dashboard/', import.meta.url).pathname;
@@ -68,6 +69,7 @@ class Fixture implements DashboardFixture {
   readonly #options: FixtureOptions;
   readonly #startedAtMs = systemClock.now();
   readonly #access = new FixtureAccess(this.#startedAtMs);
+  readonly #rollouts = new FixtureRollouts(this.#startedAtMs);
   readonly #devices = new Map<string, DeviceView>();
   readonly #listeners = new Set<ServerResponse>();
   readonly #running = new Map<string, number>();
@@ -190,8 +192,10 @@ class Fixture implements DashboardFixture {
     const found = this.#requests.find((each) => path === `/api/v1/requests/${each.id}`);
     if (found !== undefined) return send(response, found);
     const text = await textOf(request);
-    const access = this.#access.answer(request.method ?? 'GET', path, text === '' ? undefined : JSON.parse(text));
-    if (access !== undefined) return send(response, access.body, access.status);
+    const method = request.method ?? 'GET';
+    const body: unknown = text === '' ? undefined : JSON.parse(text);
+    const answer = this.#access.answer(method, path, body) ?? this.#rollouts.answer(method, path);
+    if (answer !== undefined) return send(response, answer.body, answer.status);
     this.unknownPaths.push(path);
     return sendError(response, 404, 'request.not-found', `There is nothing at ${path}.`);
   }

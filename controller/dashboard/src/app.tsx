@@ -9,6 +9,7 @@ import { PlanSection } from './plan/plan-section.js';
 import { usePage } from './page.js';
 import { RecordDialog } from './record/record-dialog.js';
 import { RequestsSection } from './requests/requests-section.js';
+import { RolloutsSection } from './rollouts/rollouts-section.js';
 
 /** The sections in the order in which they are drawn; the navigation names the same. */
 const SECTIONS = [
@@ -16,6 +17,7 @@ const SECTIONS = [
   { id: 'chat', title: 'Chat', View: ChatSection },
   { id: 'plan', title: 'Plan', View: PlanSection },
   { id: 'requests', title: 'Requests', View: RequestsSection },
+  { id: 'rollouts', title: 'Rollouts', View: RolloutsSection },
   { id: 'access', title: 'Access', View: AccessSection },
 ] as const;
 

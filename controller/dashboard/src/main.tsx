@@ -14,6 +14,7 @@ import './styles/fleet.css';
 import './styles/chat.css';
 import './styles/plan.css';
 import './styles/requests.css';
+import './styles/rollouts.css';
 import './styles/access.css';
 
 const client = createClient(document.baseURI, sessionKeyStore);

@@ -5,7 +5,7 @@ import { Badge } from '../parts/badge.js';
 import { usePage } from '../page.js';
 import { useList } from '../state/use-list.js';
 import { actionWords, actorWords } from './audit-words.js';
-import { ListPanel } from './list-panel.js';
+import { ListPanel } from '../parts/list-panel.js';
 
 const TONES = { done: 'good', refused: 'warn', failed: 'bad' } as const;
 

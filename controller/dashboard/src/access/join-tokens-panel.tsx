@@ -5,7 +5,7 @@ import { duration } from '../format.js';
 import { AskingButton } from '../parts/asking-button.js';
 import { usePage } from '../page.js';
 import { useList } from '../state/use-list.js';
-import { ListPanel } from './list-panel.js';
+import { ListPanel } from '../parts/list-panel.js';
 import { ShownOnce } from './shown-once.js';
 
 const HOUR_S = 3600;

@@ -7,7 +7,7 @@ import { Badge } from '../parts/badge.js';
 import { usePage } from '../page.js';
 import { useList } from '../state/use-list.js';
 import { KeyForm } from './key-form.js';
-import { ListPanel } from './list-panel.js';
+import { ListPanel } from '../parts/list-panel.js';
 import { ShownOnce } from './shown-once.js';
 
 const TONES = { valid: 'good', expired: 'off', revoked: 'off' } as const;

@@ -1,7 +1,7 @@
 import type { TenantView } from '@fleetgate/shared/api/access';
 
 import { useList } from '../state/use-list.js';
-import { ListPanel } from './list-panel.js';
+import { ListPanel } from '../parts/list-panel.js';
 import { TenantLimitForm } from './tenant-limit-form.js';
 
 export function TenantsPanel() {

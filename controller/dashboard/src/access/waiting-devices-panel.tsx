@@ -4,7 +4,7 @@ import { ago, UNKNOWN } from '../format.js';
 import { AskingButton } from '../parts/asking-button.js';
 import { usePage } from '../page.js';
 import { useList } from '../state/use-list.js';
-import { ListPanel } from './list-panel.js';
+import { ListPanel } from '../parts/list-panel.js';
 
 export function WaitingDevicesPanel() {
   const { client, store } = usePage();

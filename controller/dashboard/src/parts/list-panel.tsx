@@ -57,7 +57,7 @@ export function ListPanel<Item>({ title, listing, none, columns, row, children }
 
 function Panel({ title, children }: { readonly title: string; readonly children: ComponentChildren }) {
   return (
-    <div class="panel access-panel" data-panel={title}>
+    <div class="panel list-panel" data-panel={title}>
       <h3>{title}</h3>
       {children}
     </div>
