@@ -258,6 +258,7 @@ export async function compose(surroundings: Surroundings): Promise<ControllerPar
   replication.start({
     onStruck: (error) => dispatcher.failAll(error),
     onOrphan: (record) => cancelJobs(record, link),
+    demand,
   });
   return {
     ...catalogue,

@@ -8,6 +8,7 @@ import { closeOrphans } from './dispatch/sqlite-orphans.js';
 import { releaseOrphans, SqliteSharedAnswers } from './dispatch/sqlite-shared-answers.js';
 import type { SharedAnswers } from './dispatch/shared-answers.js';
 import type { ControlDatabase } from './open-database.js';
+import type { Demand, SeenDemand } from './planning/demand.js';
 import { ALWAYS, type Leading, TakingOver } from './platform/leading.js';
 import { alone, type Leadership } from './platform/leadership.js';
 import type { Database } from './platform/database.js';
@@ -44,6 +45,8 @@ export interface ReplicaHooks {
   readonly onStruck: (error: FleetError) => void;
   /** A request of a controller that is gone, as it was: its devices need not go on. */
   readonly onOrphan: (record: RequestView) => void;
+  /** What the one that plans is to know of this one, and hears of the others. */
+  readonly demand: Pick<Demand, 'seen' | 'setOthers'>;
 }
 
 export async function openReplica(
@@ -116,12 +119,14 @@ function keepPresent(
   let turn = Promise.resolve();
   let isBusy = false;
   const beat = async (): Promise<void> => {
-    if (!(await register.beat(row.get()))) {
+    if (!(await register.beat(row.get(), JSON.stringify(hooks.demand.seen(clock.now()))))) {
       log.warn('replica.struck', { owner: ownerOf(row.get()) });
       row.set(await register.enter(row.get().name));
       const message = 'this controller was silent for too long: another has ended its requests';
       hooks.onStruck(new FleetError('controller.crashed', message, { retryable: true }));
     }
+    const others = (await register.all()).filter((one) => ownerOf(one) !== ownerOf(row.get()) && one.told !== '');
+    hooks.demand.setOthers(others.map(({ told }) => JSON.parse(told) as SeenDemand));
     if (leading.now()) await endOrphans(parts, silent, hooks);
     else silent.forget();
   };

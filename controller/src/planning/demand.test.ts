@@ -22,4 +22,20 @@ describe('Demand', () => {
     expect(rateAt(demand, 3600)).toBeCloseTo(1, 2);
     expect(rateAt(demand, 3600 * 5)).toBe(PRIOR_RATE);
   });
+
+  it('counts what other controllers have seen as if it had come here', () => {
+    const [all, one, two] = [new Demand(), new Demand(), new Demand()];
+    for (let at = 0; at < 600_000; at += 1000) {
+      all.record(classId('math'), unixMs(at));
+      (at % 3000 === 0 ? one : two).record(classId('math'), unixMs(at));
+    }
+    const now = unixMs(600_000);
+    const rate = (demand: Demand) => demand.rates([classId('math')], now).get(classId('math')) ?? 0;
+    expect(rate(one)).toBeLessThan(rate(all) / 2);
+    one.setOthers([two.seen(now)]);
+    expect(rate(one)).toBeCloseTo(rate(all), 6);
+    const fresh = new Demand();
+    fresh.setOthers([all.seen(now)]);
+    expect(rate(fresh)).toBeCloseTo(rate(all), 6);
+  });
 });

@@ -9,6 +9,14 @@ const PRIOR_WATCHED = milliseconds(60_000);
 /** More classes than a gate ever has; a bound against a caller's mistake. */
 const MOST_CLASSES = 4096;
 
+/** What one controller has seen of demand: to be told to the one that plans. */
+export interface SeenDemand {
+  /** Since its first request, ms. */
+  readonly ageMs: number;
+  /** Decayed numbers of requests by class. */
+  readonly weights: Readonly<Record<string, number>>;
+}
+
 interface Count {
   /** Exponentially decayed number of requests. */
   readonly weight: number;
@@ -26,6 +34,7 @@ export class Demand {
   readonly #halfLife: Milliseconds;
   /** First request. */
   #since: UnixMs | undefined;
+  #others: readonly SeenDemand[] = [];
 
   constructor(halfLife: Milliseconds = HALF_LIFE) {
     this.#halfLife = halfLife;
@@ -35,12 +44,24 @@ export class Demand {
   record(classId: ClassId, at: UnixMs): void {
     this.#since ??= at;
     if (!this.#counts.has(classId) && this.#counts.size >= MOST_CLASSES) return;
-    this.#counts.set(classId, { weight: 1 + this.#weight(classId, at), at });
+    this.#counts.set(classId, { weight: 1 + this.#own(classId, at), at });
+  }
+
+  /** What came here. */
+  seen(at: UnixMs): SeenDemand {
+    const weights = Object.fromEntries([...this.#counts.keys()].map((classId) => [classId, this.#own(classId, at)]));
+    return { ageMs: this.#since === undefined ? 0 : Math.max(0, elapsed(this.#since, at)), weights };
+  }
+
+  /** What other controllers have seen, as they told last: it counts as if it had come here. */
+  setOthers(others: readonly SeenDemand[]): void {
+    this.#others = others;
   }
 
   /** Requests/s of each class at an instant. */
   rates(classes: readonly ClassId[], at: UnixMs): ReadonlyMap<ClassId, number> {
-    const age = this.#since === undefined ? 0 : Math.max(0, elapsed(this.#since, at));
+    const own = this.#since === undefined ? 0 : Math.max(0, elapsed(this.#since, at));
+    const age = this.#others.reduce((longest, { ageMs }) => Math.max(longest, ageMs), own);
     const left = 2 ** (-age / this.#halfLife);
     const prior = (PRIOR_WATCHED / 1000) * left;
     const watched = prior + ((this.#halfLife / 1000) * (1 - left)) / Math.LN2;
@@ -49,6 +70,10 @@ export class Demand {
   }
 
   #weight(classId: ClassId, at: UnixMs): number {
+    return this.#others.reduce((sum, { weights }) => sum + (weights[classId] ?? 0), this.#own(classId, at));
+  }
+
+  #own(classId: ClassId, at: UnixMs): number {
     const count = this.#counts.get(classId);
     if (count === undefined) return 0;
     return count.weight * 2 ** (-Math.max(0, elapsed(count.at, at)) / this.#halfLife);

@@ -30,11 +30,11 @@ describe('the register of replicas', () => {
     const register = await aRegister();
     const first = await register.enter(one);
     await register.enter(two);
-    expect(await register.beat(first)).toBe(true);
-    expect(await register.beat(first)).toBe(true);
+    expect(await register.beat(first, 'hello')).toBe(true);
+    expect(await register.beat(first, 'hello')).toBe(true);
     expect(await register.all()).toEqual([
-      { name: one, incarnation: 1, beats: 2 },
-      { name: two, incarnation: 1, beats: 0 },
+      { name: one, incarnation: 1, beats: 2, told: 'hello' },
+      { name: two, incarnation: 1, beats: 0, told: '' },
     ]);
   });
 
@@ -43,7 +43,7 @@ describe('the register of replicas', () => {
     const first = await register.enter(one);
     const second = await register.enter(one);
     expect([first, second].map(ownerOf)).toEqual(['one/1', 'one/2']);
-    expect(await register.beat(first)).toBe(false);
+    expect(await register.beat(first, 'hello')).toBe(false);
     await register.leave(second);
     expect(await register.all()).toEqual([]);
     expect(ownerOf(await register.enter(one))).toBe('one/3');
@@ -52,16 +52,16 @@ describe('the register of replicas', () => {
   it('strikes who has given no sign since it was seen, and nobody else', async () => {
     const register = await aRegister();
     const row = await register.enter(one);
-    await register.beat(row);
+    await register.beat(row, '');
     expect(await register.strike(row)).toBe(false);
     expect(await register.strike({ ...row, beats: 1 })).toBe(true);
-    expect(await register.beat(row)).toBe(false);
+    expect(await register.beat(row, '')).toBe(false);
     expect(await register.all()).toEqual([]);
   });
 });
 
 describe('SilentReplicas', () => {
-  const row = (name: ReplicaRow['name'], beats: number): ReplicaRow => ({ name, incarnation: 1, beats });
+  const row = (name: ReplicaRow['name'], beats: number): ReplicaRow => ({ name, incarnation: 1, beats, told: '' });
 
   it('takes those for gone whose counter stood still for the lease', () => {
     const silent = new SilentReplicas(milliseconds(5000));

@@ -1,4 +1,4 @@
-import { type MigrationInterface, type QueryRunner, Table } from 'typeorm';
+import { type MigrationInterface, type QueryRunner, Table, TableColumn } from 'typeorm';
 
 /** The controllers that serve a fleet together. */
 export class ReplicaTable1764500001000 implements MigrationInterface {
@@ -20,5 +20,18 @@ export class ReplicaTable1764500001000 implements MigrationInterface {
 
   async down(runner: QueryRunner): Promise<void> {
     await runner.dropTable('replica');
+  }
+}
+
+/** What controllers tell each other with their signs of life. */
+export class ReplicaTold1764500005000 implements MigrationInterface {
+  readonly name = 'ReplicaTold1764500005000';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.addColumn('replica', new TableColumn({ name: 'told', type: 'text', default: "''" }));
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.dropColumn('replica', 'told');
   }
 }

@@ -3,7 +3,7 @@ import { EntitySchema } from 'typeorm';
 
 import type { Database, DatabaseSchema } from './database.js';
 import type { ReplicaRegister, ReplicaRow } from './replica-register.js';
-import { ReplicaTable1764500001000 } from './replica-table.migration.js';
+import { ReplicaTable1764500001000, ReplicaTold1764500005000 } from './replica-table.migration.js';
 
 /** A row stays when its controller has gone: its number of incarnations is never given again. */
 interface StoredReplica {
@@ -11,6 +11,7 @@ interface StoredReplica {
   incarnation: number;
   beats: number;
   present: boolean;
+  told: string;
 }
 
 const replicaEntity = new EntitySchema<StoredReplica>({
@@ -21,10 +22,14 @@ const replicaEntity = new EntitySchema<StoredReplica>({
     incarnation: { type: 'integer' },
     beats: { type: 'integer' },
     present: { type: 'boolean' },
+    told: { type: 'text', default: '' },
   },
 });
 
-export const replicaSchema: DatabaseSchema = { entities: [replicaEntity], migrations: [ReplicaTable1764500001000] };
+export const replicaSchema: DatabaseSchema = {
+  entities: [replicaEntity],
+  migrations: [ReplicaTable1764500001000, ReplicaTold1764500005000],
+};
 
 /** The register in the control database. */
 export class SqliteReplicaRegister implements ReplicaRegister {
@@ -37,15 +42,15 @@ export class SqliteReplicaRegister implements ReplicaRegister {
   enter(name: ReplicaId): Promise<ReplicaRow> {
     return this.#database.write(async (manager) => {
       const known = await manager.findOneBy(replicaEntity, { name });
-      const row = { name, incarnation: (known?.incarnation ?? 0) + 1, beats: 0 };
+      const row = { name, incarnation: (known?.incarnation ?? 0) + 1, beats: 0, told: '' };
       await manager.upsert(replicaEntity, { ...row, present: true }, ['name']);
       return row;
     });
   }
 
-  async beat({ name, incarnation }: ReplicaRow): Promise<boolean> {
+  async beat({ name, incarnation }: ReplicaRow, told: string): Promise<boolean> {
     const { affected } = await this.#database.write((manager) =>
-      manager.increment(replicaEntity, { name, incarnation, present: true }, 'beats', 1),
+      manager.update(replicaEntity, { name, incarnation, present: true }, { beats: () => 'beats + 1', told }),
     );
     return affected !== 0;
   }
@@ -54,10 +59,11 @@ export class SqliteReplicaRegister implements ReplicaRegister {
     const rows = await this.#database.source
       .getRepository(replicaEntity)
       .find({ where: { present: true }, order: { name: 'ASC' } });
-    return rows.map(({ name, incarnation, beats }) => ({
+    return rows.map(({ name, incarnation, beats, told }) => ({
       name: replicaId(name),
       incarnation,
       beats,
+      told,
     }));
   }
 
