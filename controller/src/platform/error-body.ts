@@ -93,6 +93,8 @@ const ROWS: Partial<Record<ErrorCode, Row>> = {
   'expert.exists': conflict,
   'board.unknown': badRequest,
   'board.invalid': badRequest,
+  'board.unsupported': badRequest,
+  'board-config.invalid': badRequest,
   'plan.unknown': notFound,
   'plan.infeasible': unprocessable,
   'plan.stale': { ...conflict, retry: 'always' },
