@@ -21,7 +21,7 @@ import { COLLABORATION_DEFAULTS, Collaborator } from './dispatch/collaboration/c
 import type { BudgetControl } from './dispatch/control/budget-control.js';
 import { DISPATCH_DEFAULTS } from './dispatch/dispatch-config.js';
 import type { DispatchPolicy } from './dispatch/dispatch-policy.js';
-import { openLedgerJournal } from './dispatch/disk-ledger-journal.js';
+import { openJournal } from './platform/disk-journal.js';
 import { jobIdOf } from './dispatch/request-record.js';
 import { Dispatcher } from './dispatch/dispatcher.js';
 import { MqttExpertLink } from './dispatch/mqtt-expert-link.js';
@@ -340,7 +340,7 @@ function openLedger(
   // Where another controller has to end what this one leaves, the database has it sooner.
   const writeDelay = config.replica === undefined ? LEDGER_DEFAULTS.writeDelay : SHARED_WRITE_DELAY;
   const settings = { ...LEDGER_DEFAULTS, writeDelay, maxAge: days(config.retentionDays) };
-  const journal = openLedgerJournal(join(config.dataDir, 'requests.journal'), log);
+  const journal = openJournal(join(config.dataDir, 'requests.journal'), log);
   const ledger = new SqliteLedger({ database, clock, log, settings, journal, owner, leads: leading.now });
   closers.add('ledger', () => ledger.close());
   return ledger;

@@ -6,9 +6,9 @@ import { milliseconds } from '@fleetgate/shared/units/quantity';
 
 import { BudgetControl } from './dispatch/control/budget-control.js';
 import { accountRecordSchema, type UsageRecord, usageRecordSchema } from './dispatch/control/usage-accounts.js';
-import { openLedgerJournal } from './dispatch/disk-ledger-journal.js';
+import { openJournal } from './platform/disk-journal.js';
 import type { DispatchPolicy } from './dispatch/dispatch-policy.js';
-import type { LedgerJournal } from './dispatch/ledger-journal.js';
+import type { Journal } from './platform/journal.js';
 import { concurrencyOf } from './fleet/device.js';
 import type { Fleet } from './fleet/fleet.js';
 import type { Planner } from './planning/planner.js';
@@ -36,7 +36,7 @@ export async function openControl(
 ): Promise<BudgetControl> {
   const { clock, config, closers, log } = surroundings;
   const path = join(config.dataDir, 'usage.json');
-  const journal = openLedgerJournal(join(config.dataDir, 'usage.journal'), log);
+  const journal = openJournal(join(config.dataDir, 'usage.journal'), log);
   closers.add('usage journal', () => journal.close());
   const control = new BudgetControl({
     clock,
@@ -58,7 +58,7 @@ export async function openControl(
   return control;
 }
 
-function accountsLeft({ left }: LedgerJournal): UsageRecord {
+function accountsLeft({ left }: Journal): UsageRecord {
   return left.flatMap((line) => {
     const { data } = accountRecordSchema.safeParse(JSON.parse(line));
     return data === undefined ? [] : [data];
@@ -68,7 +68,7 @@ function accountsLeft({ left }: LedgerJournal): UsageRecord {
 function keepSaving(
   { clock, closers, log }: Surroundings,
   control: BudgetControl,
-  journal: LedgerJournal,
+  journal: Journal,
   path: string,
   onStop: () => void,
 ): void {

@@ -13,7 +13,7 @@ import { systemClock } from '@fleetgate/shared/clock';
 import { requestId } from '@fleetgate/shared/ids';
 import { silentLogger } from '@fleetgate/shared/logger';
 
-import { openLedgerJournal } from '../../controller/src/dispatch/disk-ledger-journal.ts';
+import { openJournal } from '../../controller/src/platform/disk-journal.ts';
 import { TERMINAL_STATES } from '../../controller/src/dispatch/ledger.ts';
 import { SqliteLedger } from '../../controller/src/dispatch/sqlite-ledger.ts';
 import { dispatchSchema } from '../../controller/src/dispatch/sqlite-request-row.ts';
@@ -30,7 +30,7 @@ describe('a ledger whose process is killed', () => {
       try {
         const said = await linesUntilKilled(directory, lines);
         const database = await openDatabase(join(directory, 'control.sqlite'), [dispatchSchema]);
-        const journal = openLedgerJournal(join(directory, 'requests.journal'), silentLogger);
+        const journal = openJournal(join(directory, 'requests.journal'), silentLogger);
         const ledger = new SqliteLedger({ database, clock: systemClock, log: silentLogger, journal });
         await ledger.closeUnfinished(systemClock.now(), CRASH);
         const told = new Set(said.filter(({ what }) => what === 'told').map(({ id }) => id));

@@ -12,7 +12,7 @@ import { milliseconds, unixMs } from '@fleetgate/shared/units/quantity';
 import { afterEach, describe, expect, it } from 'vitest';
 
 import { openDatabase } from '../platform/sqlite-database.js';
-import { openLedgerJournal } from './disk-ledger-journal.js';
+import { openJournal } from '../platform/disk-journal.js';
 import { aPrompt } from './dispatch-fixtures.js';
 import type { Ledger } from './ledger.js';
 import { MemoryLedger } from './memory-ledger.js';
@@ -42,7 +42,7 @@ async function sqlite(clock = new ManualClock(), settings: Partial<LedgerSetting
       database,
       clock,
       log: silentLogger,
-      journal: openLedgerJournal(join(directory, 'requests.journal'), silentLogger),
+      journal: openJournal(join(directory, 'requests.journal'), silentLogger),
       settings: { ...LEDGER_DEFAULTS, ...settings },
       owner: () => owner,
     });
@@ -125,7 +125,7 @@ describe.each<[string, () => Promise<Ledger>]>([
 describe('SqliteLedger', () => {
   it('ends what a controller that is gone has left, and leaves others alone', async () => {
     const { ledger, database } = await sqlite(undefined, {}, 'two/1');
-    const journal = openLedgerJournal('/dev/null', silentLogger);
+    const journal = openJournal('/dev/null', silentLogger);
     const gone = new SqliteLedger({
       database,
       clock: new ManualClock(),
@@ -254,14 +254,14 @@ describe('the journal of a ledger', () => {
     const directory = mkdtempSync(join(tmpdir(), 'fleetgate-journal-'));
     cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
     const path = join(directory, 'requests.journal');
-    const journal = openLedgerJournal(path, silentLogger);
+    const journal = openJournal(path, silentLogger);
     const large = JSON.stringify({ text: 'x'.repeat(2 ** 20) });
     for (let i = 0; i < 9; i++) journal.append(large);
     const small = JSON.stringify({ id: 'a' });
     journal.append(small);
     journal.keepOnly([small]);
     journal.append(JSON.stringify({ id: 'b' }));
-    expect(openLedgerJournal(path, silentLogger).left).toEqual(['{"id":"a"}', '{"id":"b"}']);
+    expect(openJournal(path, silentLogger).left).toEqual(['{"id":"a"}', '{"id":"b"}']);
     journal.keepOnly([]);
     journal.close();
     journal.append(small);

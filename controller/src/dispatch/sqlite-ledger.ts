@@ -10,7 +10,7 @@ import { And, LessThan, MoreThanOrEqual } from 'typeorm';
 import type { Database } from '../platform/database.js';
 import { MOST_UPSERTED, upsertRows } from '../platform/sqlite-upsert.js';
 import { endedByCrash, type Ledger } from './ledger.js';
-import { type LedgerJournal, NO_JOURNAL } from './ledger-journal.js';
+import { type Journal, NO_JOURNAL } from '../platform/journal.js';
 import { encodeRecord } from './record-codec.js';
 import { recordOf, requestEntity, type RequestRow, rowOf } from './sqlite-request-row.js';
 
@@ -49,7 +49,7 @@ export class SqliteLedger implements Ledger {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #settings: LedgerSettings;
-  readonly #journal: LedgerJournal;
+  readonly #journal: Journal;
   readonly #owner: () => string;
   readonly #changes = new Subject<RequestView>();
   /** Not yet written, newest state of each. */
@@ -70,7 +70,7 @@ export class SqliteLedger implements Ledger {
     readonly log: Logger;
     readonly settings?: LedgerSettings;
     /** Its left records are taken up by `closeUnfinished`. */
-    readonly journal?: LedgerJournal;
+    readonly journal?: Journal;
     /** This controller, of several; it is another one after every start. */
     readonly owner?: () => string;
     /** Whether old records are removed here; absent: they are. */

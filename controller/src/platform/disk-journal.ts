@@ -1,24 +1,36 @@
-import { closeSync, ftruncateSync, fstatSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fdatasync,
+  fdatasyncSync,
+  ftruncateSync,
+  fstatSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 import type { Logger } from '@fleetgate/shared/logger';
 
-import type { LedgerJournal } from './ledger-journal.js';
+import type { Journal } from './journal.js';
 
 /** Beyond it the file is written anew with what the database has not got, bytes. */
 const COMPACT_BYTES = 8 * 2 ** 20;
 /** Nothing more is kept beyond it, for the database has stopped, bytes. */
 const MOST_BYTES = 128 * 2 ** 20;
+const SYNC_AFTER_MS = 50;
 
 /**
  * The journal in the file `path`, for its owner only: a record a line, each after a line break, so that a torn one spoils
- * no other. Writes go to the kernel and are not forced to the disk: they survive the end of the process, not of the machine.
+ * no other. A write is with the kernel when `append` returns, and survives the end of the process; it is forced to the disk
+ * within `SYNC_AFTER_MS` and the time that the disk takes: what a power cut can cost.
  *
  * Blocks for as long as the kernel takes a write, some microseconds. Throws `data-dir.not-writable`.
  */
-export function openLedgerJournal(path: string, log: Logger): LedgerJournal {
+export function openJournal(path: string, log: Logger): Journal {
   try {
-    return new DiskLedgerJournal(path, log);
+    return new DiskJournal(path, log);
   } catch (cause) {
     throw new FleetError('data-dir.not-writable', `${path} cannot be written: ${messageOf(cause)}`, {
       hint: 'choose a directory you may write to with --data',
@@ -27,7 +39,7 @@ export function openLedgerJournal(path: string, log: Logger): LedgerJournal {
   }
 }
 
-class DiskLedgerJournal implements LedgerJournal {
+class DiskJournal implements Journal {
   readonly left: readonly string[];
   readonly #path: string;
   readonly #log: Logger;
@@ -35,6 +47,8 @@ class DiskLedgerJournal implements LedgerJournal {
   #bytes: number;
   #failing = false;
   #closed = false;
+  /** Runs while something is not yet forced to the disk. */
+  #syncing: NodeJS.Timeout | undefined;
 
   constructor(path: string, log: Logger) {
     this.#path = path;
@@ -49,6 +63,7 @@ class DiskLedgerJournal implements LedgerJournal {
       if (this.#bytes > MOST_BYTES) throw new Error(`${this.#path} has ${this.#bytes} bytes`);
       this.#bytes += this.#write(this.#file, [record]);
     });
+    this.#syncing ??= setTimeout(() => this.#sync(), SYNC_AFTER_MS);
   }
 
   keepOnly(unwritten: Iterable<string>): void {
@@ -64,8 +79,20 @@ class DiskLedgerJournal implements LedgerJournal {
   }
 
   close(): void {
-    if (!this.#closed) closeSync(this.#file);
+    if (this.#closed) return;
     this.#closed = true;
+    clearTimeout(this.#syncing);
+    closeSync(this.#file);
+  }
+
+  /** Off the event loop: a disk may take long. */
+  #sync(): void {
+    const file = this.#file;
+    fdatasync(file, (error) => {
+      this.#syncing = undefined;
+      // A journal that was written anew or closed meanwhile is forced by whoever did it, or has nothing to lose.
+      if (error !== null && file === this.#file && !this.#closed) this.#failed(error);
+    });
   }
 
   /** A process that ends in the middle of it leaves the old file, which has more than is needed. */
@@ -74,6 +101,7 @@ class DiskLedgerJournal implements LedgerJournal {
     const file = openSync(path, 'w', 0o600);
     try {
       this.#bytes = this.#write(file, records);
+      fdatasyncSync(file);
       renameSync(path, this.#path);
     } catch (error) {
       closeSync(file);
@@ -98,9 +126,13 @@ class DiskLedgerJournal implements LedgerJournal {
       work();
       this.#failing = false;
     } catch (error) {
-      if (!this.#failing) this.#log.error('ledger.no-journal', { reason: messageOf(error) });
-      this.#failing = true;
+      this.#failed(error);
     }
+  }
+
+  #failed(error: unknown): void {
+    if (!this.#failing) this.#log.error('journal.failing', { reason: messageOf(error) });
+    this.#failing = true;
   }
 }
 

@@ -3,7 +3,7 @@
  *
  * Nothing is waited for: when `append` returns, the record outlives this process, however that ends.
  */
-export interface LedgerJournal {
+export interface Journal {
   /** Keeps the JSON of a record. Never throws: no answer to a client depends on a disk. */
   append(record: string): void;
   /** The database has every record that was appended, but for these. Never throws. */
@@ -14,7 +14,7 @@ export interface LedgerJournal {
 }
 
 /** For ledgers that need not outlive their process. */
-export const NO_JOURNAL: LedgerJournal = Object.freeze({
+export const NO_JOURNAL: Journal = Object.freeze({
   append: () => {},
   keepOnly: () => {},
   left: [],
