@@ -12,8 +12,8 @@ import { startProgram } from '../launcher/process-program.js';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 
-/** Adds `launch`: the agent under a launcher, which exchanges it for released ones. */
-export function registerLaunch(program: Command, argv: readonly string[]): void {
+/** Adds `launch`: the agent under a launcher, which exchanges it for released ones. `run` is given its folder and its options. */
+export function registerLaunch(program: Command, argv: readonly string[], run = launch): void {
   program
     .command('launch')
     .description(
@@ -23,8 +23,8 @@ export function registerLaunch(program: Command, argv: readonly string[]): void 
     .option('--data <dir>', 'folder of this agent alone (default: .fleetgate/agents/NAME)')
     .argument('[options...]', 'any other option of `fleetgate agent`')
     .allowUnknownOption()
-    .action(async ({ name, data }: { readonly name: string; readonly data?: string }) => {
-      process.exitCode = await launch(data ?? defaultDataDir(name), argv.slice(1));
+    .action(async (_: readonly string[], { name, data }: { readonly name: string; readonly data?: string }) => {
+      process.exitCode = await run(data ?? defaultDataDir(name), argv.slice(1));
     });
 }
 
