@@ -10,7 +10,7 @@ import { systemRandom } from '@fleetgate/shared/random';
 import { DISPATCH_DEFAULTS } from '../../controller/dist/dispatch/dispatch-config.js';
 import * as fixtures from '../../controller/dist/dispatch/dispatch-fixtures.js';
 import { Dispatcher } from '../../controller/dist/dispatch/dispatcher.js';
-import { openLedgerJournal } from '../../controller/dist/dispatch/disk-ledger-journal.js';
+import { openJournal } from '../../controller/dist/platform/disk-journal.js';
 import { SqliteLedger } from '../../controller/dist/dispatch/sqlite-ledger.js';
 import { dispatchSchema } from '../../controller/dist/dispatch/sqlite-request-row.js';
 import { ScriptedExpertLink } from '../../controller/dist/dispatch/scripted-expert-link.js';
@@ -20,7 +20,7 @@ import { WorkloadModel } from '../../controller/dist/telemetry/workload-model.js
 const directory = process.argv[2];
 const say = (line) => writeSync(1, `${line}\n`);
 const database = await openDatabase(join(directory, 'control.sqlite'), [dispatchSchema]);
-const journal = openLedgerJournal(join(directory, 'requests.journal'), silentLogger);
+const journal = openJournal(join(directory, 'requests.journal'), silentLogger);
 const ledger = new SqliteLedger({ database, clock: systemClock, log: silentLogger, journal });
 const devices = [fixtures.aDevice('pi', ['math-q8_0'], { concurrency: 1024 })];
 const catalogue = fixtures.aCatalogue([fixtures.anExpert('math')]);
