@@ -8,7 +8,9 @@ import {
   readFileSync,
   renameSync,
   writeFileSync,
+  fsyncSync,
 } from 'node:fs';
+import { dirname } from 'node:path';
 
 import { FleetError, messageOf } from '@fleetgate/shared/errors';
 import type { Logger } from '@fleetgate/shared/logger';
@@ -21,6 +23,9 @@ const COMPACT_BYTES = 8 * 2 ** 20;
 const MOST_BYTES = 128 * 2 ** 20;
 const SYNC_AFTER_MS = 50;
 
+/** Forces what was written to a file to its disk. */
+export type Force = (file: number, done: (error: Error | null) => void) => void;
+
 /**
  * The journal in the file `path`, for its owner only: a record a line, each after a line break, so that a torn one spoils
  * no other. A write is with the kernel when `append` returns, and survives the end of the process; it is forced to the disk
@@ -28,9 +33,9 @@ const SYNC_AFTER_MS = 50;
  *
  * Blocks for as long as the kernel takes a write, some microseconds. Throws `data-dir.not-writable`.
  */
-export function openJournal(path: string, log: Logger): Journal {
+export function openJournal(path: string, log: Logger, force: Force = fdatasync): Journal {
   try {
-    return new DiskJournal(path, log);
+    return new DiskJournal(path, log, force);
   } catch (cause) {
     throw new FleetError('data-dir.not-writable', `${path} cannot be written: ${messageOf(cause)}`, {
       hint: 'choose a directory you may write to with --data',
@@ -47,14 +52,19 @@ class DiskJournal implements Journal {
   #bytes: number;
   #failing = false;
   #closed = false;
-  /** Runs while something is not yet forced to the disk. */
-  #syncing: NodeJS.Timeout | undefined;
+  readonly #force: Force;
+  /** What was written last is not yet forced to the disk. */
+  #unforced = false;
+  #timer: NodeJS.Timeout | undefined;
+  #forcing = false;
 
-  constructor(path: string, log: Logger) {
+  constructor(path: string, log: Logger, force: Force) {
     this.#path = path;
+    this.#force = force;
     this.#log = log;
     this.#file = openSync(path, 'a+', 0o600);
     this.#bytes = fstatSync(this.#file).size;
+    forceFolderOf(path);
     this.left = readFileSync(path, 'utf8').split('\n').filter(isWhole);
   }
 
@@ -63,7 +73,7 @@ class DiskJournal implements Journal {
       if (this.#bytes > MOST_BYTES) throw new Error(`${this.#path} has ${this.#bytes} bytes`);
       this.#bytes += this.#write(this.#file, [record]);
     });
-    this.#syncing ??= setTimeout(() => this.#sync(), SYNC_AFTER_MS);
+    this.#syncSoon();
   }
 
   keepOnly(unwritten: Iterable<string>): void {
@@ -80,18 +90,30 @@ class DiskJournal implements Journal {
 
   close(): void {
     if (this.#closed) return;
+    clearTimeout(this.#timer);
+    if (this.#unforced) this.#try(() => fdatasyncSync(this.#file));
     this.#closed = true;
-    clearTimeout(this.#syncing);
     closeSync(this.#file);
+  }
+
+  /** What comes while the disk is at work is forced by the next turn. */
+  #syncSoon(): void {
+    this.#unforced = true;
+    if (!this.#forcing) this.#timer ??= setTimeout(() => this.#sync(), SYNC_AFTER_MS);
   }
 
   /** Off the event loop: a disk may take long. */
   #sync(): void {
     const file = this.#file;
-    fdatasync(file, (error) => {
-      this.#syncing = undefined;
-      // A journal that was written anew or closed meanwhile is forced by whoever did it, or has nothing to lose.
-      if (error !== null && file === this.#file && !this.#closed) this.#failed(error);
+    this.#timer = undefined;
+    this.#unforced = false;
+    this.#forcing = true;
+    this.#force(file, (error) => {
+      this.#forcing = false;
+      if (this.#closed) return;
+      // A journal that was written anew meanwhile was forced then.
+      if (error !== null && file === this.#file) this.#failed(error);
+      if (this.#unforced) this.#syncSoon();
     });
   }
 
@@ -103,6 +125,7 @@ class DiskJournal implements Journal {
       this.#bytes = this.#write(file, records);
       fdatasyncSync(file);
       renameSync(path, this.#path);
+      forceFolderOf(this.#path);
     } catch (error) {
       closeSync(file);
       throw error;
@@ -133,6 +156,16 @@ class DiskJournal implements Journal {
   #failed(error: unknown): void {
     if (!this.#failing) this.#log.error('journal.failing', { reason: messageOf(error) });
     this.#failing = true;
+  }
+}
+
+/** A name is on the disk when its folder is. */
+function forceFolderOf(path: string): void {
+  const folder = openSync(dirname(path), 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
   }
 }
 

@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import { silentLogger } from '@fleetgate/shared/logger';
 import { SeededRandom } from '@fleetgate/shared/random';
 import { EntitySchema, type MigrationInterface, type QueryRunner } from 'typeorm';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { openJournal } from './disk-journal.js';
 import { openDatabase } from './sqlite-database.js';
@@ -101,5 +101,31 @@ describe.each(driversHere)('a database after a power cut, with %s', (driver) => 
       await left.close();
     }
     await database.close();
+  });
+});
+
+describe('a journal that is written to while the disk is at work', () => {
+  it('forces what came meanwhile as well, and what is left when it closes', () => {
+    vi.useFakeTimers();
+    try {
+      const forced: ((error: Error | null) => void)[] = [];
+      const journal = openJournal(join(folder, 'slow.journal'), silentLogger, (_, done) => void forced.push(done));
+      journal.append('{"id":1}');
+      journal.append('{"id":2}');
+      vi.advanceTimersByTime(50);
+      expect(forced).toHaveLength(1);
+      journal.append('{"id":3}');
+      vi.advanceTimersByTime(1000);
+      expect(forced).toHaveLength(1);
+      forced[0]?.(null);
+      vi.advanceTimersByTime(50);
+      expect(forced).toHaveLength(2);
+      forced[1]?.(null);
+      vi.advanceTimersByTime(1000);
+      expect(forced).toHaveLength(2);
+      journal.close();
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
