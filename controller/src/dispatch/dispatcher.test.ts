@@ -649,6 +649,9 @@ describe('Dispatcher', () => {
     expect(await refused(world({ maxInFlight: 0 }))).toMatchObject({ code: 'job.queue-full' });
     const full = world({ maxQueuedPerDevice: 0 }, [aDevice('a', ['math-q8_0'], { runningJobs: 1, lastSampleAt: 1 })]);
     expect(await refused(full)).toMatchObject({ code: 'job.queue-full' });
+    const unkept = world();
+    Object.defineProperty(unkept.ledger, 'hasRoom', { value: false });
+    expect(await refused(unkept)).toMatchObject({ code: 'store.unavailable', retryable: true });
   });
 
   it('ends everything when it is closed, and what a crash left when it starts', async () => {

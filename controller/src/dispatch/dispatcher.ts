@@ -18,7 +18,7 @@ import { JobRuns } from './job-runs.js';
 import { asksHowSure, learnFromAnswer } from './learn-from-answer.js';
 import { openRequest } from './open-request.js';
 import { jobOf, type Prompt } from './prompt.js';
-import { cancelledError, fullError, shuttingDownError, unknownModelError } from './refusal.js';
+import { cancelledError, fullError, notKeptError, shuttingDownError, unknownModelError } from './refusal.js';
 import type { JobRun, Request } from './request.js';
 import type { Choice, RequestEvent } from './request-events.js';
 import {
@@ -155,6 +155,7 @@ export class Dispatcher {
     const full = this.#requests.size >= config.maxInFlight;
     this.#requests.set(request.id, request);
     if (this.#isShutFor(request.prompt)) this.#fail(request, shuttingDownError());
+    else if (this.#parts.ledger.hasRoom === false) this.#fail(request, notKeptError());
     else if (request.target === undefined) this.#fail(request, unknownModelError(request.prompt));
     else if (full) this.#fail(request, fullError(config.maxInFlight));
     else if (signal?.aborted === true) this.#fail(request, cancelledError(), 'cancelled');

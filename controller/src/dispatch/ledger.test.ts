@@ -123,6 +123,25 @@ describe.each<[string, () => Promise<Ledger>]>([
 });
 
 describe('SqliteLedger', () => {
+  it('has room for the ends of what is under way when it takes nothing new', async () => {
+    const { database, ledger } = await sqlite();
+    expect(ledger.hasRoom).toBe(true);
+    // The database takes nothing: it waits for this write.
+    let stuck = Promise.resolve();
+    const go = await new Promise<() => void>((begun) => {
+      stuck = database.write(() => new Promise<void>(begun));
+    });
+    let put = 0;
+    while (ledger.hasRoom && put < 20_000) ledger.put(aRecord(put++));
+    expect(ledger.hasRoom).toBe(false);
+    ledger.put(aRecord(put));
+    expect(ledger.dropped).toBe(0);
+    go();
+    await stuck;
+    await ledger.flush();
+    expect(ledger.hasRoom).toBe(true);
+  });
+
   it('ends what a controller that is gone has left, and leaves others alone', async () => {
     const { ledger, database } = await sqlite(undefined, {}, 'two/1');
     const journal = openJournal('/dev/null', silentLogger);

@@ -22,6 +22,8 @@ export interface Ledger {
    * once it is put; one that cannot be written is dropped and logged, for no answer to a client depends on it.
    */
   put(record: RequestView): void;
+  /** False: what comes now could not be kept, for the database has stopped for too long. Absent: never. */
+  readonly hasRoom?: boolean;
   /** Also finds what is not yet written. */
   get(id: RequestId): Promise<RequestView | undefined>;
   /**

@@ -156,6 +156,13 @@ export function fullError(limit: number): FleetError {
   return new FleetError('job.queue-full', `${limit} requests are under way, which is the limit`, { retryable: true });
 }
 
+export function notKeptError(): FleetError {
+  return new FleetError('store.unavailable', 'the database takes no records, and no more can wait for it', {
+    retryable: true,
+    hint: 'look at the disk of the data directory, or at the database server: what is accepted has to be kept',
+  });
+}
+
 export function shuttingDownError(): FleetError {
   return new FleetError('dispatch.no-capacity', 'the controller is shutting down', { retryable: true });
 }

@@ -35,6 +35,8 @@ const OF_CLIENTS = MoreThanOrEqual('req-');
 
 /** Records that may wait for a database that has stopped. */
 const MAX_WAITING = 10_000;
+/** Of them, for the ends of what is under way: then nothing new is taken. */
+const ROOM_FOR_ENDS = 1_000;
 const RETRY_DELAY = milliseconds(2000);
 
 /**
@@ -95,6 +97,10 @@ export class SqliteLedger implements Ledger {
   /** Records that are not yet being written. */
   get waiting(): number {
     return this.#waiting.size;
+  }
+
+  get hasRoom(): boolean {
+    return this.#waiting.size < MAX_WAITING - ROOM_FOR_ENDS;
   }
 
   /** Records that were not kept because too many waited. */
