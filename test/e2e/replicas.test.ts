@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -146,8 +146,10 @@ describe.skipIf(missing.length > 0)(`two controllers of one fleet${missing.map((
     [database, broker] = await Promise.all([makePostgres(), makeMosquitto()]);
     await database.start();
     await Promise.all(NAMES.map(start));
-    const passwords = (): string => readFileSync(join(broker.filesDir, 'passwords'), 'utf8');
-    await until(() => passwords().startsWith('controller:'), 'the leader has written what the broker needs');
+    const passwords = join(broker.filesDir, 'passwords');
+    const hasWritten = (): boolean =>
+      existsSync(passwords) && readFileSync(passwords, 'utf8').startsWith('controller:');
+    await until(hasWritten, 'the leader has written what the broker needs');
     await broker.configure((await controllers.get('one')?.first)?.mosquittoConfig ?? '');
     await broker.start();
     listener = await mqtt.connectAsync(broker.url, {
